@@ -1,0 +1,166 @@
+//! What each stage decided about a message, and why: the entries of its trail.
+//!
+//! Events are stored in a compact form that knows variants and fields by their place.
+//!
+//! Invariant: variants are only added at the end, fields never change; `store` keeps fixtures of
+//! every released form.
+
+use crate::address::Address;
+use crate::envelope::ReversePath;
+use crate::id::{AccountId, EmailId, MailboxId, ReceiptId, Uid};
+use crate::status::EnhancedStatus;
+use crate::timestamp::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// One event and when it happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrailEntry {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub event: Event,
+}
+
+/// How a message came to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// From another server, on the MX port.
+    Mx,
+    /// From one of our accounts, on a submission port.
+    Submission,
+    /// From a local program over LMTP.
+    Lmtp,
+    /// Made here: a bounce, a delay warning, a forwarded copy.
+    Local,
+}
+
+/// A decision about a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// The message was taken into our care: this is what stands behind the 250.
+    Accepted {
+        /// How it came.
+        source: Source,
+        /// Whose connection it was; none for messages made here.
+        peer: Option<IpAddr>,
+        /// What the peer called itself.
+        helo: String,
+        /// The TLS version and cipher, if any.
+        tls: Option<String>,
+        /// Who signed in, if anyone.
+        account: Option<AccountId>,
+        /// The envelope's sender.
+        reverse_path: ReversePath,
+        /// The `Message-ID`, without brackets.
+        message_id: Option<String>,
+        /// Octets of the message as stored.
+        octets: u64,
+    },
+    /// A recipient was found to be one of ours, or not.
+    Resolved {
+        /// As the sender wrote it.
+        recipient: Address,
+        /// Where it leads: accounts and addresses elsewhere, in words.
+        targets: Vec<String>,
+    },
+    /// A recipient was refused; the others, if any, went on.
+    Refused {
+        /// As the sender wrote it.
+        recipient: Address,
+        /// SMTP code.
+        code: u16,
+        /// Enhanced status.
+        status: EnhancedStatus,
+        /// The reply's words.
+        text: String,
+    },
+    /// Stored in a mailbox.
+    Delivered {
+        /// As the sender wrote it.
+        recipient: Address,
+        /// Whose mailbox.
+        account: AccountId,
+        /// Which.
+        mailbox: MailboxId,
+        /// As what.
+        email: EmailId,
+        /// Under which Uid.
+        uid: Uid,
+    },
+    /// Put into the queue for another server.
+    Queued {
+        /// To whom.
+        recipient: Address,
+    },
+    /// One attempt to hand a recipient to another server.
+    Attempted {
+        /// To whom.
+        recipient: Address,
+        /// The host tried, as the route or MX named it.
+        host: String,
+        /// Its address, if one was found.
+        address: Option<IpAddr>,
+        /// The TLS version and cipher, if any.
+        tls: Option<String>,
+        /// What it answered, or what went wrong, in words.
+        reply: String,
+        /// SMTP code, if there was an answer.
+        code: Option<u16>,
+        /// Enhanced status, given by the peer or by us.
+        status: Option<EnhancedStatus>,
+        /// From the start of the attempt to its outcome, milliseconds.
+        millis: u64,
+    },
+    /// Another server has taken responsibility for this recipient.
+    Relayed {
+        /// To whom.
+        recipient: Address,
+        /// Which host.
+        host: String,
+    },
+    /// It will be tried again.
+    Deferred {
+        /// To whom.
+        recipient: Address,
+        /// When next.
+        until: Timestamp,
+        /// Why, in words.
+        reason: String,
+    },
+    /// It will not be tried again.
+    Failed {
+        /// To whom.
+        recipient: Address,
+        /// Enhanced status.
+        status: EnhancedStatus,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The sender was told of a failure or a delay by a message of its own.
+    Reported {
+        /// `failed`, `delayed`, `delivered`, `relayed` or `expanded`.
+        action: String,
+        /// To whom the report went.
+        to: Address,
+        /// The report's own receipt.
+        receipt: ReceiptId,
+    },
+    /// Nobody wants to hear of it: a failed report, or NOTIFY=NEVER.
+    Discarded {
+        /// To whom it was.
+        recipient: Address,
+        /// Why, in words.
+        reason: String,
+    },
+    /// An administrator held, released, retried, bounced or dropped it.
+    Handled {
+        /// `hold`, `release`, `retry`, `bounce` or `drop`.
+        action: String,
+        /// Which recipient; none means all that were open.
+        recipient: Option<Address>,
+    },
+}

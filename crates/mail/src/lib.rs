@@ -1,0 +1,28 @@
+//! The nouns of mail and the format of messages.
+//!
+//! Addresses, envelopes, ids, flags and events are the words every other crate speaks; the MIME
+//! index, ENVELOPE and BODYSTRUCTURE, dates, charsets and reports are the format of messages.
+//!
+//! What this crate is not: it knows no protocol, no socket, no clock and no store.
+//!
+//! Invariant: every parser here takes hostile input in bounded time and memory.
+
+pub mod address;
+pub mod domain;
+pub mod envelope;
+pub mod event;
+pub mod flag;
+pub mod id;
+pub mod role;
+pub mod status;
+pub mod timestamp;
+
+pub use address::{Address, AddressError};
+pub use domain::{Domain, DomainError};
+pub use envelope::{BodyType, Envelope, Notify, Recipient, Ret, ReversePath};
+pub use event::{Event, TrailEntry};
+pub use flag::{Flag, Flags, Keyword};
+pub use id::{AccountId, BlobHash, EmailId, MailboxId, ModSeq, ReceiptId, SeqNum, ThreadId, Uid, UidValidity};
+pub use role::Role;
+pub use status::EnhancedStatus;
+pub use timestamp::Timestamp;

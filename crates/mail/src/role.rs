@@ -1,0 +1,49 @@
+//! What a mailbox is for (RFC 6154 §2, RFC 8621 §2).
+
+use serde::{Deserialize, Serialize};
+
+/// The role of a mailbox; at most one mailbox of an account has each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// Where new mail goes; always present, never deleted.
+    Inbox,
+    /// `\Drafts`
+    Drafts,
+    /// `\Sent`
+    Sent,
+    /// `\Junk`
+    Junk,
+    /// `\Trash`
+    Trash,
+    /// `\Archive`
+    Archive,
+}
+
+impl Role {
+    /// Every role, in the order mailboxes are made for a new account.
+    pub const ALL: [Self; 6] = [Self::Inbox, Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive];
+
+    /// The mailbox made for this role: English names, because macOS Mail matches by name.
+    pub const fn default_name(self) -> &'static str {
+        match self {
+            Self::Inbox => "INBOX",
+            Self::Drafts => "Drafts",
+            Self::Sent => "Sent",
+            Self::Junk => "Junk",
+            Self::Trash => "Trash",
+            Self::Archive => "Archive",
+        }
+    }
+
+    /// The SPECIAL-USE attribute of LIST (RFC 6154 §2); the inbox has none.
+    pub const fn attribute(self) -> Option<&'static str> {
+        match self {
+            Self::Inbox => None,
+            Self::Drafts => Some("\\Drafts"),
+            Self::Sent => Some("\\Sent"),
+            Self::Junk => Some("\\Junk"),
+            Self::Trash => Some("\\Trash"),
+            Self::Archive => Some("\\Archive"),
+        }
+    }
+}
