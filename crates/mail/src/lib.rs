@@ -8,16 +8,22 @@
 //! Invariant: every parser here takes hostile input in bounded time and memory.
 
 pub mod address;
+pub mod date;
+pub mod digest;
 pub mod domain;
 pub mod envelope;
 pub mod event;
 pub mod flag;
+pub mod header;
 pub mod id;
 pub mod role;
 pub mod status;
 pub mod timestamp;
+pub mod uid_set;
 
 pub use address::{Address, AddressError};
+pub use date::DateTime;
+pub use digest::Digest;
 pub use domain::{Domain, DomainError};
 pub use envelope::{BodyType, Envelope, Notify, Recipient, Ret, ReversePath};
 pub use event::{Event, TrailEntry};
@@ -26,3 +32,4 @@ pub use id::{AccountId, BlobHash, EmailId, MailboxId, ModSeq, ReceiptId, SeqNum,
 pub use role::Role;
 pub use status::EnhancedStatus;
 pub use timestamp::Timestamp;
+pub use uid_set::UidSet;

@@ -1,0 +1,228 @@
+//! What the store keeps beside each email so that no command must parse it again: ENVELOPE,
+//! BODYSTRUCTURE with offsets, a preview, and what threads are made of.
+//!
+//! Not the message: its octets stay where they are and are found by the offsets here.
+//!
+//! Invariants: texts hold no CR, LF or NUL and are valid UTF-8; the stored form knows fields and
+//! variants by their place, so they are only added at the end.
+
+use crate::date::DateTime;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// Everything about an email that listings, FETCH and threads need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Octets of the message.
+    pub octets: u64,
+    /// The fields that IMAP calls ENVELOPE.
+    pub envelope: EnvelopeItem,
+    /// The root of the tree of parts.
+    pub body: BodyPart,
+    /// The first words of the text, one line, at most [`Digest::PREVIEW_CHARS_MAX`] characters (RFC 8970).
+    pub preview: String,
+    /// Whether a part is meant to be saved rather than shown (RFC 8621 §4.1.4).
+    pub has_attachment: bool,
+    /// The `Date` field, if it could be read.
+    pub sent: Option<DateTime>,
+    /// `Message-ID` without brackets.
+    pub message_id: Option<String>,
+    /// The ids of `References` and `In-Reply-To` without brackets, in order, each once.
+    pub references: Vec<String>,
+    /// The subject without `Re:` and its like, decoded (RFC 5256 §2.1).
+    pub base_subject: String,
+}
+
+/// IMAP's ENVELOPE (RFC 9051 §7.5.2): texts unfolded, encoded words left as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EnvelopeItem {
+    /// `Date`
+    pub date: Option<String>,
+    /// `Subject`
+    pub subject: Option<String>,
+    /// `From`
+    pub from: Vec<AddressItem>,
+    /// `Sender`; empty when the message has none: `imap_view` puts `From` there.
+    pub sender: Vec<AddressItem>,
+    /// `Reply-To`; empty when the message has none: `imap_view` puts `From` there.
+    pub reply_to: Vec<AddressItem>,
+    /// `To`
+    pub to: Vec<AddressItem>,
+    /// `Cc`
+    pub cc: Vec<AddressItem>,
+    /// `Bcc`
+    pub bcc: Vec<AddressItem>,
+    /// `In-Reply-To`
+    pub in_reply_to: Option<String>,
+    /// `Message-ID`, with its brackets.
+    pub message_id: Option<String>,
+}
+
+/// One entry of an address list, groups flattened as IMAP wants it: a group starts with an entry
+/// whose host is `None` and whose mailbox is the group's name, and ends with an empty entry.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AddressItem {
+    /// The display name without quoting, encoded words left as they are.
+    pub name: Option<String>,
+    /// The source route (`@a,@b`), which nobody writes any more.
+    pub route: Option<String>,
+    /// The part before the `@` without quoting, or a group's name.
+    pub mailbox: Option<String>,
+    /// The domain.
+    pub host: Option<String>,
+}
+
+/// One part of a message, and where it stands in the message's octets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyPart {
+    /// Type, lower case: `text`.
+    pub media: String,
+    /// Subtype, lower case: `plain`.
+    pub subtype: String,
+    /// Parameters of `Content-Type`, names in lower case, values unquoted.
+    pub parameters: Vec<(String, String)>,
+    /// `Content-ID`
+    pub id: Option<String>,
+    /// `Content-Description`
+    pub description: Option<String>,
+    /// `Content-Transfer-Encoding`, lower case; `7bit` when there is none.
+    pub encoding: String,
+    /// `Content-MD5`
+    pub md5: Option<String>,
+    /// `Content-Disposition`
+    pub disposition: Option<Disposition>,
+    /// `Content-Language`
+    pub language: Vec<String>,
+    /// `Content-Location`
+    pub location: Option<String>,
+    /// Where the part's header starts, octets from the start of the message.
+    pub header_start: u64,
+    /// Where its body starts, behind the empty line.
+    pub body_start: u64,
+    /// Where its body ends; the line end before a boundary belongs to the boundary.
+    pub body_end: u64,
+    /// Lines of the body; a last line without an end counts.
+    pub lines: u64,
+    /// What is inside.
+    pub inside: Inside,
+}
+
+/// What a part holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Inside {
+    /// Octets.
+    Leaf,
+    /// Parts; never none.
+    Parts(Vec<BodyPart>),
+    /// A whole message.
+    Message(Box<Nested>),
+}
+
+/// A message within a message (message/rfc822).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nested {
+    /// Its ENVELOPE.
+    pub envelope: EnvelopeItem,
+    /// Its root part, whose header is the message's header.
+    pub body: BodyPart,
+}
+
+/// `Content-Disposition` (RFC 2183).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disposition {
+    /// Lower case: `attachment`, `inline`.
+    pub kind: String,
+    /// Names in lower case, values unquoted.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl Digest {
+    /// Longest preview, characters (RFC 8970 §4.1 asks for about 200).
+    pub const PREVIEW_CHARS_MAX: usize = 200;
+
+    /// The digest of a message; any octets have one.
+    pub fn of(message: &[u8]) -> Self {
+        let body_start = memchr::memmem::find(message, b"\r\n\r\n").map_or(message.len(), |at| at + 4);
+        let lines = memchr::memchr_iter(b'\n', message.get(body_start..).unwrap_or_default()).count();
+        Self {
+            octets: message.len() as u64,
+            envelope: EnvelopeItem::default(),
+            body: BodyPart {
+                media: "text".into(),
+                subtype: "plain".into(),
+                parameters: vec![("charset".into(), "us-ascii".into())],
+                id: None,
+                description: None,
+                encoding: "7bit".into(),
+                md5: None,
+                disposition: None,
+                language: Vec::new(),
+                location: None,
+                header_start: 0,
+                body_start: body_start as u64,
+                body_end: message.len() as u64,
+                lines: lines as u64,
+                inside: Inside::Leaf,
+            },
+            preview: String::new(),
+            has_attachment: false,
+            sent: None,
+            message_id: None,
+            references: Vec::new(),
+            base_subject: String::new(),
+        }
+    }
+}
+
+impl BodyPart {
+    /// The part's own header with the empty line behind it: `BODY[1.MIME]`.
+    pub fn header(&self) -> Range<u64> {
+        self.header_start..self.body_start
+    }
+
+    /// The part's body: `BODY[1]`.
+    pub fn contents(&self) -> Range<u64> {
+        self.body_start..self.body_end
+    }
+
+    /// Octets of the body, encoded.
+    pub fn octets(&self) -> u64 {
+        self.body_end.saturating_sub(self.body_start)
+    }
+
+    /// The parts of a multipart; none for others.
+    pub fn parts(&self) -> &[Self] {
+        match &self.inside {
+            Inside::Parts(parts) => parts,
+            _ => &[],
+        }
+    }
+
+    /// The message in a message/rfc822 part.
+    pub fn message(&self) -> Option<&Nested> {
+        match &self.inside {
+            Inside::Message(nested) => Some(nested),
+            _ => None,
+        }
+    }
+
+    /// The part that IMAP numbers so, seen from the root of a message; the empty path is the root
+    /// itself (RFC 9051 §6.4.5.1).
+    pub fn section(&self, path: &[u32]) -> Option<&Self> {
+        let mut part = self;
+        let mut in_message = true;
+        for number in path {
+            let root = part.message().map_or(part, |nested| &nested.body);
+            in_message |= part.message().is_some();
+            let index = number.checked_sub(1)? as usize;
+            part = match &root.inside {
+                Inside::Parts(parts) => parts.get(index)?,
+                // A message that is not multipart has one part: itself.
+                _ if in_message && index == 0 => root,
+                _ => return None,
+            };
+            in_message = false;
+        }
+        Some(part)
+    }
+}
