@@ -13,10 +13,12 @@
 //! - After [`Output::StartTls`] the session forgets what the peer said in clear (RFC 3207 §4.2).
 
 pub mod inbox;
+pub mod sasl;
 pub mod transcript;
 
 pub use inbox::{Inbox, Line};
 
+use std::fmt;
 use std::time::Instant;
 
 /// What the driver tells a session.
@@ -52,7 +54,7 @@ pub enum Output<Q> {
 }
 
 /// What is known of the connection's TLS once its handshake is done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// `TLSv1.3` or `TLSv1.2`.
     pub version: String,
@@ -64,6 +66,14 @@ pub struct Tls {
     pub exporter: Option<[u8; 32]>,
     /// The peer's certificate, DER, where one was given.
     pub peer_certificate: Option<Vec<u8>>,
+}
+
+/// One line for traces; the channel binding is not shown.
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.version, self.cipher)?;
+        self.server_name.as_ref().map_or(Ok(()), |name| write!(f, " {name}"))
+    }
 }
 
 /// A protocol as a value.
