@@ -1,0 +1,3 @@
+//! Hands mail to other servers.
+
+pub mod hosts;

@@ -1,0 +1,3 @@
+//! Mail that waits for other servers.
+
+pub mod schedule;

@@ -1,0 +1,270 @@
+//! Where a recipient's mail goes next: to a mailbox here, to a named host, or by MX. Pure.
+//!
+//! Not DNS (`deliver::hosts`) and not when (`queue::schedule`).
+//!
+//! The order: our own domains are local; then the rules for recipient domains, in the order
+//! written; then the rules for sender domains; then the rule for everything; then MX.
+
+use mail::Domain;
+use std::fmt;
+use std::sync::Arc;
+
+/// One rule of the routing table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Which mail.
+    pub matching: Matching,
+    /// The MX port takes mail for these recipient domains from anyone, as a backup or relay does.
+    /// Means nothing for rules about senders.
+    pub accept: bool,
+    /// Where it goes.
+    pub next: Next,
+}
+
+/// Which mail a rule is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matching {
+    /// Mail to these domains.
+    Recipients(Vec<Pattern>),
+    /// Mail from these domains.
+    Senders(Vec<Pattern>),
+    /// All mail that nothing else matched.
+    Everything,
+}
+
+/// A domain of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// This domain and nothing below it.
+    Exact(Domain),
+    /// Everything below this domain, not itself: `*.example.org`.
+    Below(Domain),
+}
+
+impl Pattern {
+    /// Reads `example.org` or `*.example.org`.
+    ///
+    /// # Errors
+    /// When the text is no domain.
+    pub fn parse(text: &str) -> Result<Self, mail::DomainError> {
+        match text.strip_prefix("*.") {
+            Some(rest) => Domain::parse(rest).map(Self::Below),
+            None => Domain::parse(text).map(Self::Exact),
+        }
+    }
+
+    /// Whether the domain is meant.
+    pub fn matches(&self, domain: &Domain) -> bool {
+        match self {
+            Self::Exact(exact) => exact == domain,
+            Self::Below(above) => domain.as_str().strip_suffix(above.as_str()).is_some_and(|rest| rest.ends_with('.')),
+        }
+    }
+}
+
+/// Where a rule sends mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// By the MX records of the recipient's domain.
+    Mx,
+    /// To named hosts, whose MX records are not asked for.
+    Smarthost(Arc<Smarthost>),
+}
+
+/// Named hosts that take mail for others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Smarthost {
+    /// The hosts; at least one.
+    pub targets: Vec<Target>,
+    /// Whether they are tried in a random order instead of the one written.
+    pub balanced: bool,
+    /// What TLS must be.
+    pub tls: Tls,
+    /// The name of the credentials to sign in with, if any.
+    pub credentials: Option<String>,
+}
+
+/// One host of a smarthost.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// A name or an address literal.
+    pub host: Domain,
+    /// The port; 25 where none is written.
+    pub port: u16,
+}
+
+/// Why a text is no target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// The host.
+    #[error(transparent)]
+    Host(#[from] mail::DomainError),
+    /// The port is no number from 1 to 65535.
+    #[error("the port must be a number from 1 to 65535")]
+    Port,
+}
+
+impl Target {
+    /// The port where none is written.
+    pub const PORT_DEFAULT: u16 = 25;
+
+    /// Reads `host`, `host:port`, `[192.0.2.1]:port`, `192.0.2.1:port`.
+    ///
+    /// # Errors
+    /// When the host is no domain name or address, or the port no port.
+    pub fn parse(text: &str) -> Result<Self, TargetError> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, Some(port)),
+            _ => (text, None),
+        };
+        let port = port.map_or(Ok(Self::PORT_DEFAULT), |port| port.parse().map_err(|_| TargetError::Port))?;
+        let host = match host.parse() {
+            Ok(v4) => Domain::from_ip(std::net::IpAddr::V4(v4)),
+            Err(_) => Domain::parse(host)?,
+        };
+        if port == 0 { Err(TargetError::Port) } else { Ok(Self { host, port }) }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// What TLS to a smarthost must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Tls {
+    /// Never.
+    None,
+    /// If it is offered and works; no certificate is checked (RFC 7435).
+    #[default]
+    Opportunistic,
+    /// STARTTLS with a certificate that is valid for the host's name, or no delivery.
+    Required,
+    /// TLS from the first octet (port 465, RFC 8314), certificate valid for the host's name.
+    Implicit,
+}
+
+/// Where mail goes next, and the name under which its queue is kept.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Destination {
+    /// Our own mailboxes.
+    Local,
+    /// The mail exchangers of a domain, or the host of an address literal.
+    Mx(Domain),
+    /// Named hosts.
+    Smarthost(Arc<Smarthost>),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::Mx(domain) => write!(f, "{domain}"),
+            Self::Smarthost(smarthost) => match smarthost.targets.first() {
+                Some(target) => write!(f, "{target}"),
+                None => f.write_str("a smarthost without hosts"),
+            },
+        }
+    }
+}
+
+/// Decides where a recipient's mail goes next.
+pub fn route(rules: &[Rule], recipient: &Domain, sender: Option<&Domain>, is_local: bool) -> Destination {
+    if is_local {
+        return Destination::Local;
+    }
+    let found = by_recipient(rules, recipient).or_else(|| by_sender(rules, sender?)).or_else(|| everything(rules));
+    match found.map(|rule| &rule.next) {
+        Some(Next::Smarthost(smarthost)) => Destination::Smarthost(Arc::clone(smarthost)),
+        Some(Next::Mx) | None => Destination::Mx(recipient.clone()),
+    }
+}
+
+/// Whether the MX port takes mail for this domain, although it is not ours, from anyone.
+pub fn accepts(rules: &[Rule], recipient: &Domain) -> bool {
+    by_recipient(rules, recipient).is_some_and(|rule| rule.accept)
+}
+
+fn by_recipient<'a>(rules: &'a [Rule], recipient: &Domain) -> Option<&'a Rule> {
+    rules.iter().find(|rule| matches!(&rule.matching, Matching::Recipients(patterns) if matches_any(patterns, recipient)))
+}
+
+fn by_sender<'a>(rules: &'a [Rule], sender: &Domain) -> Option<&'a Rule> {
+    rules.iter().find(|rule| matches!(&rule.matching, Matching::Senders(patterns) if matches_any(patterns, sender)))
+}
+
+fn everything(rules: &[Rule]) -> Option<&Rule> {
+    rules.iter().find(|rule| rule.matching == Matching::Everything)
+}
+
+fn matches_any(patterns: &[Pattern], domain: &Domain) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(domain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(host: &str) -> Next {
+        let targets = vec![Target::parse(host).unwrap()];
+        Next::Smarthost(Arc::new(Smarthost { targets, balanced: false, tls: Tls::Opportunistic, credentials: None }))
+    }
+
+    fn rule(matching: Matching, next: Next) -> Rule {
+        Rule { matching, accept: false, next }
+    }
+
+    fn patterns(text: &str) -> Vec<Pattern> {
+        text.split(' ').map(|p| Pattern::parse(p).unwrap()).collect()
+    }
+
+    #[test]
+    fn recipients_come_before_senders_and_senders_before_everything() {
+        let rules = [
+            rule(Matching::Everything, to("all.example")),
+            rule(Matching::Senders(patterns("sender.example")), to("bysender.example:587")),
+            rule(Matching::Recipients(patterns("partner.example *.lab.example")), to("[192.0.2.7]:2525")),
+            rule(Matching::Recipients(patterns("direct.example")), Next::Mx),
+        ];
+        for (recipient, sender, local, want) in [
+            ("ours.example", "sender.example", true, "local"),
+            ("partner.example", "sender.example", false, "[192.0.2.7]:2525"),
+            ("a.lab.example", "", false, "[192.0.2.7]:2525"),
+            ("lab.example", "", false, "all.example:25"),
+            ("xlab.example", "", false, "all.example:25"),
+            ("direct.example", "sender.example", false, "direct.example"),
+            ("else.example", "sender.example", false, "bysender.example:587"),
+            ("else.example", "other.example", false, "all.example:25"),
+        ] {
+            let (recipient, sender) = (Domain::parse(recipient).unwrap(), Domain::parse(sender).ok());
+            assert_eq!(route(&rules, &recipient, sender.as_ref(), local).to_string(), want, "{recipient}");
+        }
+    }
+
+    #[test]
+    fn without_rules_mail_goes_by_mx_and_is_not_accepted_for_strangers() {
+        let domain = Domain::parse("x.example").unwrap();
+        assert_eq!(route(&[], &domain, None, false), Destination::Mx(domain.clone()));
+        assert!(!accepts(&[], &domain));
+        let relay = Rule { matching: Matching::Recipients(patterns("x.example")), accept: true, next: Next::Mx };
+        assert!(accepts(&[relay], &domain));
+    }
+
+    #[test]
+    fn targets_are_read() {
+        for (text, want) in [
+            ("mx.example", Ok("mx.example:25")),
+            ("mx.example:2525", Ok("mx.example:2525")),
+            ("127.0.0.1:2525", Ok("[127.0.0.1]:2525")),
+            ("[127.0.0.1]", Ok("[127.0.0.1]:25")),
+            ("[IPv6:::1]:26", Ok("[IPv6:::1]:26")),
+            ("[IPv6:::1]", Ok("[IPv6:::1]:25")),
+            ("mx.example:0", Err(TargetError::Port)),
+            ("mx.example:x", Err(TargetError::Port)),
+        ] {
+            assert_eq!(Target::parse(text).map(|t| t.to_string()), want.map(str::to_owned), "{text}");
+        }
+    }
+}

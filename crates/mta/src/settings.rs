@@ -1,0 +1,159 @@
+//! What an operator can choose about the mail path. Plain values with defaults; `server` reads them
+//! from its configuration.
+//!
+//! Invariant: a session and an attempt keep the snapshot they started with.
+
+use crate::route::Rule;
+use mail::Domain;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Everything the mail path can be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Our own name: in greetings, Received fields, Message-IDs and reports.
+    pub hostname: Domain,
+    /// Taking mail.
+    pub receive: Receive,
+    /// When it is tried again.
+    pub queue: Queue,
+    /// Handing it on.
+    pub delivery: Delivery,
+    /// Where it goes, in order.
+    pub routes: Vec<Rule>,
+}
+
+impl Settings {
+    /// The defaults under a hostname.
+    pub fn new(hostname: Domain) -> Self {
+        let (receive, queue, delivery) = (Receive::default(), Queue::default(), Delivery::default());
+        Self { hostname, receive, queue, delivery, routes: Vec::new() }
+    }
+}
+
+/// Taking mail.
+#[derive(Debug, Clone)]
+pub struct Receive {
+    /// Most recipients of one message. Default 1000; at least 100 (RFC 5321 §4.5.3.1.8). Beyond: 452 4.5.3.
+    pub recipients_max: usize,
+    /// Most `Received` fields of a message before it is taken for looping. Default 50; at least 100
+    /// would be RFC 5321 §6.3's word, but that multiplies the cost of a loop. Beyond: 554 5.4.6.
+    pub hops_max: usize,
+    /// Most octets of a message's header. Default 262,144. Beyond: 552 5.3.4.
+    pub header_octets_max: usize,
+    /// Most octets of a message. Default 52,428,800; announced as SIZE. Beyond: 552 5.3.4.
+    pub message_octets_max: u64,
+    /// Whether a full mailbox is refused for good (552 5.2.2) instead of for now (452 4.2.2). Default no.
+    pub over_quota_is_permanent: bool,
+    /// Networks whose hosts may send anywhere through the MX port without signing in. Default none.
+    pub relay_networks: Vec<String>,
+}
+
+impl Default for Receive {
+    fn default() -> Self {
+        Self {
+            recipients_max: 1000,
+            hops_max: 50,
+            header_octets_max: 256 * 1024,
+            message_octets_max: 50 * 1024 * 1024,
+            over_quota_is_permanent: false,
+            relay_networks: Vec::new(),
+        }
+    }
+}
+
+/// When queued mail is tried, and what of it is kept in memory.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// The waits between attempts; the last one repeats. Default 5, 10, 20, 40 minutes, 1, 2, 3, 4 hours.
+    pub retry: Vec<Duration>,
+    /// How far a wait is moved to either side, in percent of it, so that what failed together is not
+    /// tried together. Default 10.
+    pub jitter_percent: u32,
+    /// After this time a recipient fails. Default 5 days (RFC 5321 §4.5.4.1: at least 4 to 5).
+    pub lifetime: Duration,
+    /// After this time a sender is warned once that a recipient waits. Default 4 hours.
+    pub warn_after: Duration,
+    /// Connections to one destination at first. Default 4.
+    pub connections_initial: u32,
+    /// Most connections to one destination. Default 20.
+    pub connections_max: u32,
+    /// Most connections to all destinations. Default 200.
+    pub connections_total_max: u32,
+    /// How long a destination that could not be reached is left alone; doubled each time, up to
+    /// [`Queue::down_max`]. Default 30 seconds.
+    pub down_initial: Duration,
+    /// The longest time a destination is left alone. Default 10 minutes.
+    pub down_max: Duration,
+    /// Most messages being worked on or waiting for a connection in memory; the rest stays in the
+    /// store until there is room. Default 10,000.
+    pub window_max: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        Self {
+            retry: [5, 10, 20, 40, 60, 120, 180, 240].into_iter().map(minutes).collect(),
+            jitter_percent: 10,
+            lifetime: minutes(5 * 24 * 60),
+            warn_after: minutes(4 * 60),
+            connections_initial: 4,
+            connections_max: 20,
+            connections_total_max: 200,
+            down_initial: Duration::from_secs(30),
+            down_max: minutes(10),
+            window_max: 10_000,
+        }
+    }
+}
+
+/// Handing mail to other servers.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Most recipients in one transaction. Default 100 (RFC 5321 §4.5.3.1.8).
+    pub recipients_max: usize,
+    /// Most messages over one connection. Default 200.
+    pub messages_max: usize,
+    /// How long a connection is kept for the next message. Default 2 seconds.
+    pub linger: Duration,
+    /// How long connecting to one address may take. Default 30 seconds.
+    pub connect_timeout: Duration,
+    /// Most addresses tried in one attempt. Default 8.
+    pub addresses_max: usize,
+    /// Most MX hosts looked at. Default 20.
+    pub hosts_max: usize,
+    /// The port of MX hosts. Default 25; other values are for tests.
+    pub port: u16,
+    /// The source address of outgoing IPv4 connections, if it matters.
+    pub source_ipv4: Option<IpAddr>,
+    /// The source address of outgoing IPv6 connections, if it matters.
+    pub source_ipv6: Option<IpAddr>,
+    /// Names and addresses besides the hostname under which other servers find this one: an MX host
+    /// among them is ourselves (RFC 5321 §5.1). Loopback addresses do not count by themselves.
+    pub own_names: Vec<Domain>,
+    /// What to sign in with at smarthosts, by the name that routes use.
+    pub credentials: BTreeMap<String, String>,
+    /// Seed of the order among MX hosts of equal preference.
+    pub seed: u64,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            recipients_max: 100,
+            messages_max: 200,
+            linger: Duration::from_secs(2),
+            connect_timeout: Duration::from_secs(30),
+            addresses_max: 8,
+            hosts_max: 20,
+            port: 25,
+            source_ipv4: None,
+            source_ipv6: None,
+            own_names: Vec::new(),
+            credentials: BTreeMap::new(),
+            seed: 0,
+        }
+    }
+}
