@@ -1,0 +1,1 @@
+//! The grammar of SMTP's commands (RFC 5321 §4.1).
