@@ -8,9 +8,11 @@
 //! Invariant: every parser here takes hostile input in bounded time and memory.
 
 pub mod address;
+pub mod charset;
 pub mod date;
 pub mod digest;
 pub mod domain;
+pub mod encoding;
 pub mod envelope;
 pub mod event;
 pub mod flag;
@@ -20,6 +22,7 @@ pub mod role;
 pub mod status;
 pub mod timestamp;
 pub mod uid_set;
+pub mod words;
 
 pub use address::{Address, AddressError};
 pub use date::DateTime;
