@@ -66,6 +66,9 @@ pub struct Tls {
     pub exporter: Option<[u8; 32]>,
     /// The peer's certificate, DER, where one was given.
     pub peer_certificate: Option<Vec<u8>>,
+    /// For clients: the peer's certificate is trusted and valid for the name we asked for. A server
+    /// asks no certificate; there it is always false.
+    pub verified: bool,
 }
 
 /// One line for traces; the channel binding is not shown.
@@ -88,6 +91,12 @@ pub trait Session {
     fn handle(&mut self, now: Instant, input: Input<'_, Self::Answer, Self::Push>);
     /// The next thing the session wants done.
     fn poll(&mut self) -> Output<Self::Ask>;
+    /// The server is about to stop: take leave (`421`, `* BYE`) as soon as nothing is in hand, at
+    /// once if the peer is idle. Told at most once, between inputs; poll afterwards. A session that
+    /// does not care is cut off when the time of grace is over.
+    fn stop(&mut self, now: Instant) {
+        let _ = now;
+    }
 }
 
 /// Answers a session's questions: the store, DNS, the spam filter.

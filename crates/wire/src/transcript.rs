@@ -221,5 +221,6 @@ fn example_tls() -> Tls {
         server_name: Some("mx.example".to_owned()),
         exporter: Some([7; 32]),
         peer_certificate: None,
+        verified: false,
     }
 }
