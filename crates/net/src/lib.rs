@@ -1,1 +1,45 @@
-//! net
+//! Bytes, time and names: the shell around the pure protocols.
+//!
+//! [`drive()`] runs any [`wire::Session`] over a [`Socket`] and is the only code that awaits a
+//! peer's bytes. [`listen`] accepts connections, [`dial`] makes them, [`tls`] holds certificates and
+//! trust, [`resolve`] asks DNS, [`clock`] tells the time, [`limits`] counts who is connected,
+//! [`shutdown`] tells everybody that the end is near.
+//!
+//! What this crate is not: it knows no protocol, no store and no configuration file.
+//!
+//! Invariants
+//! - An idle connection holds no read buffer of ours.
+//! - Every wait has a deadline; no lock is held across an `.await`.
+//! - Nothing is read from a peer while a question is outstanding or output is unwritten.
+
+pub mod clock;
+pub mod dial;
+pub mod drive;
+pub mod limits;
+pub mod listen;
+pub mod network;
+pub mod proxy_protocol;
+pub mod resolve;
+pub mod shutdown;
+pub mod socket;
+pub mod tls;
+
+pub use clock::{Clock, SystemClock, VirtualClock};
+pub use dial::{Dial, DialError, TcpDial};
+pub use drive::{DriveError, End, Shell, Upgrade, drive};
+pub use limits::Connections;
+pub use listen::{Accepted, Listener};
+pub use network::Network;
+pub use resolve::{Dns, DnsError, FakeDns, Mx, Resolver};
+pub use shutdown::{Shutdown, Stop};
+pub use socket::{Socket, Stream};
+
+#[doc(hidden)]
+pub mod fuzz {
+    //! Entries for the fuzzer: hostile bytes in, no panic out.
+
+    /// The header of the PROXY protocol.
+    pub fn proxy_protocol(data: &[u8]) {
+        let _ = crate::proxy_protocol::parse(data);
+    }
+}
