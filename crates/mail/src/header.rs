@@ -6,6 +6,9 @@
 //! Invariants: any octets are read without an error, in time linear in their length; every field is
 //! a slice of the input, so that what is sent on is what came in.
 
+use crate::address_list;
+use crate::charset;
+use crate::digest::AddressItem;
 use std::ops::Range;
 
 /// One field of a header block.
@@ -57,13 +60,59 @@ pub fn body_start(message: &[u8]) -> usize {
     }
 }
 
+/// The value of the first field of that name, unfolded.
+pub fn value(block: &[u8], name: &str) -> Option<String> {
+    fields(block).find(|field| field.is(name)).map(|field| unfold(field.value))
+}
+
+/// A field's value as one line of text without white space at its ends: line ends and NUL go, octets that
+/// are no UTF-8 are taken for Windows-1252 (RFC 5322 §2.2.3).
+pub fn unfold(value: &[u8]) -> String {
+    let text = charset::guess(value.trim_ascii());
+    if memchr::memchr3(b'\r', b'\n', 0, text.as_bytes()).is_none() {
+        return text.into_owned();
+    }
+    text.chars().filter(|c| !matches!(c, '\r' | '\n' | '\0')).collect()
+}
+
+/// The addresses of an unfolded field, at most `max` entries (RFC 5322 §3.4 and, as §4.4 wants, what was
+/// written of old or is broken).
+pub fn addresses(text: &str, max: usize) -> Vec<AddressItem> {
+    address_list::parse(text, max)
+}
+
+/// The ids of a `Message-ID`, `In-Reply-To` or `References`, without brackets; where there are no brackets,
+/// every word with an `@` (RFC 5322 §3.6.4).
+pub fn message_ids(text: &str) -> impl Iterator<Item = &str> {
+    let bracketed = text.split('<').skip(1).filter_map(|rest| rest.split_once('>')).map(|(id, _)| id.trim());
+    let bare = text.split([' ', '\t', ',']).filter(move |word| word.contains('@') && !text.contains('<'));
+    bracketed.chain(bare).filter(|id| !id.is_empty())
+}
+
+/// The fields of a block that have one of the names, or the others, with their line ends as they are and an
+/// empty line at the end: `BODY[HEADER.FIELDS (…)]` and `.NOT` (RFC 9051 §6.4.5.1).
+pub fn select(block: &[u8], names: &[impl AsRef<str>], listed: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(if listed { 512 } else { block.len() });
+    for field in fields(block) {
+        if names.iter().any(|name| field.is(name.as_ref())) == listed {
+            out.extend_from_slice(block.get(field.range()).unwrap_or_default());
+        }
+    }
+    // A block cut off within its last field.
+    if out.last().is_some_and(|last| *last != b'\n') {
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
 /// Where the line that starts at `at` ends, behind its line feed.
-fn line_end(block: &[u8], at: usize) -> usize {
+pub(crate) fn line_end(block: &[u8], at: usize) -> usize {
     let rest = block.get(at..).unwrap_or_default();
     memchr::memchr(b'\n', rest).map_or(block.len(), |found| at + found + 1)
 }
 
-fn is_empty_line(line: &[u8]) -> bool {
+pub(crate) fn is_empty_line(line: &[u8]) -> bool {
     matches!(line, b"\r\n" | b"\n")
 }
 
@@ -97,4 +146,46 @@ fn field(block: &[u8], start: usize, end: usize) -> Option<Field<'_>> {
     let value = text.get(colon + 1..)?;
     let value = value.strip_suffix(b"\n").map_or(value, |value| value.strip_suffix(b"\r").unwrap_or(value));
     named.then_some(Field { name, value, start, end })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: &[u8] = b"From mbox Mon Jan  1 00:00:00 2024\r\nFrom: a\r\n b\r\nno colon\r\nSUBJECT : x\r\n \r\n\ty\r\n: no name\r\nlast:z\r\n\r\nBody: not this\r\n";
+
+    #[test]
+    fn fields_are_found_in_broken_blocks() {
+        let found: Vec<_> = fields(BLOCK).map(|f| format!("{}={}", String::from_utf8_lossy(f.name), unfold(f.value))).collect();
+        assert_eq!(found, ["From=a b", "SUBJECT=x \ty", "last=z"]);
+        assert_eq!(BLOCK.get(body_start(BLOCK)..), Some(&b"Body: not this\r\n"[..]));
+        for (input, want) in [("", 0), ("a: b", 4), ("a: b\n\nc", 6), ("\r\nc", 2), ("a: b\r\n", 6)] {
+            assert_eq!(body_start(input.as_bytes()), want, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_unfolded_to_clean_text() {
+        for (input, want) in
+            [(&b" a\r\n\tb "[..], "a\tb"), (b"caf\xe9", "caf\u{e9}"), ("é".as_bytes(), "é"), (b"a\0b\rc", "abc"), (b"", "")]
+        {
+            assert_eq!(unfold(input), want);
+        }
+    }
+
+    #[test]
+    fn fields_are_selected_by_name() {
+        let check = |names: &[&str], listed, want: &str| assert_eq!(String::from_utf8_lossy(&select(BLOCK, names, listed)), want);
+        check(&["subject", "LAST"], true, "SUBJECT : x\r\n \r\n\ty\r\nlast:z\r\n\r\n");
+        check(&["subject", "from"], false, "last:z\r\n\r\n");
+        check(&["x"], true, "\r\n");
+        assert_eq!(select(b"a: b", &["a"], true), b"a: b\r\n\r\n");
+    }
+
+    #[test]
+    fn ids_are_found() {
+        for (input, want) in [("<a@b>", "a@b"), ("<a@b> (c) <d@e><f>", "a@b d@e f"), ("a@b, c d@e", "a@b d@e"), ("<>", ""), ("<a@b", "")] {
+            assert_eq!(message_ids(input).collect::<Vec<_>>().join(" "), want, "{input}");
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! Invariant: every parser here takes hostile input in bounded time and memory.
 
 pub mod address;
+mod address_list;
 pub mod charset;
 pub mod date;
 pub mod digest;
