@@ -6,8 +6,11 @@
 //! Invariants: texts hold no CR, LF or NUL and are valid UTF-8; the stored form knows fields and
 //! variants by their place, so they are only added at the end.
 
-use crate::date::DateTime;
+use crate::date::{self, DateTime};
+use crate::mime::{self, Index};
+use crate::{header, subject, text, words};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Everything about an email that listings, FETCH and threads need.
@@ -140,41 +143,66 @@ impl Digest {
     /// Longest preview, characters (RFC 8970 §4.1 asks for about 200).
     pub const PREVIEW_CHARS_MAX: usize = 200;
 
+    /// Most references kept: the first, and the last ones. Our own bound; long threads have 50.
+    pub const REFERENCES_MAX: usize = 100;
+
     /// The digest of a message; any octets have one.
     pub fn of(message: &[u8]) -> Self {
-        let body_start = memchr::memmem::find(message, b"\r\n\r\n").map_or(message.len(), |at| at + 4);
-        let lines = memchr::memchr_iter(b'\n', message.get(body_start..).unwrap_or_default()).count();
+        let Index { envelope, body, references } = mime::index(message);
+        let subject = envelope.subject.as_deref().unwrap_or_default();
         Self {
             octets: message.len() as u64,
-            envelope: EnvelopeItem::default(),
-            body: BodyPart {
-                media: "text".into(),
-                subtype: "plain".into(),
-                parameters: vec![("charset".into(), "us-ascii".into())],
-                id: None,
-                description: None,
-                encoding: "7bit".into(),
-                md5: None,
-                disposition: None,
-                language: Vec::new(),
-                location: None,
-                header_start: 0,
-                body_start: body_start as u64,
-                body_end: message.len() as u64,
-                lines: lines as u64,
-                inside: Inside::Leaf,
-            },
-            preview: String::new(),
-            has_attachment: false,
-            sent: None,
-            message_id: None,
-            references: Vec::new(),
-            base_subject: String::new(),
+            preview: text::preview(message, &body),
+            has_attachment: has_attachment(&body),
+            sent: envelope.date.as_deref().and_then(date::parse),
+            message_id: envelope.message_id.as_deref().and_then(|text| header::message_ids(text).next()).map(str::to_owned),
+            references: gathered(references.as_deref(), envelope.in_reply_to.as_deref()),
+            base_subject: subject::base(&words::decode(subject)).base,
+            envelope,
+            body,
         }
     }
 }
 
+/// The ids of both fields, each once.
+fn gathered(references: Option<&str>, in_reply_to: Option<&str>) -> Vec<String> {
+    let mut ids: Vec<String> = Vec::new();
+    for id in [references, in_reply_to].into_iter().flatten().flat_map(header::message_ids) {
+        if ids.iter().any(|known| known == id) {
+            continue;
+        }
+        if ids.len() == Digest::REFERENCES_MAX {
+            ids.remove(1);
+        }
+        ids.push(id.to_owned());
+    }
+    ids
+}
+
+/// Whether a part is marked as an attachment, or is neither text nor shown within one (RFC 8621 §4.1.4).
+fn has_attachment(part: &BodyPart) -> bool {
+    let kind = part.disposition.as_ref().map(|disposition| disposition.kind.as_str());
+    match (&part.inside, kind) {
+        (Inside::Parts(parts), _) => part.subtype != "report" && parts.iter().any(has_attachment),
+        (_, Some("attachment")) => true,
+        (Inside::Message(_), kind) => kind != Some("inline"),
+        (Inside::Leaf, Some("inline")) => false,
+        (Inside::Leaf, _) => !(part.media == "text" || part.id.is_some() || part.subtype.ends_with("-signature")),
+    }
+}
+
 impl BodyPart {
+    /// A parameter of `Content-Type` as it is written; see [`words::parameter`] for decoded ones.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The name to save it under, decoded: of `Content-Disposition`, or else of `Content-Type`.
+    pub fn file_name(&self) -> Option<Cow<'_, str>> {
+        let disposed = self.disposition.as_ref().and_then(|disposition| words::parameter(&disposition.parameters, "filename"));
+        disposed.or_else(|| words::parameter(&self.parameters, "name"))
+    }
+
     /// The part's own header with the empty line behind it: `BODY[1.MIME]`.
     pub fn header(&self) -> Range<u64> {
         self.header_start..self.body_start
