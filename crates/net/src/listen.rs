@@ -369,8 +369,8 @@ async fn read_header(stream: &mut TcpStream) -> Result<Option<Addresses>, String
             Parsed::Invalid(reason) => return Err(reason.to_owned()),
             Parsed::Incomplete { octets } => {
                 let wanted = octets.min(HEADER_OCTETS_MAX) as u64;
-                let read = stream.take(wanted).read_to_end(&mut header).await.map_err(|error| error.to_string())?;
-                if read as u64 != wanted {
+                let read = stream.take(wanted).read_buf(&mut header).await.map_err(|error| error.to_string())?;
+                if read == 0 {
                     return Err("the connection ended inside the header".to_owned());
                 }
             }
