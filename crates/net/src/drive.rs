@@ -26,7 +26,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Sleep, sleep_until, timeout};
 use wire::{Handler, Input, Output, Session};
 
@@ -35,6 +35,10 @@ const READ_OCTETS: usize = 64 * 1024;
 
 /// Octets that must be written within [`Limits::write_max`].
 const WRITE_OCTETS: usize = 64 * 1024;
+
+/// Questions that a session may still ask when its connection has broken: enough to report what
+/// became of a transaction, too few to work on.
+const LAST_QUESTIONS_MAX: u32 = 8;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_OCTETS]);
@@ -169,7 +173,13 @@ where
     // The parts are captured, not passed to an `async fn`: its arguments would be stored twice.
     async move {
         let timer = pin!(sleep_until(connection.shell.clock.now().into()));
-        run(&mut connection, &mut handler, timer).await
+        match run(&mut connection, &mut handler, timer).await {
+            Ok(()) => Ok(connection.end),
+            Err(error) => {
+                Box::pin(bury(&mut connection, &mut handler)).await;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -191,7 +201,7 @@ struct Connection<S> {
     told_to_stop: bool,
 }
 
-async fn run<S: Session, H: Handler<S>>(c: &mut Connection<S>, handler: &mut H, mut timer: Pin<&mut Sleep>) -> Result<End, DriveError> {
+async fn run<S: Session, H: Handler<S>>(c: &mut Connection<S>, handler: &mut H, mut timer: Pin<&mut Sleep>) -> Result<(), DriveError> {
     loop {
         match c.session.poll() {
             Output::Send(bytes) => c.gather(bytes),
@@ -207,8 +217,30 @@ async fn run<S: Session, H: Handler<S>>(c: &mut Connection<S>, handler: &mut H, 
             Output::Close => {
                 c.flush().await?;
                 Box::pin(c.close()).await;
-                return Ok(c.end);
+                return Ok(());
             }
+        }
+    }
+}
+
+/// The connection broke: the session hears that the peer is gone, and may still tell its handler
+/// what became of its work. What it says is dropped.
+async fn bury<S: Session, H: Handler<S>>(c: &mut Connection<S>, handler: &mut H) {
+    c.socket = None;
+    if c.input == InputState::Open {
+        c.heard(&[]);
+    }
+    let mut questions = 0;
+    loop {
+        match c.session.poll() {
+            Output::Send(_) => {}
+            Output::Ask(ask) if questions < LAST_QUESTIONS_MAX => {
+                questions += 1;
+                let answer = handler.answer(ask).await;
+                let now = c.now();
+                c.session.handle(now, Input::Answer(answer));
+            }
+            Output::Ask(_) | Output::StartTls | Output::Wait(_) | Output::Close => return,
         }
     }
 }
@@ -223,15 +255,16 @@ async fn answer<S: Session, H: Handler<S>>(c: &mut Connection<S>, handler: &mut 
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => Poll::Ready(None),
     });
-    let answer = if let Some(answer) = at_once.await {
-        answer
+    let (answer, flushed) = if let Some(answer) = at_once.await {
+        (answer, Ok(()))
     } else {
-        c.flush().await?;
-        answering.await
+        // Even if the peer is gone the question is answered: a session waits for nothing else.
+        let flushed = c.flush().await;
+        (answering.await, flushed)
     };
     let now = c.now();
     c.session.handle(now, Input::Answer(answer));
-    Ok(())
+    flushed
 }
 
 /// What ended a wait; the bytes of a read have been handled already.
@@ -332,20 +365,19 @@ impl<S: Session> Connection<S> {
         bytes.len()
     }
 
-    /// Writes what was gathered and gives its memory back.
+    /// Writes what was gathered and gives its memory back. Mostly the socket takes it all at once,
+    /// and then no timer is set.
     async fn flush(&mut self) -> Result<(), DriveError> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let Some(socket) = self.socket.as_mut() else { return Ok(()) };
         let out = std::mem::take(&mut self.out);
-        for chunk in out.chunks(WRITE_OCTETS) {
-            timeout(self.shell.limits.write_max, socket.write_all(chunk))
-                .await
-                .map_err(|_| DriveError::WriteTimeout)?
-                .map_err(DriveError::Write)?;
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        let mut written = 0;
+        match poll_fn(|context| Poll::Ready(poll_write(socket, context, &out, &mut written))).await {
+            Poll::Ready(outcome) => outcome.map_err(DriveError::Write)?,
+            Poll::Pending => Box::pin(write_slowly(socket, &out, written, self.shell.limits.write_max)).await?,
         }
-        timeout(self.shell.limits.write_max, socket.flush()).await.map_err(|_| DriveError::WriteTimeout)?.map_err(DriveError::Write)?;
         self.end.written_octets += out.len() as u64;
         Ok(())
     }
@@ -377,6 +409,30 @@ impl<S: Session> Connection<S> {
             while let Ok(1..) = poll_fn(|context| drop_input(&mut socket, context)).await {}
         };
         let _ = timeout(self.shell.limits.linger_max, lingering).await;
+    }
+}
+
+/// Writes `bytes` from `written` on, and flushes.
+fn poll_write(socket: &mut Socket, context: &mut Context<'_>, bytes: &[u8], written: &mut usize) -> Poll<io::Result<()>> {
+    while let Some(rest) = bytes.get(*written..).filter(|rest| !rest.is_empty()) {
+        match ready!(Pin::new(&mut *socket).poll_write(context, rest))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            octets => *written += octets,
+        }
+    }
+    Pin::new(socket).poll_flush(context)
+}
+
+/// The rest of a write that the socket did not take at once. A peer that takes too little in the
+/// time is given up, however lively the rest of it may be.
+async fn write_slowly(socket: &mut Socket, bytes: &[u8], mut written: usize, write_max: Duration) -> Result<(), DriveError> {
+    loop {
+        let part = bytes.get(..written + WRITE_OCTETS).unwrap_or(bytes);
+        let writing = poll_fn(|context| poll_write(socket, context, part, &mut written));
+        timeout(write_max, writing).await.map_err(|_| DriveError::WriteTimeout)?.map_err(DriveError::Write)?;
+        if written == bytes.len() {
+            return Ok(());
+        }
     }
 }
 

@@ -190,6 +190,42 @@ async fn two_sessions_can_talk_to_each_other() {
     assert_eq!(*heard.0.lock().unwrap(), ["hello", "echo: one", "bye"]);
 }
 
+#[tokio::test]
+async fn a_session_whose_peer_is_gone_may_still_report() {
+    let (a, mut peer) = duplex(64);
+    let heard = Heard::default();
+    let clock = clock();
+    let mut client = Client::new(clock.now(), &["one"]);
+    client.reports = true;
+    let task = tokio::spawn(drive(client, heard.clone(), Socket::any(Failing(a)), Upgrade::None, Shell::new(clock)));
+    peer.write_all(b"hello\r\n").await.unwrap();
+    assert!(matches!(task.await.unwrap(), Err(DriveError::Write(_))));
+    assert_eq!(*heard.0.lock().unwrap(), ["hello", "gone"]);
+}
+
+/// Can be read, but not written.
+struct Failing(DuplexStream);
+
+impl AsyncRead for Failing {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Failing {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// The state of an idle connection is paid for ten thousand times. The bound is what is allowed,
 /// not what is wished for: print the figure with `--nocapture`.
 #[tokio::test]

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc};
 use wire::inbox::Line;
 use wire::{Handler, Inbox, Input, Output, Session, Tls};
 
-pub(crate) const IDLE_MAX: Duration = Duration::from_mins(1);
+pub(crate) const IDLE_MAX: Duration = Duration::from_mins(30);
 
 /// Answers `echo: LINE`, except to `ASK`, `SLOW`, `TLS`, `WHO`, `BIG`, `PANIC` and `QUIT`.
 pub(crate) struct Toy {
@@ -118,11 +118,13 @@ pub(crate) struct Client {
     script: VecDeque<&'static str>,
     out: VecDeque<Output<String>>,
     now: Instant,
+    /// Asks one more question when the peer is gone.
+    pub(crate) reports: bool,
 }
 
 impl Client {
     pub(crate) fn new(now: Instant, script: &[&'static str]) -> Self {
-        Self { inbox: Inbox::new(100), script: script.iter().copied().collect(), out: VecDeque::new(), now }
+        Self { inbox: Inbox::new(100), script: script.iter().copied().collect(), out: VecDeque::new(), now, reports: false }
     }
 
     fn next(&mut self) {
@@ -143,6 +145,7 @@ impl Session for Client {
         self.now = now;
         match input {
             Input::Bytes(bytes) => self.inbox.push(bytes),
+            Input::Eof if self.reports => self.out.push_back(Output::Ask("gone".to_owned())),
             Input::Eof | Input::Tick => self.out.push_back(Output::Close),
             Input::TlsStarted(tls) => self.out.push_back(Output::Ask(format!("verified {}", tls.verified))),
             Input::Answer(()) | Input::Push(()) => self.next(),
