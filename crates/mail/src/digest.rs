@@ -233,24 +233,56 @@ impl BodyPart {
             _ => None,
         }
     }
+}
 
-    /// The part that IMAP numbers so, seen from the root of a message; the empty path is the root
-    /// itself (RFC 9051 §6.4.5.1).
-    pub fn section(&self, path: &[u32]) -> Option<&Self> {
-        let mut part = self;
-        let mut in_message = true;
-        for number in path {
-            let root = part.message().map_or(part, |nested| &nested.body);
-            in_message |= part.message().is_some();
-            let index = number.checked_sub(1)? as usize;
-            part = match &root.inside {
-                Inside::Parts(parts) => parts.get(index)?,
-                // A message that is not multipart has one part: itself.
-                _ if in_message && index == 0 => root,
-                _ => return None,
-            };
-            in_message = false;
-        }
-        Some(part)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(message: &str) -> Digest {
+        Digest::of(message.replace('\n', "\r\n").as_bytes())
+    }
+
+    #[test]
+    fn threads_and_dates_are_found() {
+        let digest = digest(
+            "From: a@b\nSubject: Re: [l] =?utf-8?Q?caf=C3=A9?=\nDate: Tue, 1 Jul 2003 10:52:37 +0200\nMessage-ID: <1@b> (x)\nIn-Reply-To: <r2@b>\nReferences: <r1@b>\n <r2@b>\n\nHi",
+        );
+        assert_eq!(digest.base_subject, "café");
+        assert_eq!(digest.message_id.as_deref(), Some("1@b"));
+        assert_eq!(digest.references, ["r1@b", "r2@b"]);
+        assert_eq!(digest.sent.map(|sent| (sent.at.seconds(), sent.zone_minutes)), Some((1_057_049_557, 120)));
+        assert_eq!(digest.envelope.message_id.as_deref(), Some("<1@b> (x)"));
+        assert_eq!(digest.octets, 166);
+    }
+
+    #[test]
+    fn long_reference_lists_keep_their_ends() {
+        let references = (0..300).map(|n| format!("<{n}@x>")).collect::<Vec<_>>().concat();
+        let digest = digest(&format!("References: {references}\n\n"));
+        assert_eq!((digest.references.len(), digest.references.first().map(String::as_str)), (Digest::REFERENCES_MAX, Some("0@x")));
+        assert_eq!(digest.references.last().map(String::as_str), Some("299@x"));
+    }
+
+    #[test]
+    fn attachments_are_told_from_what_is_shown() {
+        let check = |header: &str, want| assert_eq!(digest(&format!("{header}\n\nx")).has_attachment, want, "{header}");
+        check("Content-Type: text/plain", false);
+        check("Content-Type: text/plain\nContent-Disposition: attachment; filename=x", true);
+        check("Content-Type: application/pdf", true);
+        check("Content-Type: image/png\nContent-Disposition: inline", false);
+        check("Content-Type: image/png\nContent-ID: <logo@x>", false);
+        check("Content-Type: application/pgp-signature", false);
+        check("Content-Type: message/rfc822", true);
+        check("Content-Type: multipart/mixed; boundary=b\n\n--b\n\ntext\n--b\nContent-Type: image/gif\n", true);
+        check("Content-Type: multipart/report; boundary=b\n\n--b\n\ntext\n--b\nContent-Type: message/delivery-status\n", false);
+    }
+
+    #[test]
+    fn files_have_names() {
+        let check = |header: &str, want| assert_eq!(digest(&format!("{header}\n\nx")).body.file_name().as_deref(), want, "{header}");
+        check("Content-Type: image/png; name=a.png", Some("a.png"));
+        check("Content-Type: image/png; name=a.png\nContent-Disposition: attachment; filename*=utf-8''%C3%A9.png", Some("é.png"));
+        check("Content-Type: image/png", None);
     }
 }
