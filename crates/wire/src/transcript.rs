@@ -9,6 +9,8 @@
 //! | `@ tls`, `@ eof`, `@ push WORDS`, `@ +SECONDS` | TLS is up, end of input, news, time passes |
 //! | `# words` | a comment |
 //!
+//! In the script of a client's session ([`check_client`], [`play_client`]) `S:` is the peer and `C:` the session.
+//!
 //! With `UPDATE=1` in the environment the file is rewritten with what the session really said.
 //! The run-time trace of a server writes the same format, so an operator's trace becomes a test.
 //! It is not a general test framework: it panics, and belongs in tests only.
@@ -41,8 +43,30 @@ where
     S: Session,
     S::Ask: Debug,
 {
-    let want = std::fs::read_to_string(path).unwrap_or_default();
-    let got = play(&want, session, now, answer, push);
+    let script = read(path);
+    let got = play(&script, session, now, answer, push);
+    compare(path, &script, &got);
+}
+
+/// Like [`check`], for a client's session: the peer is `S:`.
+///
+/// # Panics
+/// When what the session said differs from the file.
+pub fn check_client<S>(path: &Path, session: S, now: Instant, answer: impl FnMut(&str) -> S::Answer, push: impl FnMut(&str) -> S::Push)
+where
+    S: Session,
+    S::Ask: Debug,
+{
+    let script = read(path);
+    let got = play_client(&script, session, now, answer, push);
+    compare(path, &script, &got);
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn compare(path: &Path, want: &str, got: &str) {
     if got == want {
         return;
     }
@@ -62,12 +86,22 @@ where
     S: Session,
     S::Ask: Debug,
 {
-    let mut stage = Stage { session, now, deadline: None, out: String::new(), said: Vec::new(), answer, push };
-    stage.drain();
-    for line in script.lines() {
-        stage.line(line);
-    }
-    stage.out
+    Stage { session, now, deadline: None, out: String::new(), said: Vec::new(), answer, push, peer: 'C', own: 'S' }.play(script)
+}
+
+/// Like [`play`], for a client's session: the peer is `S:`.
+pub fn play_client<S>(
+    script: &str,
+    session: S,
+    now: Instant,
+    answer: impl FnMut(&str) -> S::Answer,
+    push: impl FnMut(&str) -> S::Push,
+) -> String
+where
+    S: Session,
+    S::Ask: Debug,
+{
+    Stage { session, now, deadline: None, out: String::new(), said: Vec::new(), answer, push, peer: 'S', own: 'C' }.play(script)
 }
 
 /// Escapes octets so that a line of a script shows them: printable ASCII and UTF-8 stay.
@@ -92,6 +126,15 @@ pub fn escape(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// The octets that the text of a `C:` line stands for, CRLF included unless it is suppressed.
+pub fn octets(text: &str) -> Vec<u8> {
+    let (mut bytes, unfinished) = unescape(text);
+    if !unfinished {
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
 }
 
 /// The octets that an escaped text stands for, and whether it ended in a lone `\`.
@@ -128,6 +171,10 @@ struct Stage<S, A, P> {
     said: Vec<u8>,
     answer: A,
     push: P,
+    /// The letter of the peer.
+    peer: char,
+    /// The letter of the session.
+    own: char,
 }
 
 impl<S, A, P> Stage<S, A, P>
@@ -137,15 +184,24 @@ where
     A: FnMut(&str) -> S::Answer,
     P: FnMut(&str) -> S::Push,
 {
+    fn play(mut self, script: &str) -> String {
+        self.drain();
+        for line in script.lines() {
+            self.line(line);
+        }
+        self.out
+    }
+
     fn line(&mut self, line: &str) {
         let (mark, rest) = (line.get(..2).unwrap_or(line), line.get(3..).unwrap_or_default());
-        if matches!(mark, "S:" | "? ") {
+        let letter = mark.strip_suffix(':').and_then(|letter| letter.parse().ok());
+        if mark == "? " || letter == Some(self.own) {
             return;
         }
         self.out.push_str(line);
         self.out.push('\n');
         match mark {
-            "C:" => self.client(rest),
+            _ if letter == Some(self.peer) => self.peer(rest),
             "! " => {
                 let answer = (self.answer)(line.get(2..).unwrap_or_default());
                 self.session.handle(self.now, Input::Answer(answer));
@@ -156,12 +212,8 @@ where
         self.drain();
     }
 
-    fn client(&mut self, text: &str) {
-        let (mut bytes, unfinished) = unescape(text);
-        if !unfinished {
-            bytes.extend_from_slice(b"\r\n");
-        }
-        self.session.handle(self.now, Input::Bytes(&bytes));
+    fn peer(&mut self, text: &str) {
+        self.session.handle(self.now, Input::Bytes(&octets(text)));
     }
 
     fn event(&mut self, event: &str) {
@@ -187,8 +239,8 @@ where
             match self.session.poll() {
                 Output::Send(bytes) => self.said.extend_from_slice(&bytes),
                 Output::Ask(ask) => self.note(&format!("? {ask:?}\n")),
-                Output::StartTls => self.note("S: [starts TLS]\n"),
-                Output::Close => return self.note("S: [closes]\n"),
+                Output::StartTls => self.note(&format!("{}: [starts TLS]\n", self.own)),
+                Output::Close => return self.note(&format!("{}: [closes]\n", self.own)),
                 Output::Wait(until) => {
                     self.note("");
                     self.deadline = Some(until);
@@ -206,7 +258,7 @@ where
                 Some(line) => escape(line),
                 None => escape(line) + "\\",
             };
-            self.out.push_str(format!("S: {shown}").trim_end());
+            self.out.push_str(format!("{}: {shown}", self.own).trim_end());
             self.out.push('\n');
         }
         self.out.push_str(text);

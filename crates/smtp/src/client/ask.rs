@@ -30,7 +30,7 @@ pub enum Answer {
     Message(Transaction),
     /// Nothing more: QUIT.
     Quit,
-    /// Octets of the message, any number (64 KiB is a good one); empty: that was all.
+    /// Octets of the message, any number (65,536 is a good one); empty: that was all.
     Chunk(Vec<u8>),
     /// The message cannot be read: the transaction is given up, all recipients are transient.
     Abort,

@@ -34,7 +34,7 @@ pub enum Ask {
     Mail(MailCommand),
     /// RCPT; [`Answer::Reply`].
     Rcpt(Recipient),
-    /// Octets of the message, unstuffed, at most 64 KiB. The peer is not read before [`Answer::Taken`].
+    /// Octets of the message, unstuffed, at most 65,536. The peer is not read before [`Answer::Taken`].
     /// A 4xx or 5xx ends the transaction: the rest is read and dropped, then the reply is said, and neither
     /// [`Ask::Data`] nor [`Ask::Reset`] follows.
     Body(Vec<u8>),
@@ -129,9 +129,9 @@ impl fmt::Display for Shown<'_> {
         write!(f, "<{address}>")?;
         if let Some(notify) = notify {
             let mail::Notify { success, failure, delay } = *notify;
-            let names = [(success, "success"), (failure, "failure"), (delay, "delay")];
-            let named: Vec<_> = names.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
-            write!(f, " notify={}", if named.is_empty() { "never".to_owned() } else { named.join(",") })?;
+            let reports = [(success, "success"), (failure, "failure"), (delay, "delay")];
+            let wanted: Vec<_> = reports.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect();
+            write!(f, " notify={}", if wanted.is_empty() { "never".to_owned() } else { wanted.join(",") })?;
         }
         original.as_ref().map_or(Ok(()), |original| write!(f, " orcpt={original:?}"))
     }

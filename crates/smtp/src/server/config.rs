@@ -18,6 +18,7 @@ pub enum Role {
 
 /// What every connection of a listener has in common; share it by `Arc`.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each switches one extension or rule of its own")]
 pub struct Config {
     /// Our name in the greeting and in EHLO's reply.
     pub hostname: String,
@@ -29,8 +30,7 @@ pub struct Config {
     pub starttls: bool,
     /// What AUTH offers; empty: no AUTH at all. `-PLUS` is offered only where TLS can bind.
     pub mechanisms: Vec<Mechanism>,
-    /// AUTH is offered under TLS only; else mechanisms that show the password are refused in clear anyway
-    /// unless this is false.
+    /// Whether AUTH is offered under TLS only. With `false` passwords may cross the wire in clear.
     pub auth_needs_tls: bool,
     /// Whether MAIL is refused until there is TLS (530 5.7.0).
     pub mail_needs_tls: bool,

@@ -1,0 +1,237 @@
+//! The server's session: every file of `transcripts/server` and `transcripts/lmtp` is one test, and any split of
+//! the same octets gives the same words. `UPDATE=1` rewrites the files.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod stage;
+
+use proptest::prelude::*;
+use smtp::Reply;
+use smtp::server::{Answer, Ask, Config, Connection, Limits, Role, Server};
+use stage::{folder, options, reply};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+use wire::sasl::{Failure, Mechanism, SaslAnswer, ScramVerifier, Secret};
+use wire::{Input, Output, Session, Tls, transcript};
+
+/// The nonce of RFC 7677 §3.
+const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+
+/// The session for a script, whose `# config:` line changes the defaults.
+fn server(script: &str, role: Role, now: Instant) -> Server {
+    let mut config = Config::new("mx.example", role);
+    config.pretence_key = [1; 32];
+    let mut tls = None;
+    for (key, value) in options(script) {
+        match key {
+            "role" if value == "submission" => config.role = Role::Submission,
+            "starttls" => config.starttls = true,
+            "auth" => config.mechanisms = value.split(',').map(|name| Mechanism::parse(name).unwrap()).collect(),
+            "auth-in-clear" => config.auth_needs_tls = false,
+            "mail-needs-tls" => config.mail_needs_tls = true,
+            "no-chunking" => config.chunking = false,
+            "no-smtputf8" => config.smtputf8 = false,
+            "no-dsn" => config.dsn = false,
+            "tls" => tls = Some(Tls { version: "TLSv1.3".to_owned(), exporter: Some([7; 32]), ..Tls::default() }),
+            _ => limit(&mut config.limits, key, value.parse().unwrap()),
+        }
+    }
+    let connection = Connection { peer: "192.0.2.1".parse().unwrap(), nonce: NONCE.to_owned(), tls };
+    Server::new(Arc::new(config), connection, now)
+}
+
+fn limit(limits: &mut Limits, key: &str, value: usize) {
+    match key {
+        "command_octets_max" => limits.command_octets_max = value,
+        "auth_octets_max" => limits.auth_octets_max = value,
+        "recipients_max" => limits.recipients_max = value,
+        "message_octets_max" => limits.message_octets_max = value as u64,
+        "discard_octets_max" => limits.discard_octets_max = value as u64,
+        "transactions_max" => limits.transactions_max = value,
+        "errors_max" => limits.errors_max = value,
+        "idle_commands_max" => limits.idle_commands_max = value,
+        "auth_failures_max" => limits.auth_failures_max = value,
+        key => panic!("no such option: {key}"),
+    }
+}
+
+/// `taken`, `250 2.1.0 OK`, `account 7 ann`, `refused temporary`, `verifier PASSWORD`, `no verifier`,
+/// `replies 250 OK | 550 No`.
+fn answer(words: &str) -> Answer {
+    let (head, rest) = words.split_once(' ').unwrap_or((words, ""));
+    match head {
+        "taken" => Answer::Taken,
+        "account" => Answer::Auth(SaslAnswer::Account { account: 7, login: rest.to_owned() }),
+        "verifier" => {
+            let salt = b"\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81";
+            Answer::Auth(SaslAnswer::Verifier(Some(ScramVerifier::derive(&Secret::new(rest), salt, 4096, 7, "user"))))
+        }
+        "no" => Answer::Auth(SaslAnswer::Verifier(None)),
+        "refused" => Answer::Auth(SaslAnswer::Refused(match rest {
+            "temporary" => Failure::Temporary,
+            "disabled" => Failure::Disabled,
+            _ => Failure::Credentials,
+        })),
+        "replies" => Answer::Replies(rest.split(" | ").map(reply).collect()),
+        _ => Answer::Reply(reply(words)),
+    }
+}
+
+fn check(path: &Path, role: Role) {
+    let script = std::fs::read_to_string(path).unwrap();
+    let now = Instant::now();
+    transcript::check(path, server(&script, role, now), now, answer, |_| unreachable!());
+}
+
+#[test]
+fn server_transcripts() {
+    for path in transcript::scripts(&folder("server")) {
+        check(&path, Role::Mx);
+    }
+}
+
+#[test]
+fn lmtp_transcripts() {
+    for path in transcript::scripts(&folder("lmtp")) {
+        check(&path, Role::Lmtp);
+    }
+}
+
+/// Everything a session said and asked.
+fn heard(session: &mut Server, answers: &mut VecDeque<Answer>, now: Instant, out: &mut String) {
+    loop {
+        match session.poll() {
+            Output::Send(bytes) => out.push_str(&transcript::escape(&bytes).replace("\\n", "\\n\n")),
+            Output::Ask(ask) => {
+                let _ = writeln!(out, "? {ask:?}");
+                let Some(answer) = answers.pop_front() else { return };
+                session.handle(now, Input::Answer(answer));
+            }
+            Output::StartTls => out.push_str("[starts TLS]\n"),
+            Output::Close => return out.push_str("[closes]\n"),
+            Output::Wait(_) => return,
+        }
+    }
+}
+
+/// What is said if the octets between two events of the script come in pieces of these sizes.
+fn said_in_pieces(script: &str, role: Role, mut size: impl FnMut() -> usize) -> String {
+    let now = Instant::now();
+    let mut session = server(script, role, now);
+    let mut answers: VecDeque<_> = script.lines().filter_map(|line| line.strip_prefix("! ")).map(answer).collect();
+    let mut out = String::new();
+    heard(&mut session, &mut answers, now, &mut out);
+    for (n, part) in stage::peer_octets(script, "C:").iter().enumerate() {
+        if n > 0 {
+            session.handle(now, Input::TlsStarted(Tls { exporter: Some([7; 32]), ..Tls::default() }));
+            heard(&mut session, &mut answers, now, &mut out);
+        }
+        let mut rest = part.as_slice();
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(size().clamp(1, rest.len()));
+            session.handle(now, Input::Bytes(piece));
+            heard(&mut session, &mut answers, now, &mut out);
+            rest = after;
+        }
+    }
+    out
+}
+
+/// Scripts that any split must not change. Not those where what is behind STARTTLS matters: without the split it
+/// is an injection, behind it, it is the handshake.
+fn scripts_to_split() -> Vec<(String, Role)> {
+    let read = |folder_name: &str, role: Role| {
+        let paths = transcript::scripts(&folder(folder_name)).into_iter();
+        paths.filter(|path| !path.to_string_lossy().contains("injection")).map(move |path| (std::fs::read_to_string(path).unwrap(), role))
+    };
+    read("server", Role::Mx).chain(read("lmtp", Role::Lmtp)).collect()
+}
+
+#[test]
+fn octet_by_octet_it_says_the_same() {
+    for (script, role) in scripts_to_split() {
+        let whole = said_in_pieces(&script, role, || usize::MAX);
+        assert_eq!(said_in_pieces(&script, role, || 1), whole, "{script}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_split_gives_the_same_words(sizes in proptest::collection::vec(1_usize..40, 1..20)) {
+        for (script, role) in scripts_to_split() {
+            let whole = said_in_pieces(&script, role, || usize::MAX);
+            let mut cycle = sizes.iter().copied().cycle();
+            prop_assert_eq!(said_in_pieces(&script, role, || cycle.next().unwrap()), whole, "{}", script);
+        }
+    }
+}
+
+/// Sends octets to a session inside a transaction, in pieces, and returns the message the handler got and the
+/// largest chunk it was given.
+fn message_received(octets: &[u8], piece: usize) -> (Vec<u8>, usize) {
+    let now = Instant::now();
+    let mut session = server("", Role::Mx, now);
+    let (mut message, mut largest) = (Vec::new(), 0);
+    let input = [b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@mx.example>\r\n", octets].concat();
+    for bytes in [&[][..]].into_iter().chain(input.chunks(piece)) {
+        session.handle(now, Input::Bytes(bytes));
+        loop {
+            match session.poll() {
+                Output::Ask(Ask::Body(chunk) | Ask::Data { last: chunk }) => {
+                    largest = largest.max(chunk.len());
+                    message.extend_from_slice(&chunk);
+                }
+                Output::Ask(_) => {}
+                Output::Send(reply) => {
+                    assert!(matches!(reply.first(), Some(b'2' | b'3')), "{}", reply.escape_ascii());
+                    continue;
+                }
+                _ => break,
+            }
+            session.handle(now, Input::Answer(Answer::Reply(Reply::new(250, (2, 0, 0), "OK"))));
+        }
+    }
+    (message, largest)
+}
+
+#[test]
+fn long_messages_come_in_chunks_of_at_most_64_kib() {
+    let message = b"0123456789abcdef\r\n.0123456789\r\n".repeat(10_000);
+    let stuffed = String::from_utf8(message.clone()).unwrap().replace("\r\n.", "\r\n..");
+    let data = format!("DATA\r\n{stuffed}.\r\n").into_bytes();
+    let mut bdat = format!("BDAT {} LAST\r\n", message.len()).into_bytes();
+    bdat.extend_from_slice(&message);
+    let (first, second) = message.split_at(65_536);
+    let mut parts = format!("BDAT {}\r\n", first.len()).into_bytes();
+    parts.extend_from_slice(first);
+    parts.extend_from_slice(format!("BDAT {}\r\n", second.len()).as_bytes());
+    parts.extend_from_slice(second);
+    parts.extend_from_slice(b"BDAT 0 LAST\r\n");
+    for input in [&data, &bdat, &parts] {
+        for piece in [1000, 4096, 65_536, 65_537, usize::MAX] {
+            let (got, largest) = message_received(input, piece);
+            assert!(got == message, "{} octets came of {}", got.len(), message.len());
+            assert_eq!(largest, 65_536);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn bdat_hands_on_any_octets(message in proptest::collection::vec(any::<u8>(), 0..200), cuts in proptest::collection::vec(0_usize..60, 0..5), piece in 1_usize..50) {
+        let (mut input, mut rest) = (Vec::new(), message.as_slice());
+        for cut in cuts {
+            let (chunk, after) = rest.split_at(cut.min(rest.len()));
+            input.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
+            input.extend_from_slice(chunk);
+            rest = after;
+        }
+        input.extend_from_slice(format!("BDAT {} LAST\r\n", rest.len()).as_bytes());
+        input.extend_from_slice(rest);
+        prop_assert_eq!(message_received(&input, piece).0, message);
+    }
+}
