@@ -46,6 +46,12 @@ pub enum Error {
         /// What is damaged, where, and what it held as far as that is known.
         what: String,
     },
+    /// The mailbox has mailboxes below it (RFC 9051 §6.3.5, `[HASCHILDREN]`).
+    #[error("the mailbox has mailboxes below it")]
+    HasChildren,
+    /// Something else leads to it: a domain that has addresses.
+    #[error("{0} is in use")]
+    InUse(String),
     /// What the caller asked for makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -70,7 +76,7 @@ impl Error {
     #[must_use]
     pub const fn class(&self) -> Class {
         match self {
-            Self::NotFound(_) | Self::Exists(_) | Self::Invalid(_) => Class::Permanent,
+            Self::NotFound(_) | Self::Exists(_) | Self::HasChildren | Self::InUse(_) | Self::Invalid(_) => Class::Permanent,
             _ => Class::Transient,
         }
     }

@@ -12,22 +12,51 @@
 
 #![expect(clippy::missing_errors_doc, reason = "one error type, documented variant by variant in `error`")]
 
+mod account;
+mod alias;
+pub mod auth;
 mod body;
+mod change;
 mod commit;
+mod domain;
 mod draft;
+mod email;
 mod error;
 mod feed;
 mod index;
+mod key;
+mod mailbox;
+mod message;
+mod queue;
+mod quota;
+mod record;
 pub mod schema;
 mod settings;
+#[cfg(test)]
+mod testing;
+mod thread;
+mod trail;
 mod tx;
+mod uid;
 
+pub use account::{ACCOUNT_NAME_OCTETS_MAX, Account, NewAccount};
+pub use alias::{ALIAS_DEPTH_MAX, DELIVERIES_MAX, Delivery, Resolution, TARGETS_MAX, Target};
 pub use body::{Blob, Body};
+pub use change::{CHANGES_MAX, ListChanges, MailboxChanges};
+pub use domain::DomainRecord;
 pub use draft::Draft;
+pub use email::{Added, DIGEST_OCTETS_MAX, Email, NewEmail, PLACES_MAX};
 pub use error::{Class, Error, Result};
 pub use feed::{QueueSubscription, Subscription};
 pub use index::{Direction, KeyRange};
+pub use mailbox::{
+    DELIMITER, MAILBOX_DEPTH_MAX, MAILBOX_KEYWORDS_MAX, MAILBOX_NAME_OCTETS_MAX, MAILBOXES_MAX, Mailbox, SUBSCRIPTIONS_MAX, mailbox_name,
+};
+pub use message::{Expunged, FlagChange, FlagOutcome, Message};
+pub use queue::{Final, QueueMessage, QueueRecipient, RecipientState};
+pub use quota::Quota;
 pub use settings::Settings;
+pub use trail::RECEIPTS_MAX;
 pub use tx::{ReadTx, WriteTx};
 
 use commit::Shared;

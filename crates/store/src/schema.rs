@@ -56,7 +56,49 @@ spaces! {
     Blob = 1, "blob";
     /// segment number (8) → live body octets in it (8). Derived by the engine, never in the log.
     Segment = 2, "segment";
-    // The model's, from 16 on.
+    // The model's, from 16 on. An append writes Message, Email, Mailbox, Counters, one Thread entry
+    // and its blob; it needs no Change, because a message knows the ModSeq at which it came and Uids
+    // ascend with it.
+    /// name → a counter of the whole store: last receipt, last account, queue length.
+    Count = 16, "count";
+    /// domain → `DomainRecord`.
+    Domain = 17, "domain";
+    /// address in lower case → whose it is: an account's, or an alias with its targets.
+    Address = 18, "address";
+    /// account (4) → `AccountRecord`: address, name, credentials.
+    Account = 19, "account";
+    /// account (4) → `Counters`: last ModSeq and ids, octets used. Written by every change of the account.
+    Counters = 20, "counters";
+    /// account (4), mailbox (4) → `MailboxRecord`: name, role, next Uid, exact counters.
+    Mailbox = 21, "mailbox";
+    /// account (4), name → mailbox.
+    MailboxName = 22, "mailbox_name";
+    /// account (4), role (1) → mailbox.
+    MailboxRole = 23, "mailbox_role";
+    /// account (4), name → nothing: the name is subscribed to.
+    Subscription = 24, "subscription";
+    /// account (4), mailbox (4), keyword in lower case → the keyword as first written.
+    Keyword = 25, "keyword";
+    /// account (4), mailbox (4), Uid (4) → `MessageRecord`: what FETCH FLAGS, UID, MODSEQ,
+    /// RFC822.SIZE and INTERNALDATE need, and where the body is.
+    Message = 26, "message";
+    /// account (4), mailbox (4), Uid (4) → nothing: the message has `\Deleted`.
+    Deleted = 27, "deleted";
+    /// account (4), email (8) → `EmailRecord`, then the digest: ENVELOPE, BODYSTRUCTURE, preview.
+    Email = 28, "email";
+    /// account (4), hash of a Message-ID (8) → the threads known by it.
+    Thread = 29, "thread";
+    /// account (4), mailbox (4; 0: the list of mailboxes), ModSeq (8), part (2) → `ChangeRecord`:
+    /// flags changed, Uids vanished.
+    Change = 30, "change";
+    /// receipt (8) → `QueueRecord`: envelope, recipients and their states.
+    Queue = 31, "queue";
+    /// due (8, sign bit flipped), receipt (8) → nothing.
+    QueueDue = 32, "queue_due";
+    /// receipt (8), part (4) → entries of the trail, or a further Message-ID.
+    Trail = 33, "trail";
+    /// hash of a Message-ID (8), receipt (8) → nothing.
+    MessageId = 34, "message_id";
 }
 
 #[cfg(test)]

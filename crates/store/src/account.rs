@@ -1,0 +1,274 @@
+//! Accounts: who has mail here.
+//!
+//! Not who may log in: that is [`crate::auth`], which reads the credentials kept here.
+//!
+//! A disabled account cannot log in and still gets its mail.
+//!
+//! Invariants: an account id is never used again; an account has one address, which is its login, and
+//! an INBOX.
+
+use crate::alias::{self, AddressRecord, Target};
+use crate::auth::Credentials;
+use crate::error::{Error, Result};
+use crate::index::KeyRange;
+use crate::key;
+use crate::record::Record;
+use crate::schema::Space;
+use crate::tx::{ReadTx, WriteTx};
+use crate::uid::Counters;
+use mail::{AccountId, Address, Role, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Longest name of an account's owner, octets. Our own bound.
+pub const ACCOUNT_NAME_OCTETS_MAX: usize = 256;
+
+/// What an account starts with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAccount {
+    /// Its address and login; the domain must be ours.
+    pub address: Address,
+    /// The owner's name as people write it; may be empty.
+    pub name: String,
+    /// By what the owner is known at login.
+    pub credentials: Credentials,
+    /// Most octets of mail; `None`: as much as the disk takes.
+    pub quota_octets_max: Option<u64>,
+}
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its number.
+    pub id: AccountId,
+    /// Its address as first written: the login.
+    pub address: Address,
+    /// The owner's name.
+    pub name: String,
+    /// Whether it may log in.
+    pub enabled: bool,
+    /// Most octets of mail; `None`: as much as the disk takes.
+    pub quota_octets_max: Option<u64>,
+    /// Octets of its emails, each counted once however many mailboxes hold it.
+    pub used_octets: u64,
+    /// How many emails it has.
+    pub emails: u64,
+    /// By what the owner is known at login.
+    pub credentials: Credentials,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// What of an account does not change with its mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccountRecord {
+    pub(crate) address: Address,
+    pub(crate) name: String,
+    pub(crate) enabled: bool,
+    pub(crate) credentials: Credentials,
+    pub(crate) created: Timestamp,
+}
+
+impl Record for AccountRecord {
+    const SPACE: Space = Space::Account;
+    const NAME: &'static str = "account record";
+}
+
+impl ReadTx {
+    /// An account.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn account(&self, id: AccountId) -> Result<Option<Account>> {
+        let Some(record) = self.record::<AccountRecord>(&key::account(id))? else { return Ok(None) };
+        Ok(Some(joined(id, record, &self.counters(id)?)))
+    }
+
+    /// The account with an address, in any case and without `+detail`; aliases are no logins.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn account_by_login(&self, login: &str) -> Result<Option<Account>> {
+        let Ok(address) = Address::parse(login) else { return Ok(None) };
+        match self.address(&address)? {
+            Some(AddressRecord::Account(id)) => self.account(id),
+            _ => Ok(None),
+        }
+    }
+
+    /// Every account, by number.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn accounts(&self) -> Result<Vec<Account>> {
+        let ids = self.account_ids()?;
+        let accounts = ids.into_iter().map(|id| self.account(id)?.ok_or(Error::NotFound("account".into())));
+        accounts.collect()
+    }
+
+    pub(crate) fn account_ids(&self) -> Result<Vec<AccountId>> {
+        let keys = self.keys(Space::Account, &KeyRange::all(), usize::MAX)?;
+        Ok(keys.iter().filter_map(|key| key::number_u32(key, 0)).map(AccountId).collect())
+    }
+
+    pub(crate) fn account_record(&self, id: AccountId) -> Result<AccountRecord> {
+        self.record(&key::account(id))?.ok_or(Error::NotFound("account".into()))
+    }
+}
+
+fn joined(id: AccountId, record: AccountRecord, counters: &Counters) -> Account {
+    let AccountRecord { address, name, enabled, credentials, created } = record;
+    let Counters { used_octets, emails, quota_octets_max, .. } = *counters;
+    Account { id, address, name, enabled, quota_octets_max, used_octets, emails, credentials, created }
+}
+
+impl WriteTx {
+    /// Makes an account with a mailbox for each role, all subscribed.
+    ///
+    /// # Errors
+    /// When the domain is not ours, the address is taken, or the name is too long.
+    pub fn account_create(&mut self, new: NewAccount, now: Timestamp) -> Result<AccountId> {
+        self.domain_of_ours(new.address.domain())?;
+        name_check(&new.name)?;
+        self.address_free(&new.address)?;
+        let id = self.next_account()?;
+        let NewAccount { address, name, credentials, quota_octets_max } = new;
+        self.save(&alias::key(&address), &AddressRecord::Account(id))?;
+        let record = AccountRecord { address, name, enabled: true, credentials, created: now };
+        self.save(&key::account(id), &record)?;
+        let counters = Counters { uid_validity: self.uid_validity_start(now)?, quota_octets_max, ..Counters::default() };
+        self.counters_save(id, &counters)?;
+        for role in Role::ALL {
+            self.mailbox_create(id, role.default_name(), Some(role))?;
+            self.mailbox_subscribe(id, role.default_name(), true)?;
+        }
+        Ok(id)
+    }
+
+    fn address_free(&self, address: &Address) -> Result<()> {
+        match self.address(address)? {
+            None => Ok(()),
+            Some(AddressRecord::Account(_)) => Err(Error::Exists("account".into())),
+            Some(AddressRecord::Alias(..)) => Err(Error::Exists("alias".into())),
+        }
+    }
+
+    /// Lets an account log in, or not.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn account_set_enabled(&mut self, id: AccountId, enabled: bool) -> Result<()> {
+        self.account_change(id, |record| record.enabled = enabled)
+    }
+
+    /// Gives an account new credentials; whoever knew the old ones is a stranger from then on.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn account_set_credentials(&mut self, id: AccountId, credentials: Credentials) -> Result<()> {
+        self.account_change(id, |record| record.credentials = credentials)
+    }
+
+    /// Sets the owner's name.
+    ///
+    /// # Errors
+    /// When there is no such account, or the name is longer than [`ACCOUNT_NAME_OCTETS_MAX`].
+    pub fn account_set_name(&mut self, id: AccountId, name: &str) -> Result<()> {
+        name_check(name)?;
+        self.account_change(id, |record| name.clone_into(&mut record.name))
+    }
+
+    /// Sets how many octets of mail the account may have; less than it has is allowed and keeps new
+    /// mail out.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn account_set_quota(&mut self, id: AccountId, quota_octets_max: Option<u64>) -> Result<()> {
+        let counters = Counters { quota_octets_max, ..self.counters(id)? };
+        self.counters_save(id, &counters)
+    }
+
+    /// Gives an account another address, and with it another login. The old one becomes free.
+    ///
+    /// # Errors
+    /// When there is no such account, the domain is not ours or the address is taken.
+    pub fn account_set_address(&mut self, id: AccountId, address: Address) -> Result<()> {
+        self.domain_of_ours(address.domain())?;
+        let old = self.account_record(id)?.address;
+        if old.key() != address.key() {
+            self.address_free(&address)?;
+            self.delete(Space::Address, &alias::key(&old));
+            self.save(&alias::key(&address), &AddressRecord::Account(id))?;
+        }
+        self.account_change(id, |record| record.address = address)
+    }
+
+    fn account_change(&mut self, id: AccountId, change: impl FnOnce(&mut AccountRecord)) -> Result<()> {
+        let mut record = self.account_record(id)?;
+        change(&mut record);
+        self.save(&key::account(id), &record)
+    }
+
+    /// Removes an account, all its mail, and itself from the aliases that lead to it; an alias that
+    /// then leads nowhere goes too.
+    ///
+    /// Everything in one commit: an account of 100,000 messages takes a second or two, in which
+    /// other writers wait.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn account_remove(&mut self, id: AccountId) -> Result<()> {
+        let record = self.account_record(id)?;
+        self.uid_validity_retire(self.counters(id)?.uid_validity)?;
+        self.emails_release(id)?;
+        for space in OF_AN_ACCOUNT {
+            self.erase(space, &KeyRange::prefix(&key::account(id)))?;
+        }
+        self.delete(Space::Address, &alias::key(&record.address));
+        self.targets_forget(id)
+    }
+
+    fn targets_forget(&mut self, id: AccountId) -> Result<()> {
+        let gone = Target::Account(id);
+        for (address, mut targets) in self.aliases()? {
+            if !targets.contains(&gone) {
+                continue;
+            }
+            targets.retain(|target| *target != gone);
+            if targets.is_empty() {
+                self.alias_remove(&address)?;
+            } else {
+                self.alias_set(&address, targets)?;
+            }
+        }
+        for (domain, record) in self.domains()? {
+            let Some(mut targets) = record.catch_all.filter(|targets| targets.contains(&gone)) else { continue };
+            targets.retain(|target| *target != gone);
+            self.domain_catch_all_set(&domain, Some(targets))?;
+        }
+        Ok(())
+    }
+}
+
+/// The spaces whose keys start with the account.
+pub(crate) const OF_AN_ACCOUNT: [Space; 12] = [
+    Space::Account,
+    Space::Counters,
+    Space::Mailbox,
+    Space::MailboxName,
+    Space::MailboxRole,
+    Space::Subscription,
+    Space::Keyword,
+    Space::Message,
+    Space::Deleted,
+    Space::Email,
+    Space::Thread,
+    Space::Change,
+];
+
+fn name_check(name: &str) -> Result<()> {
+    match name {
+        _ if name.len() > ACCOUNT_NAME_OCTETS_MAX => Err(Error::Limit("octets of an account's name".into())),
+        _ if name.chars().any(char::is_control) => Err(Error::Invalid("a name has no control characters".into())),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,253 @@
+//! Checks logins: passwords against credentials, and verifiers for SCRAM.
+
+use super::credentials::{Credentials, PASSWORD_OCTETS_MAX, random};
+use super::proofs::{Proofs, Who};
+use super::workers::Workers;
+use crate::Store;
+use crate::account::Account;
+use crate::error::Error;
+use mail::AccountId;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use wire::sasl::{Failure, SaslAnswer, SaslAsk, ScramVerifier, Secret};
+
+/// Why a login is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// Unknown login or wrong password; which of them is not told.
+    #[error("wrong login or password")]
+    Credentials,
+    /// The password is right and the account is switched off.
+    #[error("the account is disabled")]
+    Disabled,
+    /// Too many checks are waiting: try again later.
+    #[error("too many logins are being checked")]
+    Busy,
+    /// The store cannot answer: try again later.
+    #[error("logins cannot be checked now")]
+    Temporary,
+}
+
+/// The bounds of an [`Authenticator`]; all our own choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Passwords checked at the same time, each with 19 MiB and a core; default 2.
+    pub threads_max: usize,
+    /// Checks that may wait, beyond which [`AuthError::Busy`]; default 256: some 3 seconds' work.
+    pub waiting_max: usize,
+    /// How long a proved password need not be proved again by the same address; default 10 minutes.
+    pub proof_lifetime: Duration,
+    /// How many such proofs are kept, some 150 octets each; default 10,000.
+    pub proofs_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { threads_max: 2, waiting_max: 256, proof_lifetime: Duration::from_mins(10), proofs_max: 10_000 }
+    }
+}
+
+/// Checks logins. Clones are the same authenticator.
+#[derive(Clone)]
+pub struct Authenticator {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    /// None: checks run where they are asked for.
+    workers: Option<Workers>,
+    proofs: Mutex<Proofs>,
+    /// From it the verifiers of unknown logins are invented.
+    pretend_key: [u8; 32],
+    /// Credentials for logins that do not exist, so that these cost the same.
+    nobody: OnceLock<Option<Credentials>>,
+    failures: AtomicU64,
+}
+
+impl Authenticator {
+    /// An authenticator over the accounts of a store, with the default limits.
+    pub fn new(store: Store) -> Self {
+        Self::with_limits(store, &Limits::default())
+    }
+
+    /// An authenticator with other limits.
+    pub fn with_limits(store: Store, limits: &Limits) -> Self {
+        Self::build(store, limits, Some(Workers::new(limits.threads_max, limits.waiting_max)))
+    }
+
+    /// An authenticator without threads, which checks where it is asked: for tests and `sim`.
+    pub fn in_place(store: Store) -> Self {
+        Self::build(store, &Limits::default(), None)
+    }
+
+    fn build(store: Store, limits: &Limits, workers: Option<Workers>) -> Self {
+        // Without randomness nothing is remembered: a known key would be worse than the work.
+        let (key, entries_max) = random().map_or(([0; 32], 0), |key| (key, limits.proofs_max));
+        let shared = Shared {
+            store,
+            workers,
+            proofs: Mutex::new(Proofs::new(key, limits.proof_lifetime, entries_max)),
+            pretend_key: random().unwrap_or_default(),
+            nobody: OnceLock::new(),
+            failures: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether this is the password of a login: the account, or why not.
+    ///
+    /// `peer` is the client's address; what it has proved within [`Limits::proof_lifetime`] it need
+    /// not prove again. Without an address every check is made in full.
+    pub fn password(
+        &self,
+        login: &str,
+        password: Secret,
+        peer: Option<IpAddr>,
+    ) -> impl Future<Output = Result<AccountId, AuthError>> + Send + 'static {
+        let (this, login) = (self.clone(), login.to_owned());
+        async move {
+            let account = this.account(&login).await?;
+            let outcome = this.check(account, password, peer).await;
+            if outcome == Err(AuthError::Credentials) {
+                this.shared.failures.fetch_add(1, Ordering::Relaxed);
+            }
+            outcome
+        }
+    }
+
+    /// The SCRAM keys of a login; `None`: there is no such login, it has no password, or it is
+    /// disabled. The exchange then goes on with invented keys.
+    pub fn verifier(&self, login: &str) -> impl Future<Output = Result<Option<ScramVerifier>, AuthError>> + Send + 'static {
+        let (this, login) = (self.clone(), login.to_owned());
+        async move {
+            let account = this.account(&login).await?.filter(|account| account.enabled);
+            Ok(account.and_then(|account| account.credentials.verifier(account.id, &account.address.to_string())))
+        }
+    }
+
+    /// Answers a question of a SASL exchange. An identity to act as must be the login itself.
+    pub fn answer(&self, ask: SaslAsk, peer: Option<IpAddr>) -> impl Future<Output = SaslAnswer> + Send + 'static {
+        let this = self.clone();
+        async move {
+            match ask {
+                SaslAsk::ScramVerifier { login } => this.verifier(&login).await.map_or_else(refused, SaslAnswer::Verifier),
+                SaslAsk::Password { authzid, login, .. } if authzid.as_ref().is_some_and(|other| !other.eq_ignore_ascii_case(&login)) => {
+                    SaslAnswer::Refused(Failure::Credentials)
+                }
+                SaslAsk::Password { login, password, .. } => match this.password(&login, password, peer).await {
+                    Ok(account) => this.named(account).await,
+                    Err(error) => refused(error),
+                },
+            }
+        }
+    }
+
+    /// The key for `wire::sasl::Exchange::pretending`.
+    pub fn pretend_key(&self) -> &[u8; 32] {
+        &self.shared.pretend_key
+    }
+
+    /// How many logins were refused for a wrong login or password since the start.
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
+    }
+
+    async fn account(&self, login: &str) -> Result<Option<Account>, AuthError> {
+        let login = login.to_owned();
+        self.shared.store.read(move |tx| tx.account_by_login(&login)).await.map_err(temporary)
+    }
+
+    async fn named(&self, id: AccountId) -> SaslAnswer {
+        match self.shared.store.read(move |tx| tx.account(id)).await {
+            Ok(Some(account)) => SaslAnswer::Account { account: id.0, login: account.address.to_string() },
+            Ok(None) => SaslAnswer::Refused(Failure::Credentials),
+            Err(_) => SaslAnswer::Refused(Failure::Temporary),
+        }
+    }
+
+    async fn check(&self, account: Option<Account>, password: Secret, peer: Option<IpAddr>) -> Result<AccountId, AuthError> {
+        if password.expose().len() > PASSWORD_OCTETS_MAX {
+            return Err(AuthError::Credentials);
+        }
+        let who = account.as_ref().zip(peer).map(|(account, peer)| who(account, peer));
+        if !self.knows(who.as_ref(), &password) {
+            self.prove(account.as_ref(), &password).await?;
+            self.learn(who, &password);
+        }
+        match account {
+            Some(account) if account.enabled => Ok(account.id),
+            Some(_) => Err(AuthError::Disabled),
+            None => Err(AuthError::Credentials),
+        }
+    }
+
+    fn knows(&self, who: Option<&Who>, password: &Secret) -> bool {
+        let proofs = self.shared.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        who.is_some_and(|who| proofs.knows(who, password.expose(), Instant::now()))
+    }
+
+    fn learn(&self, who: Option<Who>, password: &Secret) {
+        let mut proofs = self.shared.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(who) = who {
+            proofs.learn(who, password.expose(), Instant::now());
+        }
+    }
+
+    /// Ok: it is the password of this account. Costs the same for an account that is not there.
+    async fn prove(&self, account: Option<&Account>, password: &Secret) -> Result<(), AuthError> {
+        let known = account.map(|account| account.credentials.clone()).filter(Credentials::has_password);
+        let (this, password) = (self.clone(), password.clone());
+        let work = move || {
+            let exists = known.is_some();
+            let credentials = known.or_else(|| this.nobody()).ok_or(AuthError::Temporary)?;
+            match credentials.verify(&password) {
+                Ok(right) if right && exists => Ok(()),
+                Ok(_) | Err(super::PasswordError::Empty | super::PasswordError::TooLong) => Err(AuthError::Credentials),
+                Err(super::PasswordError::Unavailable) => Err(AuthError::Temporary),
+            }
+        };
+        let Some(workers) = &self.shared.workers else { return work() };
+        let (tell, told) = oneshot::channel();
+        let taken = workers.take(Box::new(move || {
+            // Nobody listens any more if the client has gone.
+            if !tell.is_closed() {
+                tell.send(work()).unwrap_or(());
+            }
+        }));
+        if taken { told.await.unwrap_or(Err(AuthError::Temporary)) } else { Err(AuthError::Busy) }
+    }
+
+    fn nobody(&self) -> Option<Credentials> {
+        let make = || Credentials::new(&Secret::new("nobody has this password")).ok();
+        self.shared.nobody.get_or_init(make).clone()
+    }
+}
+
+fn who(account: &Account, peer: IpAddr) -> Who {
+    Who { account: account.id, version: account.credentials.version(), peer }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it ends a map_err")]
+fn temporary(error: Error) -> AuthError {
+    tracing::warn!(%error, "a login could not be checked");
+    AuthError::Temporary
+}
+
+fn refused(error: AuthError) -> SaslAnswer {
+    SaslAnswer::Refused(match error {
+        AuthError::Credentials => Failure::Credentials,
+        AuthError::Disabled => Failure::Disabled,
+        AuthError::Busy | AuthError::Temporary => Failure::Temporary,
+    })
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").finish_non_exhaustive()
+    }
+}

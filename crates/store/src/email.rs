@@ -1,0 +1,294 @@
+//! Emails: what is stored once per account, however many mailboxes show it.
+//!
+//! An email has its octets, its digest, its thread and a list of its places (mailbox and Uid). A copy
+//! is one more place; the email goes with its last one, and with it its hold on the blob, its octets
+//! in the quota and its part in the threads.
+//!
+//! The digest stands behind the record in the same value. It is a cache: one that is too large to be
+//! kept, or was written in another form, is made again from the message.
+//!
+//! Invariants: an email has a place or does not exist; every place is a message that names the email.
+
+use crate::body::Body;
+use crate::error::{Error, Result};
+use crate::index::KeyRange;
+use crate::key;
+use crate::message::{MessageRecord, Walk, Which};
+use crate::record::{Record, decode_front, encode, unreadable};
+use crate::schema::Space;
+use crate::thread::Joined;
+use crate::tx::{ReadTx, WriteTx};
+use crate::uid::Counters;
+use mail::digest::Digest;
+use mail::{AccountId, BlobHash, EmailId, Flags, MailboxId, ModSeq, ThreadId, Timestamp, Uid, UidSet, UidValidity};
+use serde::{Deserialize, Serialize};
+
+/// Most places of one email: more copies are refused. Our own bound; every copy writes the list anew.
+pub const PLACES_MAX: usize = 1_000;
+/// Longest digest that is kept, octets; the digest of a longer one is made when it is asked for. Our
+/// own bound: engines to come take 100 kB in a value.
+pub const DIGEST_OCTETS_MAX: usize = 64 << 10;
+/// The form in which digests are written; others are made again.
+const DIGEST_FORMAT: u8 = 1;
+/// Octets read at once when a digest is made again.
+const READ_OCTETS: usize = 1 << 20;
+
+/// A message to be stored.
+#[derive(Debug, Clone)]
+pub struct NewEmail<'a> {
+    /// Its octets.
+    pub body: &'a Body,
+    /// Their digest.
+    pub digest: &'a Digest,
+    /// The flags it starts with.
+    pub flags: Flags,
+    /// INTERNALDATE: when it was received, or what APPEND says.
+    pub internal_date: Timestamp,
+    /// Now (SAVEDATE).
+    pub saved: Timestamp,
+}
+
+/// Where a message was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// Its number in the mailbox.
+    pub uid: Uid,
+    /// The email.
+    pub email: EmailId,
+    /// The conversation it joined or began.
+    pub thread: ThreadId,
+    /// The ModSeq at which it came.
+    pub mod_seq: ModSeq,
+    /// The mailbox's numbering (APPENDUID).
+    pub uid_validity: UidValidity,
+}
+
+/// An email of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Email {
+    /// Its number in the account.
+    pub id: EmailId,
+    /// The conversation it belongs to.
+    pub thread: ThreadId,
+    /// Octets of the message.
+    pub octets: u64,
+    /// Its octets.
+    pub blob: BlobHash,
+    /// The messages that it is, by mailbox and Uid; never none.
+    pub places: Vec<(MailboxId, Uid)>,
+}
+
+/// An email as stored, in front of its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EmailRecord {
+    pub(crate) blob: BlobHash,
+    pub(crate) octets: u64,
+    pub(crate) thread: ThreadId,
+    /// Hashes of the message ids under which the threads count it.
+    pub(crate) thread_ids: Vec<u64>,
+    pub(crate) places: Vec<(MailboxId, Uid)>,
+}
+
+impl Record for EmailRecord {
+    const SPACE: Space = Space::Email;
+    const NAME: &'static str = "email record";
+}
+
+impl ReadTx {
+    /// An email; `None`: the account has no such email.
+    pub fn email(&self, account: AccountId, id: EmailId) -> Result<Option<Email>> {
+        let found = self.email_record(account, id)?;
+        Ok(found.map(|(record, _)| {
+            let EmailRecord { blob, octets, thread, places, thread_ids: _ } = record;
+            Email { id, thread, octets, blob, places }
+        }))
+    }
+
+    /// The digest of an email: cached, or made again from the message.
+    ///
+    /// [`Error::NotFound`] when the account has no such email.
+    pub fn digest(&self, account: AccountId, id: EmailId) -> Result<Digest> {
+        let (record, cached) = self.email_record(account, id)?.ok_or_else(|| Error::NotFound("email".into()))?;
+        match digest_read(&cached) {
+            Some(digest) => Ok(digest),
+            None => Ok(Digest::of(&self.blob_whole(&record.blob, record.octets)?)),
+        }
+    }
+
+    /// The record of an email and the octets of its digest.
+    pub(crate) fn email_record(&self, account: AccountId, id: EmailId) -> Result<Option<(EmailRecord, Vec<u8>)>> {
+        let key = key::email(account, id);
+        let Some(octets) = self.get(Space::Email, &key)? else { return Ok(None) };
+        let (record, digest) = decode_front::<EmailRecord>(&key, &octets)?;
+        Ok(Some((record, digest.to_vec())))
+    }
+
+    fn email_record_needed(&self, account: AccountId, id: EmailId) -> Result<(EmailRecord, Vec<u8>)> {
+        self.email_record(account, id)?.ok_or_else(|| unreadable::<EmailRecord>(&key::email(account, id)))
+    }
+
+    /// All octets of a blob.
+    fn blob_whole(&self, blob: &BlobHash, octets: u64) -> Result<Vec<u8>> {
+        let mut whole = Vec::new();
+        while (whole.len() as u64) < octets {
+            let chunk = self.blob_read(blob, whole.len() as u64, READ_OCTETS)?;
+            if chunk.is_empty() {
+                return Err(Error::corrupt(format!("blob {blob} is shorter than its email")));
+            }
+            whole.extend(chunk);
+        }
+        Ok(whole)
+    }
+}
+
+fn digest_write(digest: &Digest) -> Vec<u8> {
+    let octets = postcard::to_extend(digest, vec![DIGEST_FORMAT]).unwrap_or_default();
+    if octets.len() > DIGEST_OCTETS_MAX { Vec::new() } else { octets }
+}
+
+fn digest_read(octets: &[u8]) -> Option<Digest> {
+    match octets.split_first() {
+        Some((&DIGEST_FORMAT, digest)) => postcard::from_bytes(digest).ok(),
+        _ => None,
+    }
+}
+
+impl WriteTx {
+    /// Stores a message in a mailbox.
+    ///
+    /// [`Error::NotFound`] without such a mailbox, [`Error::OverQuota`] without room, [`Error::Full`]
+    /// without disk, [`Error::Limit`] with too many keywords.
+    pub fn email_add(&mut self, account: AccountId, mailbox: MailboxId, new: NewEmail<'_>) -> Result<Added> {
+        let mut record = self.mailbox_record(account, mailbox)?;
+        let mut counters = self.counters(account)?;
+        counters.email_in(new.body.octets())?;
+        self.keywords_note(account, mailbox, new.flags.keywords())?;
+        let (email, mod_seq) = (counters.next_email(), counters.next_mod_seq());
+        let Joined { thread, ids } = self.thread_join(account, email, new.digest)?;
+        let (body, digest) = (new.body, new.digest);
+        let message = new.message(email, thread, mod_seq);
+        let uid = self.message_put(account, mailbox, &mut record, &message)?;
+        self.blob_put(body)?;
+        let stored = EmailRecord { blob: message.blob, octets: message.octets, thread, thread_ids: ids, places: vec![(mailbox, uid)] };
+        self.email_save(account, email, &stored, &digest_write(digest))?;
+        let uid_validity = record.uid_validity;
+        self.mailbox_advance(account, mailbox, record, &counters, &[])?;
+        Ok(Added { uid, email, thread, mod_seq, uid_validity })
+    }
+
+    fn email_save(&mut self, account: AccountId, id: EmailId, record: &EmailRecord, digest: &[u8]) -> Result<()> {
+        let mut octets = encode(record)?;
+        octets.extend_from_slice(digest);
+        self.put(Space::Email, &key::email(account, id), octets);
+        Ok(())
+    }
+
+    /// Copies messages into a mailbox (which may be their own): the same emails with the same flags
+    /// and INTERNALDATE under new Uids. Returns the old and the new Uids, in order; those that do
+    /// not exist are left out.
+    pub fn email_copy(
+        &mut self,
+        account: AccountId,
+        from: MailboxId,
+        uids: &UidSet,
+        to: MailboxId,
+        now: Timestamp,
+    ) -> Result<Vec<(Uid, Uid)>> {
+        self.mailbox_record(account, from)?;
+        let mut record = self.mailbox_record(account, to)?;
+        let mut counters = self.counters(account)?;
+        let mod_seq = counters.next_mod_seq();
+        let mut copied = Vec::new();
+        // A copy into the same mailbox must not find what it has just made.
+        let given = UidSet::range(Uid(1), Uid(self.mailbox_record(account, from)?.uid_next.0.saturating_sub(1)));
+        let mut walk = Walk::new(account, from, &uids.intersect(&given));
+        loop {
+            let batch = walk.next(self)?;
+            if batch.is_empty() {
+                break;
+            }
+            for (uid, message) in batch {
+                self.keywords_note(account, to, message.flags.keywords())?;
+                let copy = MessageRecord { mod_seq, came: mod_seq, saved: now, ..message };
+                let new = self.message_put(account, to, &mut record, &copy)?;
+                self.email_enter(account, copy.email, to, new)?;
+                copied.push((uid, new));
+            }
+        }
+        if !copied.is_empty() {
+            self.mailbox_advance(account, to, record, &counters, &[])?;
+        }
+        Ok(copied)
+    }
+
+    /// Moves messages into a mailbox: a copy and the removal of the originals in one (RFC 6851).
+    /// Returns the old and the new Uids, in order; those that do not exist are left out.
+    pub fn email_move(
+        &mut self,
+        account: AccountId,
+        from: MailboxId,
+        uids: &UidSet,
+        to: MailboxId,
+        now: Timestamp,
+    ) -> Result<Vec<(Uid, Uid)>> {
+        let moved = self.email_copy(account, from, uids, to, now)?;
+        let gone = moved.iter().map(|(old, _)| *old).collect();
+        self.messages_remove(account, from, &gone, Which::All)?;
+        Ok(moved)
+    }
+
+    fn email_enter(&mut self, account: AccountId, id: EmailId, mailbox: MailboxId, uid: Uid) -> Result<()> {
+        let (mut record, digest) = self.email_record_needed(account, id)?;
+        if record.places.len() >= PLACES_MAX {
+            return Err(Error::Limit("copies of one email".into()));
+        }
+        record.places.push((mailbox, uid));
+        self.email_save(account, id, &record, &digest)
+    }
+
+    /// Takes a place from an email; true if it was the last, and the email is gone.
+    pub(crate) fn email_leave(
+        &mut self,
+        account: AccountId,
+        counters: &mut Counters,
+        id: EmailId,
+        mailbox: MailboxId,
+        uid: Uid,
+    ) -> Result<bool> {
+        let (mut record, digest) = self.email_record_needed(account, id)?;
+        record.places.retain(|place| *place != (mailbox, uid));
+        if !record.places.is_empty() {
+            self.email_save(account, id, &record, &digest)?;
+            return Ok(false);
+        }
+        counters.email_out(record.octets);
+        self.delete(Space::Email, &key::email(account, id));
+        self.thread_leave(account, &Joined { thread: record.thread, ids: record.thread_ids })?;
+        self.blob_release(&record.blob)?;
+        Ok(true)
+    }
+
+    /// Lets go of the blobs of every email of an account; its keys are removed by the caller.
+    pub(crate) fn emails_release(&mut self, account: AccountId) -> Result<()> {
+        let range = KeyRange::prefix(&key::account(account));
+        let read = |key: &[u8], octets: &[u8]| Ok(decode_front::<EmailRecord>(key, octets)?.0.blob);
+        let blobs = self.gather(Space::Email, &range, crate::index::Direction::Forward, usize::MAX, read)?;
+        blobs.iter().try_for_each(|blob| self.blob_release(blob))
+    }
+}
+
+impl NewEmail<'_> {
+    fn message(self, email: EmailId, thread: ThreadId, mod_seq: ModSeq) -> MessageRecord {
+        MessageRecord {
+            email,
+            thread,
+            flags: self.flags,
+            mod_seq,
+            came: mod_seq,
+            octets: self.body.octets(),
+            internal_date: self.internal_date,
+            saved: self.saved,
+            blob: self.body.hash(),
+        }
+    }
+}

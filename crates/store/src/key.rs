@@ -1,0 +1,196 @@
+//! The keys of the model, octet by octet.
+//!
+//! What each is for stands in [`crate::schema`]; here they are built and read. Numbers are
+//! big-endian, so that keys sort as the numbers do; a text at the end of a key is UTF-8 and runs to
+//! the end.
+
+use crate::index::KeyRange;
+use mail::{AccountId, EmailId, MailboxId, ModSeq, ReceiptId, Role, Timestamp, Uid};
+
+/// A key under construction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Key(Vec<u8>);
+
+impl Key {
+    fn u8(mut self, number: u8) -> Self {
+        self.0.push(number);
+        self
+    }
+
+    fn u16(mut self, number: u16) -> Self {
+        self.0.extend(number.to_be_bytes());
+        self
+    }
+
+    fn u32(mut self, number: u32) -> Self {
+        self.0.extend(number.to_be_bytes());
+        self
+    }
+
+    fn u64(mut self, number: u64) -> Self {
+        self.0.extend(number.to_be_bytes());
+        self
+    }
+
+    pub(crate) fn text(mut self, text: &str) -> Self {
+        self.0.extend(text.as_bytes());
+        self
+    }
+
+    pub(crate) fn done(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// `Account`, `Counters`.
+pub(crate) fn account(account: AccountId) -> Vec<u8> {
+    Key::default().u32(account.0).done()
+}
+
+/// `Mailbox`, and the start of the keys of `Message`, `Deleted`, `Keyword` and `Change`.
+pub(crate) fn mailbox(account: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    Key::default().u32(account.0).u32(mailbox.0).done()
+}
+
+/// `MailboxName`, `Subscription`.
+pub(crate) fn name(account: AccountId, name: &str) -> Vec<u8> {
+    Key::default().u32(account.0).text(name).done()
+}
+
+/// `MailboxRole`. The numbers are stored: never change them.
+pub(crate) fn role(account: AccountId, role: Role) -> Vec<u8> {
+    let number = match role {
+        Role::Inbox => 1,
+        Role::Drafts => 2,
+        Role::Sent => 3,
+        Role::Junk => 4,
+        Role::Trash => 5,
+        Role::Archive => 6,
+    };
+    Key::default().u32(account.0).u8(number).done()
+}
+
+/// `Keyword`.
+pub(crate) fn keyword(account: AccountId, mailbox: MailboxId, keyword: &str) -> Vec<u8> {
+    Key::default().u32(account.0).u32(mailbox.0).text(&keyword.to_ascii_lowercase()).done()
+}
+
+/// `Message`, `Deleted`.
+pub(crate) fn message(account: AccountId, mailbox: MailboxId, uid: Uid) -> Vec<u8> {
+    Key::default().u32(account.0).u32(mailbox.0).u32(uid.0).done()
+}
+
+/// `Message`, `Deleted`: from one Uid to another, both with.
+pub(crate) fn messages(account: AccountId, mailbox: MailboxId, from: Uid, to: Uid) -> KeyRange {
+    let mut end = message(account, mailbox, to);
+    end.push(0);
+    KeyRange::new(&message(account, mailbox, from), &end)
+}
+
+/// The Uid of a `Message` or `Deleted` key.
+pub(crate) fn message_uid(key: &[u8]) -> Option<Uid> {
+    number_u32(key, 8).map(Uid)
+}
+
+/// `Email`.
+pub(crate) fn email(account: AccountId, email: EmailId) -> Vec<u8> {
+    Key::default().u32(account.0).u64(email.0).done()
+}
+
+/// `Thread`.
+pub(crate) fn thread(account: AccountId, hash: u64) -> Vec<u8> {
+    Key::default().u32(account.0).u64(hash).done()
+}
+
+/// `Change`.
+pub(crate) fn change(account: AccountId, mailbox: MailboxId, mod_seq: ModSeq, part: u16) -> Vec<u8> {
+    Key::default().u32(account.0).u32(mailbox.0).u64(mod_seq.0).u16(part).done()
+}
+
+/// `Change`: of one mailbox, later than `since`.
+pub(crate) fn changes_since(account: AccountId, mailbox_id: MailboxId, since: ModSeq) -> KeyRange {
+    let whole = KeyRange::prefix(&mailbox(account, mailbox_id));
+    KeyRange { from: change(account, mailbox_id, since.next(), 0), ..whole }
+}
+
+/// The ModSeq of a `Change` key.
+pub(crate) fn change_mod_seq(key: &[u8]) -> Option<ModSeq> {
+    number_u64(key, 8).map(ModSeq)
+}
+
+/// `Queue`, and the start of the keys of `Trail`.
+pub(crate) fn receipt(receipt: ReceiptId) -> Vec<u8> {
+    Key::default().u64(receipt.0).done()
+}
+
+/// `QueueDue`: times before 1970 sort first.
+pub(crate) fn queue_due(due: Timestamp, receipt: ReceiptId) -> Vec<u8> {
+    Key::default().u64(due.0.cast_unsigned() ^ (1 << 63)).u64(receipt.0).done()
+}
+
+/// The time and the receipt of a `QueueDue` key.
+pub(crate) fn queue_due_read(key: &[u8]) -> Option<(Timestamp, ReceiptId)> {
+    let due = (number_u64(key, 0)? ^ (1 << 63)).cast_signed();
+    Some((Timestamp(due), ReceiptId(number_u64(key, 8)?)))
+}
+
+/// `Trail`.
+pub(crate) fn trail(receipt: ReceiptId, part: u32) -> Vec<u8> {
+    Key::default().u64(receipt.0).u32(part).done()
+}
+
+/// `MessageId`: every receipt of a Message-ID.
+pub(crate) fn message_ids(hash: u64) -> KeyRange {
+    KeyRange::prefix(&Key::default().u64(hash).done())
+}
+
+/// `MessageId`.
+pub(crate) fn message_id(hash: u64, receipt: ReceiptId) -> Vec<u8> {
+    Key::default().u64(hash).u64(receipt.0).done()
+}
+
+/// The u32 at an offset of a key.
+pub(crate) fn number_u32(key: &[u8], at: usize) -> Option<u32> {
+    key.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// The u64 at an offset of a key.
+pub(crate) fn number_u64(key: &[u8], at: usize) -> Option<u64> {
+    key.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The text from an offset of a key to its end.
+pub(crate) fn text(key: &[u8], at: usize) -> Option<&str> {
+    std::str::from_utf8(key.get(at..)?).ok()
+}
+
+/// A hash of a text for a key: the first 8 octets of its BLAKE3 hash, so that nobody makes two
+/// Message-IDs collide cheaply.
+pub(crate) fn hash(text: &str) -> u64 {
+    number_u64(blake3::hash(text.as_bytes()).as_bytes(), 0).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_as_what_they_hold() {
+        let due = |at: i64| queue_due(Timestamp(at), ReceiptId(7));
+        assert!(due(-5) < due(-1) && due(-1) < due(0) && due(0) < due(1) && due(1) < due(i64::MAX));
+        assert_eq!(queue_due_read(&due(-5)), Some((Timestamp(-5), ReceiptId(7))));
+        let (account, mailbox) = (AccountId(1), MailboxId(2));
+        assert!(message(account, mailbox, Uid(255)) < message(account, mailbox, Uid(256)));
+        assert_eq!(message_uid(&message(account, mailbox, Uid(77))), Some(Uid(77)));
+        assert_eq!(change_mod_seq(&change(account, mailbox, ModSeq(9), 3)), Some(ModSeq(9)));
+    }
+
+    #[test]
+    fn a_range_of_uids_holds_both_ends_and_no_other_mailbox() {
+        let uids = messages(AccountId(1), MailboxId(1), Uid(2), Uid(u32::MAX));
+        let inside = |key: Vec<u8>| uids.from <= key && uids.to.as_ref().is_none_or(|to| key < *to);
+        for (mailbox, uid, want) in [(1, 1, false), (1, 2, true), (1, u32::MAX, true), (2, 1, false)] {
+            assert_eq!(inside(message(AccountId(1), MailboxId(mailbox), Uid(uid))), want, "{mailbox} {uid}");
+        }
+    }
+}

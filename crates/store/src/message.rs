@@ -1,0 +1,422 @@
+//! Messages: what a mailbox holds in order of Uid, their flags, and how they go.
+//!
+//! A message is an email's place in one mailbox: it has its own flags, Uid and ModSeq, and one small
+//! record with everything that FETCH needs short of the digest. The email itself is
+//! [`crate::email`]'s.
+//!
+//! Invariants: a message's ModSeq is that of its last change, never above the account's; Uids ascend
+//! with the ModSeq at which messages came; no change here costs more in a larger mailbox.
+
+use crate::change::{ChangeRecord, uid_entries};
+use crate::error::{Error, Result};
+use crate::index::{Direction, KeyRange};
+use crate::key;
+use crate::mailbox::MailboxRecord;
+use crate::record::{Record, decode, unreadable};
+use crate::schema::Space;
+use crate::tx::{ReadTx, WriteTx};
+use crate::uid::Counters;
+use mail::{AccountId, BlobHash, EmailId, Flag, Flags, MailboxId, ModSeq, ThreadId, Timestamp, Uid, UidSet};
+use serde::{Deserialize, Serialize};
+
+/// Messages read at once by what walks through many.
+const BATCH: usize = 512;
+
+/// A message in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its number in the mailbox.
+    pub uid: Uid,
+    /// The email it is.
+    pub email: EmailId,
+    /// The conversation it belongs to.
+    pub thread: ThreadId,
+    /// Its flags in this mailbox.
+    pub flags: Flags,
+    /// When it last changed.
+    pub mod_seq: ModSeq,
+    /// Octets of the message (RFC822.SIZE).
+    pub octets: u64,
+    /// INTERNALDATE; kept when copied.
+    pub internal_date: Timestamp,
+    /// When it was put into this mailbox (SAVEDATE, RFC 8514).
+    pub saved: Timestamp,
+    /// Its octets.
+    pub blob: BlobHash,
+}
+
+/// A message as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MessageRecord {
+    pub(crate) email: EmailId,
+    pub(crate) thread: ThreadId,
+    pub(crate) flags: Flags,
+    pub(crate) mod_seq: ModSeq,
+    /// The ModSeq at which it came into the mailbox.
+    pub(crate) came: ModSeq,
+    pub(crate) octets: u64,
+    pub(crate) internal_date: Timestamp,
+    pub(crate) saved: Timestamp,
+    pub(crate) blob: BlobHash,
+}
+
+impl Record for MessageRecord {
+    const SPACE: Space = Space::Message;
+    const NAME: &'static str = "message record";
+}
+
+impl MessageRecord {
+    pub(crate) fn message(self, uid: Uid) -> Message {
+        let Self { email, thread, flags, mod_seq, octets, internal_date, saved, blob, came: _ } = self;
+        Message { uid, email, thread, flags, mod_seq, octets, internal_date, saved, blob }
+    }
+}
+
+/// What to do with flags (RFC 9051 §6.4.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FlagChange {
+    /// `FLAGS`: exactly these.
+    Set(Flags),
+    /// `+FLAGS`
+    Add(Flags),
+    /// `-FLAGS`
+    Remove(Flags),
+}
+
+/// What became of a change of flags. Uids that do not exist are in none of these.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FlagOutcome {
+    /// Messages with other flags now, as they are now, in order.
+    pub changed: Vec<Message>,
+    /// Messages that had these flags already; their ModSeq stays.
+    pub unchanged: UidSet,
+    /// Messages left alone because they changed after `unchanged_since` (RFC 7162 §3.1.3, MODIFIED).
+    pub modified: UidSet,
+    /// The ModSeq of this change; if nothing changed, the account's last one.
+    pub mod_seq: ModSeq,
+}
+
+/// What left a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Expunged {
+    /// The messages that are gone.
+    pub uids: UidSet,
+    /// The emails that no mailbox holds any more.
+    pub destroyed: Vec<EmailId>,
+    /// The ModSeq of this change; if nothing went, the account's last one.
+    pub mod_seq: ModSeq,
+}
+
+/// Which messages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those with `\Deleted`.
+    Deleted,
+    /// All.
+    All,
+}
+
+/// Reads a message and the ModSeq at which it came.
+pub(crate) fn read_message(key: &[u8], octets: &[u8]) -> Result<(Message, ModSeq)> {
+    let uid = key::message_uid(key).ok_or_else(|| unreadable::<MessageRecord>(key))?;
+    let record: MessageRecord = decode(key, octets)?;
+    let came = record.came;
+    Ok((record.message(uid), came))
+}
+
+impl ReadTx {
+    /// A message; `None`: there is none with this Uid.
+    pub fn message(&self, account: AccountId, mailbox: MailboxId, uid: Uid) -> Result<Option<Message>> {
+        let record = self.record::<MessageRecord>(&key::message(account, mailbox, uid))?;
+        Ok(record.map(|record| record.message(uid)))
+    }
+
+    /// The messages from one Uid to another, both with, in order, at most `max`: ask again from
+    /// behind the last one for more.
+    pub fn messages(&self, account: AccountId, mailbox: MailboxId, from: Uid, to: Uid, max: usize) -> Result<Vec<Message>> {
+        let range = key::messages(account, mailbox, from, to);
+        self.gather(Space::Message, &range, Direction::Forward, max, |key, octets| Ok(read_message(key, octets)?.0))
+    }
+
+    /// Adds the messages of a set that exist, in order.
+    pub(crate) fn messages_of(&self, account: AccountId, mailbox: MailboxId, uids: &UidSet, found: &mut Vec<Message>) -> Result<()> {
+        for (from, to) in uids.ranges() {
+            found.extend(self.messages(account, mailbox, from, to, usize::MAX)?);
+        }
+        Ok(())
+    }
+
+    /// Every Uid of a mailbox.
+    pub fn uids(&self, account: AccountId, mailbox: MailboxId) -> Result<UidSet> {
+        self.uids_of(Space::Message, account, mailbox, Uid(1), Uid(u32::MAX))
+    }
+
+    /// The Uids of the messages with `\Deleted`, from one Uid to another, both with.
+    pub fn uids_deleted(&self, account: AccountId, mailbox: MailboxId, from: Uid, to: Uid) -> Result<UidSet> {
+        self.uids_of(Space::Deleted, account, mailbox, from, to)
+    }
+
+    fn uids_of(&self, space: Space, account: AccountId, mailbox: MailboxId, from: Uid, to: Uid) -> Result<UidSet> {
+        let mut uids = UidSet::new();
+        self.scan(space, &key::messages(account, mailbox, from, to), Direction::Forward, |key, _| {
+            uids.insert(key::message_uid(key).unwrap_or_default());
+            std::ops::ControlFlow::Continue(())
+        })?;
+        Ok(uids)
+    }
+
+    fn message_records(&self, range: &KeyRange, max: usize) -> Result<Vec<(Uid, MessageRecord)>> {
+        self.gather(Space::Message, range, Direction::Forward, max, |key, octets| {
+            let uid = key::message_uid(key).ok_or_else(|| unreadable::<MessageRecord>(key))?;
+            Ok((uid, decode(key, octets)?))
+        })
+    }
+}
+
+/// A walk through the messages of a set, a batch at a time, so that they can be changed on the way.
+pub(crate) struct Walk {
+    account: AccountId,
+    mailbox: MailboxId,
+    /// What is still to be visited, the next at the end.
+    ranges: Vec<(Uid, Uid)>,
+}
+
+impl Walk {
+    pub(crate) fn new(account: AccountId, mailbox: MailboxId, uids: &UidSet) -> Self {
+        Self { account, mailbox, ranges: uids.ranges().rev().collect() }
+    }
+
+    /// The next messages; empty at the end.
+    pub(crate) fn next(&mut self, tx: &ReadTx) -> Result<Vec<(Uid, MessageRecord)>> {
+        while let Some((from, to)) = self.ranges.pop() {
+            let batch = tx.message_records(&key::messages(self.account, self.mailbox, from, to), BATCH)?;
+            if let Some((last, _)) = batch.last().filter(|(last, _)| batch.len() == BATCH && *last < to) {
+                self.ranges.push((last.next(), to));
+            }
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl FlagChange {
+    fn flags(&self) -> &Flags {
+        match self {
+            Self::Set(flags) | Self::Add(flags) | Self::Remove(flags) => flags,
+        }
+    }
+
+    fn applied(&self, flags: &Flags) -> Result<Flags> {
+        let mut changed = flags.clone();
+        match self {
+            Self::Set(exactly) => changed.clone_from(exactly),
+            Self::Remove(without) => without.iter().for_each(|flag| {
+                changed.remove(&flag);
+            }),
+            Self::Add(with) => with.iter().for_each(|flag| {
+                changed.insert(flag);
+            }),
+        }
+        // The set itself keeps its bound; silence would lose a flag.
+        match self {
+            Self::Add(with) if with.keywords().iter().any(|keyword| !changed.contains(&Flag::Keyword(keyword.clone()))) => {
+                Err(Error::Limit("keywords of a message".into()))
+            }
+            _ => Ok(changed),
+        }
+    }
+}
+
+impl MailboxRecord {
+    /// Counts a message in.
+    pub(crate) fn message_in(&mut self, message: &MessageRecord) {
+        self.emails += 1;
+        self.octets = self.octets.saturating_add(message.octets);
+        self.flags_in(&message.flags);
+    }
+
+    /// Counts a message out.
+    pub(crate) fn message_out(&mut self, message: &MessageRecord) {
+        self.emails = self.emails.saturating_sub(1);
+        self.octets = self.octets.saturating_sub(message.octets);
+        self.flags_out(&message.flags);
+    }
+
+    fn flags_in(&mut self, flags: &Flags) {
+        self.unseen += u32::from(!flags.contains(&Flag::Seen));
+        self.deleted += u32::from(flags.contains(&Flag::Deleted));
+    }
+
+    fn flags_out(&mut self, flags: &Flags) {
+        self.unseen = self.unseen.saturating_sub(u32::from(!flags.contains(&Flag::Seen)));
+        self.deleted = self.deleted.saturating_sub(u32::from(flags.contains(&Flag::Deleted)));
+    }
+}
+
+impl WriteTx {
+    /// Changes the flags of messages; those that changed after `unchanged_since` are left alone.
+    ///
+    /// All get the same new ModSeq; messages that have these flags already keep theirs.
+    ///
+    /// Fails with [`Error::Limit`] when a message or the mailbox would have too many keywords; then
+    /// nothing may be kept of the transaction.
+    pub fn flags_change(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        change: &FlagChange,
+        unchanged_since: Option<ModSeq>,
+    ) -> Result<FlagOutcome> {
+        let mut record = self.mailbox_record(account, mailbox)?;
+        let mut counters = self.counters(account)?;
+        let mut outcome = FlagOutcome { mod_seq: counters.mod_seq, ..FlagOutcome::default() };
+        let mod_seq = counters.next_mod_seq();
+        let mut walk = Walk::new(account, mailbox, uids);
+        loop {
+            let batch = walk.next(self)?;
+            if batch.is_empty() {
+                break;
+            }
+            for (uid, message) in batch {
+                if unchanged_since.is_some_and(|since| message.mod_seq > since) {
+                    outcome.modified.insert(uid);
+                    continue;
+                }
+                let flags = change.applied(&message.flags)?;
+                if flags == message.flags {
+                    outcome.unchanged.insert(uid);
+                    continue;
+                }
+                outcome.changed.push(self.message_flags(account, mailbox, &mut record, uid, message, flags, mod_seq)?);
+            }
+        }
+        if !outcome.changed.is_empty() {
+            outcome.mod_seq = mod_seq;
+            self.keywords_note(account, mailbox, change.added())?;
+            let uids = outcome.changed.iter().map(|message| message.uid).collect();
+            self.mailbox_advance(account, mailbox, record, &counters, &uid_entries(&uids, ChangeRecord::Flags))?;
+        }
+        Ok(outcome)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the inside of the loop above")]
+    fn message_flags(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        record: &mut MailboxRecord,
+        uid: Uid,
+        mut message: MessageRecord,
+        flags: Flags,
+        mod_seq: ModSeq,
+    ) -> Result<Message> {
+        record.flags_out(&message.flags);
+        record.flags_in(&flags);
+        let key = key::message(account, mailbox, uid);
+        match (message.flags.contains(&Flag::Deleted), flags.contains(&Flag::Deleted)) {
+            (false, true) => self.put(Space::Deleted, &key, Vec::new()),
+            (true, false) => self.delete(Space::Deleted, &key),
+            _ => {}
+        }
+        (message.flags, message.mod_seq) = (flags, mod_seq);
+        self.save(&key, &message)?;
+        Ok(message.message(uid))
+    }
+
+    /// Stores a mailbox's record and its account's counters after a change at the counters' ModSeq.
+    pub(crate) fn mailbox_advance(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        mut record: MailboxRecord,
+        counters: &Counters,
+        changes: &[ChangeRecord],
+    ) -> Result<()> {
+        record.mod_seq = counters.mod_seq;
+        self.mailbox_changed(account, mailbox, &mut record, changes)?;
+        self.save(&key::mailbox(account, mailbox), &record)?;
+        self.counters_save(account, counters)
+    }
+
+    /// Puts a message into its mailbox; the record counts it.
+    pub(crate) fn message_put(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        record: &mut MailboxRecord,
+        message: &MessageRecord,
+    ) -> Result<Uid> {
+        let uid = record.next_uid()?;
+        record.message_in(message);
+        let key = key::message(account, mailbox, uid);
+        if message.flags.contains(&Flag::Deleted) {
+            self.put(Space::Deleted, &key, Vec::new());
+        }
+        self.save(&key, message)?;
+        Ok(uid)
+    }
+
+    /// Removes those of the messages that have `\Deleted` (EXPUNGE, UID EXPUNGE, CLOSE). Costs what
+    /// is removed: the whole mailbox may be asked for.
+    pub fn expunge(&mut self, account: AccountId, mailbox: MailboxId, uids: &UidSet) -> Result<Expunged> {
+        self.messages_remove(account, mailbox, uids, Which::Deleted)
+    }
+
+    /// Removes messages, whatever their flags (POP3's DELE, the other half of a move).
+    pub fn messages_destroy(&mut self, account: AccountId, mailbox: MailboxId, uids: &UidSet) -> Result<Expunged> {
+        self.messages_remove(account, mailbox, uids, Which::All)
+    }
+
+    pub(crate) fn messages_remove(&mut self, account: AccountId, mailbox: MailboxId, uids: &UidSet, which: Which) -> Result<Expunged> {
+        let mut record = self.mailbox_record(account, mailbox)?;
+        let mut counters = self.counters(account)?;
+        let mut gone = Expunged { mod_seq: counters.mod_seq, ..Expunged::default() };
+        let mut walk = Walk::new(account, mailbox, &self.going(account, mailbox, uids, which)?);
+        loop {
+            let batch = walk.next(self)?;
+            if batch.is_empty() {
+                break;
+            }
+            for (uid, message) in batch {
+                record.message_out(&message);
+                let key = key::message(account, mailbox, uid);
+                self.delete(Space::Message, &key);
+                self.delete(Space::Deleted, &key);
+                if self.email_leave(account, &mut counters, message.email, mailbox, uid)? {
+                    gone.destroyed.push(message.email);
+                }
+                gone.uids.insert(uid);
+            }
+        }
+        if !gone.uids.is_empty() {
+            gone.mod_seq = counters.next_mod_seq();
+            let mut changes = uid_entries(&gone.uids, ChangeRecord::Vanished);
+            changes.extend(crate::change::destroyed_entries(&gone.destroyed));
+            self.mailbox_advance(account, mailbox, record, &counters, &changes)?;
+        }
+        Ok(gone)
+    }
+
+    fn going(&self, account: AccountId, mailbox: MailboxId, uids: &UidSet, which: Which) -> Result<UidSet> {
+        match which {
+            Which::All => Ok(uids.clone()),
+            Which::Deleted => {
+                let (from, to) = (uids.first().unwrap_or_default(), uids.last().unwrap_or_default());
+                Ok(self.uids_deleted(account, mailbox, from, to)?.intersect(uids))
+            }
+        }
+    }
+}
+
+impl FlagChange {
+    /// The keywords that messages may have got.
+    fn added(&self) -> &[mail::Keyword] {
+        match self {
+            Self::Remove(_) => &[],
+            _ => self.flags().keywords(),
+        }
+    }
+}

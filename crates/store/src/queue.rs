@@ -1,0 +1,221 @@
+//! The queue: messages that another server must still take, and when each is tried next.
+//!
+//! Not the schedule (`mta::queue`): the store keeps what it decided.
+//!
+//! A message holds its blob. It is in the due index under the earliest time at which one of its open
+//! recipients is tried, or under the time it was accepted if none is open any more: whoever works
+//! the queue finds it there and finishes it. A held message is in no due index.
+//!
+//! Invariant: the due index has exactly one entry for each message that is not held.
+
+use crate::body::Body;
+use crate::error::Result;
+use crate::index::{Direction, KeyRange};
+use crate::key;
+use crate::record::{Record, decode};
+use crate::schema::Space;
+use crate::tx::{ReadTx, WriteTx};
+use mail::event::Source;
+use mail::{AccountId, BlobHash, BodyType, EnhancedStatus, ReceiptId, Recipient, Ret, ReversePath, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A message on its way to other servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueMessage {
+    /// The promise it was accepted under; its name in the queue.
+    pub receipt: ReceiptId,
+    /// How it came to us.
+    pub source: Source,
+    /// Where failures are reported.
+    pub reverse_path: ReversePath,
+    /// `RET=`
+    pub ret: Option<Ret>,
+    /// `ENVID=`, decoded.
+    pub envelope_id: Option<String>,
+    /// `BODY=`
+    pub body: BodyType,
+    /// Whether it needs SMTPUTF8.
+    pub smtputf8: bool,
+    /// Its octets.
+    pub blob: BlobHash,
+    /// How many octets at its start are not sent: a Return-Path field of our own.
+    pub skip_octets: u32,
+    /// Octets that are sent.
+    pub octets: u64,
+    /// When it was accepted.
+    pub accepted: Timestamp,
+    /// When it is given up.
+    pub expires: Timestamp,
+    /// Whether an administrator keeps it from being tried.
+    pub held: bool,
+    /// Whose it is, if one of our accounts sent it.
+    pub account: Option<AccountId>,
+    /// To whom; never none.
+    pub recipients: Vec<QueueRecipient>,
+}
+
+/// One recipient of a queued message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRecipient {
+    /// The recipient and what it wants to be told.
+    pub recipient: Recipient,
+    /// How far it is.
+    pub state: RecipientState,
+}
+
+/// How far a recipient is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecipientState {
+    /// It is still to be tried.
+    Open {
+        /// Attempts so far.
+        attempts: u32,
+        /// When it is tried next.
+        next: Timestamp,
+        /// Whether the sender was told that it takes longer.
+        delay_reported: bool,
+        /// What the last attempt met, in words.
+        last: Option<String>,
+    },
+    /// It is finished.
+    Done(Final),
+}
+
+/// How a recipient ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Final {
+    /// Another server, or one of our mailboxes, has it.
+    Delivered {
+        /// When.
+        at: Timestamp,
+        /// Which host took it.
+        host: String,
+    },
+    /// It will not be delivered.
+    Failed {
+        /// When that was decided.
+        at: Timestamp,
+        /// Enhanced status.
+        status: EnhancedStatus,
+        /// Why, in words.
+        reason: String,
+    },
+    /// An administrator dropped it without a report.
+    Dropped {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl Record for QueueMessage {
+    const SPACE: Space = Space::Queue;
+    const NAME: &'static str = "queue record";
+}
+
+/// How many messages are in the queue.
+const QUEUE_LEN: &[u8] = b"queue_len";
+
+impl QueueMessage {
+    /// When it is looked at next; `None`: it is held.
+    pub fn due(&self) -> Option<Timestamp> {
+        let open = self.recipients.iter().filter_map(|recipient| match recipient.state {
+            RecipientState::Open { next, .. } => Some(next),
+            RecipientState::Done(_) => None,
+        });
+        if self.held { None } else { Some(open.min().unwrap_or(self.accepted)) }
+    }
+}
+
+impl ReadTx {
+    /// A queued message; `None`: it is not in the queue, or no longer.
+    pub fn queue_message(&self, receipt: ReceiptId) -> Result<Option<QueueMessage>> {
+        self.record(&key::receipt(receipt))
+    }
+
+    /// Messages that are due at `until` or before, the earliest first, at most `max`; held ones are
+    /// not among them.
+    pub fn queue_due(&self, until: Timestamp, max: usize) -> Result<Vec<(Timestamp, ReceiptId)>> {
+        let range = KeyRange { from: Vec::new(), to: Some(key::queue_due(until, ReceiptId(u64::MAX))) };
+        self.gather(Space::QueueDue, &range, Direction::Forward, max, |key, _| {
+            key::queue_due_read(key).ok_or_else(|| crate::record::corrupt(Space::QueueDue, key, "is no due time"))
+        })
+    }
+
+    /// When the next message is due, of those that are not held.
+    pub fn queue_next(&self) -> Result<Option<Timestamp>> {
+        Ok(self.queue_due(Timestamp(i64::MAX), 1)?.first().map(|(due, _)| *due))
+    }
+
+    /// The messages behind a receipt in order of receipt, at most `max`; `ReceiptId(0)` starts.
+    pub fn queue_all(&self, after: ReceiptId, max: usize) -> Result<Vec<QueueMessage>> {
+        let range = KeyRange::all().after(&key::receipt(after));
+        self.gather(Space::Queue, &range, Direction::Forward, max, decode)
+    }
+
+    /// How many messages are in the queue; one small read.
+    pub fn queue_len(&self) -> Result<u64> {
+        self.count(QUEUE_LEN)
+    }
+}
+
+impl WriteTx {
+    /// Puts a new message into the queue together with its octets.
+    ///
+    /// [`crate::Error::Exists`] when its receipt is in the queue.
+    pub fn queue_add(&mut self, message: &QueueMessage, body: &Body) -> Result<()> {
+        if self.queue_message(message.receipt)?.is_some() {
+            return Err(crate::Error::Exists("queued message".into()));
+        }
+        if body.hash() != message.blob {
+            return Err(crate::Error::Invalid("the queued message names another body".into()));
+        }
+        self.blob_put(body)?;
+        self.queue_enter(message)
+    }
+
+    /// Updates a message of the queue, or puts a new one into it whose octets are stored already.
+    ///
+    /// [`crate::Error::NotFound`] when no such blob is stored.
+    pub fn queue_put(&mut self, message: &QueueMessage) -> Result<()> {
+        let Some(old) = self.queue_message(message.receipt)? else {
+            self.blob_hold(&message.blob)?;
+            return self.queue_enter(message);
+        };
+        if old.blob != message.blob {
+            self.blob_hold(&message.blob)?;
+            self.blob_release(&old.blob)?;
+        }
+        if let Some(due) = old.due() {
+            self.delete(Space::QueueDue, &key::queue_due(due, old.receipt));
+        }
+        self.queue_save(message)
+    }
+
+    fn queue_enter(&mut self, message: &QueueMessage) -> Result<()> {
+        let len = self.queue_len()?;
+        self.count_save(QUEUE_LEN, len.saturating_add(1))?;
+        self.queue_save(message)
+    }
+
+    fn queue_save(&mut self, message: &QueueMessage) -> Result<()> {
+        if let Some(due) = message.due() {
+            self.put(Space::QueueDue, &key::queue_due(due, message.receipt), Vec::new());
+        }
+        self.announce_queue();
+        self.save(&key::receipt(message.receipt), message)
+    }
+
+    /// Takes a message out of the queue and lets go of its octets. One that is not there is no error.
+    pub fn queue_remove(&mut self, receipt: ReceiptId) -> Result<()> {
+        let Some(message) = self.queue_message(receipt)? else { return Ok(()) };
+        if let Some(due) = message.due() {
+            self.delete(Space::QueueDue, &key::queue_due(due, receipt));
+        }
+        self.delete(Space::Queue, &key::receipt(receipt));
+        self.blob_release(&message.blob)?;
+        let len = self.queue_len()?;
+        self.count_save(QUEUE_LEN, len.saturating_sub(1))?;
+        self.announce_queue();
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! Conversations (RFC 8621 §3).
+//!
+//! Two emails are of one thread when a message id of the one (Message-ID, References, In-Reply-To) is
+//! one of the other's and their base subjects (RFC 5256 §2.1) are the same. Of the references the
+//! first and the last few count: replies carry their whole ancestry, so that is enough to join, and
+//! the work per message is bounded.
+//!
+//! Each message id has one entry that counts its emails per thread, so that the entry goes with the
+//! last of them. An email keeps its thread for life (RFC 8474 §5.2): a late message that would join
+//! two threads goes into the first found.
+
+use crate::error::Result;
+use crate::key;
+use crate::record::Record;
+use crate::schema::Space;
+use crate::tx::WriteTx;
+use mail::digest::Digest;
+use mail::{AccountId, EmailId, ThreadId};
+use serde::{Deserialize, Serialize};
+
+/// How many of the newest references are looked up, beside the first one and the message's own id.
+const REFERENCES_MAX: usize = 5;
+/// Most threads one message id is part of; beyond, the email is not found by this id. Our own bound
+/// against mail made to grow the entry.
+const THREADS_PER_ID_MAX: usize = 16;
+
+/// One message id's emails in one thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Link {
+    /// Hash of the base subject.
+    pub(crate) subject: u64,
+    pub(crate) thread: ThreadId,
+    /// How many emails have the message id in this thread.
+    pub(crate) emails: u32,
+}
+
+/// What is known by a message id.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct ThreadRecord(pub(crate) Vec<Link>);
+
+impl Record for ThreadRecord {
+    const SPACE: Space = Space::Thread;
+    const NAME: &'static str = "thread record";
+}
+
+/// An email's place among the threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Joined {
+    pub(crate) thread: ThreadId,
+    /// Hashes of the message ids that count this email.
+    pub(crate) ids: Vec<u64>,
+}
+
+/// The hashes of an email's own id and of the references that count, the nearest first.
+fn ids(digest: &Digest) -> Vec<u64> {
+    let newest = digest.references.iter().rev().take(REFERENCES_MAX);
+    let all = digest.message_id.iter().chain(newest).chain(digest.references.first());
+    let mut ids = Vec::new();
+    for id in all.map(|id| key::hash(id)) {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids
+}
+
+impl WriteTx {
+    /// Finds the thread of a new email, or starts one, and counts the email.
+    pub(crate) fn thread_join(&mut self, account: AccountId, email: EmailId, digest: &Digest) -> Result<Joined> {
+        let subject = key::hash(&digest.base_subject.to_lowercase());
+        let mut records = Vec::new();
+        for id in ids(digest) {
+            records.push((id, self.record::<ThreadRecord>(&key::thread(account, id))?.unwrap_or_default()));
+        }
+        let links = records.iter().flat_map(|(_, record)| &record.0);
+        let thread = links.into_iter().find(|link| link.subject == subject).map_or(ThreadId(email.0), |link| link.thread);
+        let mut joined = Joined { thread, ids: Vec::with_capacity(records.len()) };
+        for (id, mut record) in records {
+            if record.count(subject, thread) {
+                self.save(&key::thread(account, id), &record)?;
+                joined.ids.push(id);
+            }
+        }
+        Ok(joined)
+    }
+
+    /// Counts an email out.
+    pub(crate) fn thread_leave(&mut self, account: AccountId, joined: &Joined) -> Result<()> {
+        for id in &joined.ids {
+            let key = key::thread(account, *id);
+            let Some(mut record) = self.record::<ThreadRecord>(&key)? else { continue };
+            record.discount(joined.thread);
+            if record.0.is_empty() {
+                self.delete(Space::Thread, &key);
+            } else {
+                self.save(&key, &record)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ThreadRecord {
+    fn count(&mut self, subject: u64, thread: ThreadId) -> bool {
+        if let Some(link) = self.0.iter_mut().find(|link| link.thread == thread) {
+            link.emails += 1;
+        } else if self.0.len() < THREADS_PER_ID_MAX {
+            self.0.push(Link { subject, thread, emails: 1 });
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn discount(&mut self, thread: ThreadId) {
+        self.0.iter_mut().filter(|link| link.thread == thread).for_each(|link| link.emails = link.emails.saturating_sub(1));
+        self.0.retain(|link| link.emails > 0);
+    }
+}

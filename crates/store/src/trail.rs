@@ -1,0 +1,140 @@
+//! Trails: what happened to each message under its receipt, and receipts by Message-ID.
+//!
+//! Appending writes one small value and reads none of the earlier ones. The Message-ID of an
+//! `Accepted` event is indexed by itself; further ones are added with [`WriteTx::trail_index`].
+//!
+//! Trails are swept by age, which is in the receipt; those of messages still in the queue stay.
+//!
+//! Invariant: every entry of the Message-ID index is named by its receipt's trail, so that sweeping a
+//! trail finds it.
+
+use crate::error::Result;
+use crate::index::{Direction, KeyRange};
+use crate::key;
+use crate::record::Record;
+use crate::schema::Space;
+use crate::tx::{ReadTx, WriteTx};
+use mail::{Event, ReceiptId, Timestamp, TrailEntry};
+use serde::{Deserialize, Serialize};
+
+/// Most receipts found for one Message-ID; of more, the latest. Our own bound.
+pub const RECEIPTS_MAX: usize = 1_000;
+
+/// One part of a trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TrailRecord {
+    /// What happened at one time.
+    Entries(Vec<TrailEntry>),
+    /// The hash of a Message-ID under which the receipt is found.
+    MessageId(u64),
+}
+
+impl Record for TrailRecord {
+    const SPACE: Space = Space::Trail;
+    const NAME: &'static str = "trail record";
+}
+
+/// The hash of a Message-ID, with or without its brackets.
+fn message_id_hash(message_id: &str) -> u64 {
+    key::hash(message_id.trim().trim_start_matches('<').trim_end_matches('>'))
+}
+
+/// The Message-IDs that a part of a trail stands for, hashed.
+pub(crate) fn message_ids(record: &TrailRecord) -> Vec<u64> {
+    match record {
+        TrailRecord::MessageId(hash) => vec![*hash],
+        TrailRecord::Entries(entries) => entries.iter().filter_map(accepted_id).map(message_id_hash).collect(),
+    }
+}
+
+fn accepted_id(entry: &TrailEntry) -> Option<&str> {
+    match &entry.event {
+        Event::Accepted { message_id, .. } => message_id.as_deref(),
+        _ => None,
+    }
+}
+
+impl ReadTx {
+    /// Everything that happened under a receipt, in order of writing; empty when nothing is known.
+    pub fn trail(&self, receipt: ReceiptId) -> Result<Vec<TrailEntry>> {
+        let parts = self.trail_parts(receipt)?.into_iter().map(|(_, part)| part);
+        let entries = parts.filter_map(|part| match part {
+            TrailRecord::Entries(entries) => Some(entries),
+            TrailRecord::MessageId(_) => None,
+        });
+        Ok(entries.flatten().collect())
+    }
+
+    fn trail_parts(&self, receipt: ReceiptId) -> Result<Vec<(Vec<u8>, TrailRecord)>> {
+        self.records(&KeyRange::prefix(&key::receipt(receipt)))
+    }
+
+    /// The receipts of messages with a Message-ID, the latest first; with or without its brackets.
+    pub fn receipts_by_message_id(&self, message_id: &str) -> Result<Vec<ReceiptId>> {
+        let range = key::message_ids(message_id_hash(message_id));
+        self.gather(Space::MessageId, &range, Direction::Back, RECEIPTS_MAX, |key, _| {
+            let receipt = key::number_u64(key, 8).map(ReceiptId);
+            receipt.ok_or_else(|| crate::record::corrupt(Space::MessageId, key, "holds no receipt"))
+        })
+    }
+}
+
+impl WriteTx {
+    /// Adds what happened under a receipt.
+    pub fn trail_append(&mut self, receipt: ReceiptId, entries: &[TrailEntry]) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let record = TrailRecord::Entries(entries.to_vec());
+        for hash in message_ids(&record) {
+            self.put(Space::MessageId, &key::message_id(hash, receipt), Vec::new());
+        }
+        self.trail_part(receipt, &record)
+    }
+
+    /// Lets a receipt be found by a Message-ID beside that of its `Accepted` event.
+    pub fn trail_index(&mut self, receipt: ReceiptId, message_id: &str) -> Result<()> {
+        let hash = message_id_hash(message_id);
+        let key = key::message_id(hash, receipt);
+        if self.has(Space::MessageId, &key)? {
+            return Ok(());
+        }
+        self.put(Space::MessageId, &key, Vec::new());
+        self.trail_part(receipt, &TrailRecord::MessageId(hash))
+    }
+
+    fn trail_part(&mut self, receipt: ReceiptId, record: &TrailRecord) -> Result<()> {
+        let range = KeyRange::prefix(&key::receipt(receipt));
+        let last = self.gather(Space::Trail, &range, Direction::Back, 1, |key, _| Ok(key::number_u32(key, 8)))?;
+        let part = last.first().copied().flatten().map_or(0, |last| last.saturating_add(1));
+        self.save(&key::trail(receipt, part), record)
+    }
+
+    /// Forgets the trails of receipts given before a time, at most `max` of them, except of messages
+    /// still in the queue; starts behind `after` (`ReceiptId(0)` at first). Returns where to go on;
+    /// `None`: there is nothing left before that time.
+    pub fn trail_sweep(&mut self, before: Timestamp, after: ReceiptId, max: usize) -> Result<Option<ReceiptId>> {
+        let end = ReceiptId(u64::try_from(before.0).unwrap_or(0) << 20);
+        let mut after = after;
+        for _ in 0..max {
+            let range = KeyRange::new(&key::receipt(ReceiptId(after.0.saturating_add(1))), &key::receipt(end));
+            let first = self.gather(Space::Trail, &range, Direction::Forward, 1, |key, _| Ok(key::number_u64(key, 0)))?;
+            let Some(receipt) = first.first().copied().flatten().map(ReceiptId) else { return Ok(None) };
+            if !self.has(Space::Queue, &key::receipt(receipt))? {
+                self.trail_forget(receipt)?;
+            }
+            after = receipt;
+        }
+        Ok(Some(after))
+    }
+
+    fn trail_forget(&mut self, receipt: ReceiptId) -> Result<()> {
+        for (key, part) in self.trail_parts(receipt)? {
+            for hash in message_ids(&part) {
+                self.delete(Space::MessageId, &key::message_id(hash, receipt));
+            }
+            self.delete(Space::Trail, &key);
+        }
+        Ok(())
+    }
+}
