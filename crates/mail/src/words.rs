@@ -8,8 +8,9 @@ use crate::charset;
 use crate::encoding::{self, TransferEncoding, hex, push_escape};
 use std::borrow::Cow;
 
-/// Longest encoded word, characters (RFC 2047 §2).
-pub const WORD_CHARS_MAX: usize = 75;
+/// Longest encoded word that we write, characters. RFC 2047 §2 allows 75, in lines of 76: this leaves room
+/// for the field's name.
+pub const WORD_CHARS_MAX: usize = 60;
 
 /// One encoded word: `=?charset?encoding?text?=`.
 struct Word<'a> {
