@@ -39,7 +39,7 @@ impl Body {
     }
 
     /// Octets from `offset` on, at most `octets_max`.
-    pub(crate) fn read(&self, offset: u64, octets_max: usize) -> Result<Vec<u8>> {
+    pub fn read(&self, offset: u64, octets_max: usize) -> Result<Vec<u8>> {
         let from = usize::try_from(offset).map_err(|_| Error::Invalid("an offset beyond the body".into()))?;
         Ok(self.inner.raw.iter().skip(from).take(octets_max).copied().collect())
     }
