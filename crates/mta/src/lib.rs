@@ -15,9 +15,12 @@
 //! - An attempt's outcome is committed before the next message's body leaves on its connection.
 //! - Every decision leaves an event in the message's trail.
 
+pub mod bounce;
 pub mod counters;
 pub mod deliver;
+mod local;
 pub mod queue;
+pub mod receive;
 pub mod route;
 pub mod settings;
 

@@ -5,9 +5,11 @@
 
 use crate::route::Rule;
 use mail::Domain;
+use net::Network;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
+use wire::sasl::client::Credentials;
 
 /// Everything the mail path can be told.
 #[derive(Debug, Clone)]
@@ -35,31 +37,20 @@ impl Settings {
 /// Taking mail.
 #[derive(Debug, Clone)]
 pub struct Receive {
-    /// Most recipients of one message. Default 1000; at least 100 (RFC 5321 §4.5.3.1.8). Beyond: 452 4.5.3.
-    pub recipients_max: usize,
     /// Most `Received` fields of a message before it is taken for looping. Default 50; at least 100
     /// would be RFC 5321 §6.3's word, but that multiplies the cost of a loop. Beyond: 554 5.4.6.
     pub hops_max: usize,
     /// Most octets of a message's header. Default 262,144. Beyond: 552 5.3.4.
     pub header_octets_max: usize,
-    /// Most octets of a message. Default 52,428,800; announced as SIZE. Beyond: 552 5.3.4.
-    pub message_octets_max: u64,
     /// Whether a full mailbox is refused for good (552 5.2.2) instead of for now (452 4.2.2). Default no.
     pub over_quota_is_permanent: bool,
     /// Networks whose hosts may send anywhere through the MX port without signing in. Default none.
-    pub relay_networks: Vec<String>,
+    pub relay_networks: Vec<Network>,
 }
 
 impl Default for Receive {
     fn default() -> Self {
-        Self {
-            recipients_max: 1000,
-            hops_max: 50,
-            header_octets_max: 256 * 1024,
-            message_octets_max: 50 * 1024 * 1024,
-            over_quota_is_permanent: false,
-            relay_networks: Vec::new(),
-        }
+        Self { hops_max: 50, header_octets_max: 256 * 1024, over_quota_is_permanent: false, relay_networks: Vec::new() }
     }
 }
 
@@ -134,7 +125,7 @@ pub struct Delivery {
     /// among them is ourselves (RFC 5321 §5.1). Loopback addresses do not count by themselves.
     pub own_names: Vec<Domain>,
     /// What to sign in with at smarthosts, by the name that routes use.
-    pub credentials: BTreeMap<String, String>,
+    pub credentials: BTreeMap<String, Credentials>,
     /// Seed of the order among MX hosts of equal preference.
     pub seed: u64,
 }

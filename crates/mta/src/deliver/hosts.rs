@@ -5,6 +5,7 @@
 
 use crate::queue::schedule::scramble;
 use mail::{Domain, EnhancedStatus};
+use net::Mx;
 use std::net::IpAddr;
 
 /// Why a domain's mail cannot be handed to anyone.
@@ -53,14 +54,11 @@ impl Unroutable {
 /// # Errors
 /// [`Unroutable::NullMx`], [`Unroutable::Loop`] when nothing is left because of us,
 /// [`Unroutable::NoHosts`] when no record names a host.
-pub fn by_preference(records: &[(u16, String)], is_self: impl Fn(&Domain) -> bool, seed: u64) -> Result<Vec<Domain>, Unroutable> {
-    if let [(_, exchange)] = records
-        && exchange.trim_end_matches('.').is_empty()
-    {
+pub fn by_preference(records: &[Mx], is_self: impl Fn(&Domain) -> bool, seed: u64) -> Result<Vec<Domain>, Unroutable> {
+    if let [Mx { host: None, .. }] = records {
         return Err(Unroutable::NullMx);
     }
-    let named =
-        records.iter().filter_map(|(preference, exchange)| Some((*preference, Domain::parse(exchange.trim_end_matches('.')).ok()?)));
+    let named = records.iter().filter_map(|record| Some((record.preference, record.host.clone()?)));
     let mut hosts: Vec<(u16, Domain)> = named.collect();
     let had_hosts = !hosts.is_empty();
     if let Some(own) = hosts.iter().filter(|(_, host)| is_self(host)).map(|(preference, _)| *preference).min() {
@@ -112,7 +110,7 @@ mod tests {
     fn ordered(records: &str, own: &str, seed: u64) -> Result<String, Unroutable> {
         let record = |text: &str| {
             let (preference, host) = text.trim().split_once(' ').unwrap();
-            (preference.parse().unwrap(), host.to_owned())
+            Mx { preference: preference.parse().unwrap(), host: Domain::parse(host).ok() }
         };
         let records: Vec<_> = records.split(',').filter(|r| !r.trim().is_empty()).map(record).collect();
         let hosts = by_preference(&records, |host| host.as_str() == own, seed)?;
@@ -123,12 +121,11 @@ mod tests {
     fn hosts_come_by_preference_and_we_are_left_out() {
         for (records, want) in [
             ("20 b.example, 10 a.example", Ok("a.example b.example")),
-            ("10 A.Example.", Ok("a.example")),
             ("0 .", Err(Unroutable::NullMx)),
             ("0 ., 10 a.example", Ok("a.example")),
             ("10 a.example, 20 me.example, 20 b.example, 30 c.example", Ok("a.example")),
             ("10 me.example, 20 b.example", Err(Unroutable::Loop)),
-            ("10 -bad-", Err(Unroutable::NoHosts)),
+            ("10 ., 20 .", Err(Unroutable::NoHosts)),
             ("10 a.example, 10 a.example", Ok("a.example")),
             ("", Err(Unroutable::NoHosts)),
         ] {

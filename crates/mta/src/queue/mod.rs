@@ -1,3 +1,266 @@
 //! Mail that waits for other servers.
+//!
+//! **Guarantee.** An accepted message is in exactly one of draft (no 250 yet), queued, delivered,
+//! bounced, discarded by a rule; every step is one store transaction; a crash at any point repeats at
+//! most one delivery per connection and loses none.
+//!
+//! ```text
+//!  store: due index ──read──▶ route ──▶ board: a line for each destination ──schedule──▶ connections
+//!        ▲                                                                                   │
+//!        └───────────── one commit for many outcomes ◀── commit ◀── completions ◀────────────┘
+//! ```
+//!
+//! The store's due index is the queue; in memory is only a bounded window of it, rebuilt at start.
+//! [`schedule`] is the pure part, [`board`] what is being worked on, [`commit`] writes, [`admin`] is
+//! what an administrator may do.
 
+pub mod admin;
+pub(crate) mod board;
+pub(crate) mod commit;
+pub(crate) mod outcome;
+pub(crate) mod post;
 pub mod schedule;
+
+use crate::counters::Counters;
+use crate::deliver::World;
+use crate::deliver::connection::Connection;
+use crate::route::{self, Destination};
+use crate::settings::Settings;
+use board::{Board, Job};
+use commit::Completion;
+use mail::{Domain, ReceiptId, Timestamp};
+use net::Stop;
+use post::Post;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{QueueMessage, QueueSubscription, ReadTx, RecipientState, Store};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Most messages read from the store at once.
+const READ_MAX: usize = 500;
+/// Outcomes that may wait to be committed.
+const COMPLETIONS_MAX: usize = 1024;
+/// The wait after the store failed to tell what is due.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How long connections may go on when the server stops.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// The queue's runner.
+pub struct Queue {
+    store: Store,
+    settings: Arc<Settings>,
+    counters: Arc<Counters>,
+    world: World,
+}
+
+impl Queue {
+    /// A runner; nothing happens before [`Queue::run`].
+    pub fn new(store: Store, settings: Arc<Settings>, counters: Arc<Counters>, world: World) -> Self {
+        Self { store, settings, counters, world }
+    }
+
+    /// Delivers mail until it is told to stop; then lets the connections finish what they are at,
+    /// for a bounded time, and commits every outcome.
+    ///
+    /// When the future is dropped, deliveries that are not committed are repeated after the next start.
+    pub async fn run(self, stop: Stop) {
+        let (completions, outcomes) = mpsc::channel(COMPLETIONS_MAX);
+        let Self { store, settings, counters, world } = self;
+        let post = Arc::new(Post { store, settings, counters, world, board: Board::default(), completions });
+        let committing = commit::Committer::of(&post);
+        let runner = Runner::new(post);
+        tokio::join!(runner.run(stop), commit::run(committing, outcomes));
+    }
+}
+
+struct Runner {
+    post: Arc<Post>,
+    changes: QueueSubscription,
+    connections: JoinSet<()>,
+    /// The store may hold due mail that is not on the board.
+    unread: bool,
+    /// When the next message is due that was not when it was read.
+    next_due: Option<Timestamp>,
+}
+
+/// Recipients by where they go, as places in their message.
+type Ways = Vec<(Destination, Vec<usize>)>;
+
+/// What the store says of the queue at one moment.
+#[derive(Default)]
+struct Due {
+    messages: Vec<(QueueMessage, Ways)>,
+    /// There is more that is due.
+    more: bool,
+    next: Option<Timestamp>,
+}
+
+impl Runner {
+    fn new(post: Arc<Post>) -> Self {
+        let changes = post.store.subscribe_queue();
+        Self { post, changes, connections: JoinSet::new(), unread: true, next_due: None }
+    }
+
+    async fn run(mut self, stop: Stop) {
+        loop {
+            self.read().await;
+            self.start();
+            if self.wait(&stop).await {
+                break;
+            }
+        }
+        self.finish().await;
+    }
+
+    fn now(&self) -> Timestamp {
+        self.post.world.clock.wall()
+    }
+
+    /// Brings what is due to the board, as far as there is room.
+    async fn read(&mut self) {
+        let now = self.now();
+        self.unread |= self.next_due.is_some_and(|next| next <= now);
+        while self.unread {
+            let room = self.post.settings.queue.window_max.saturating_sub(self.post.board.len());
+            if room == 0 || self.post.board.waiting() >= READ_MAX {
+                return;
+            }
+            let due = match self.due(now, room.min(READ_MAX)).await {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::error!(%error, "the store does not tell what is due");
+                    Due { next: Some(now.after(READ_AGAIN_AFTER)), ..Due::default() }
+                }
+            };
+            self.unread = due.more;
+            self.next_due = due.next;
+            for (message, ways) in due.messages {
+                self.put(message, ways, now).await;
+            }
+        }
+    }
+
+    async fn due(&self, now: Timestamp, max: usize) -> store::Result<Due> {
+        let on_board = self.post.board.messages();
+        let settings = Arc::clone(&self.post.settings);
+        self.post.store.read(move |tx| due(tx, now, max, &on_board, &settings)).await
+    }
+
+    async fn put(&self, message: QueueMessage, ways: Ways, now: Timestamp) {
+        let (receipt, message) = (message.receipt, Arc::new(message));
+        let recipients_max = self.post.settings.delivery.recipients_max.max(1);
+        let mut jobs = Vec::with_capacity(ways.len());
+        for (destination, places) in ways {
+            for places in places.chunks(recipients_max) {
+                let job = Job { message: Arc::clone(&message), recipients: places.to_vec(), given_back: false };
+                jobs.push((destination.clone(), job));
+            }
+        }
+        for (job, until) in self.post.board.put(receipt, jobs, now, &self.post.settings.queue) {
+            let completion = match until {
+                Some(until) => Completion::parked(job, until),
+                None => Completion::local(job),
+            };
+            self.post.complete(completion).await;
+        }
+    }
+
+    /// Opens the connections that may be opened.
+    fn start(&mut self) {
+        while self.connections.try_join_next().is_some() {}
+        for (destination, job) in self.post.board.starts(self.now(), &self.post.settings.queue) {
+            let ending = Ending { board: self.post.board.clone(), destination: destination.clone() };
+            let connection = Connection { post: Arc::clone(&self.post), destination };
+            self.connections.spawn(async move {
+                let _ending = ending;
+                connection.run(job).await;
+            });
+        }
+    }
+
+    /// Waits for something to do; true: it is over.
+    async fn wait(&mut self, stop: &Stop) -> bool {
+        let now = self.now();
+        let wake_at = [self.next_due.filter(|next| *next > now), self.post.board.next_up(now)].into_iter().flatten().min();
+        let idle = Duration::from_hours(1);
+        let wait = wake_at.map_or(idle, |at| at.since(now)).max(Duration::from_millis(1));
+        tokio::select! {
+            biased;
+            () = poll_fn(|context| stop.poll_told(context)) => return true,
+            () = self.changes.changed() => self.unread = true,
+            () = self.post.board.changed() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+        false
+    }
+
+    /// Lets the connections finish; what they do not finish in time stays queued.
+    async fn finish(mut self) {
+        self.post.board.close();
+        let all = async { while self.connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_MAX, all).await.is_err() {
+            self.connections.shutdown().await;
+        }
+    }
+}
+
+/// Tells the board that a connection has ended, however it did.
+struct Ending {
+    board: Board,
+    destination: Destination,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.board.ended(&self.destination);
+    }
+}
+
+/// Up to `max` messages that are due and not on the board, and where they go.
+fn due(tx: &ReadTx, now: Timestamp, max: usize, on_board: &BTreeSet<ReceiptId>, settings: &Settings) -> store::Result<Due> {
+    let listed = tx.queue_due(Timestamp(i64::MAX), on_board.len() + max + 1)?;
+    let mut due = Due::default();
+    let mut local = BTreeMap::new();
+    for (at, receipt) in listed.into_iter().filter(|(_, receipt)| !on_board.contains(receipt)) {
+        if at > now {
+            due.next = Some(at);
+            break;
+        }
+        if due.messages.len() == max {
+            due.more = true;
+            break;
+        }
+        if let Some(message) = tx.queue_message(receipt)? {
+            let ways = ways(tx, &message, now, settings, &mut local)?;
+            due.messages.push((message, ways));
+        }
+    }
+    Ok(due)
+}
+
+/// The recipients that are due, by destination.
+fn ways(
+    tx: &ReadTx,
+    message: &QueueMessage,
+    now: Timestamp,
+    settings: &Settings,
+    local: &mut BTreeMap<Domain, bool>,
+) -> store::Result<Ways> {
+    let mut ways: BTreeMap<Destination, Vec<usize>> = BTreeMap::new();
+    let sender = message.reverse_path.0.as_ref().map(mail::Address::domain);
+    for (place, entry) in message.recipients.iter().enumerate() {
+        if !matches!(entry.state, RecipientState::Open { next, .. } if next <= now) {
+            continue;
+        }
+        let domain = entry.recipient.address.domain();
+        let is_local = match local.get(domain) {
+            Some(is_local) => *is_local,
+            None => *local.entry(domain.clone()).or_insert(tx.domain(domain)?.is_some()),
+        };
+        ways.entry(route::route(&settings.routes, domain, sender, is_local)).or_default().push(place);
+    }
+    Ok(ways.into_iter().collect())
+}

@@ -9,25 +9,25 @@ use mail::header::{Field, fields};
 
 /// The fields that a submitted message gets if it lacks them, as values without line ends.
 #[derive(Debug, Clone)]
-pub struct Additions {
+pub(super) struct Additions {
     /// The value of `Date`.
-    pub date: String,
+    pub(super) date: String,
     /// The value of `Message-ID`, with brackets.
-    pub message_id: String,
+    pub(super) message_id: String,
 }
 
 /// A header block ready to be stored.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Prepared {
+pub(super) struct Prepared {
     /// The block with the empty line at its end.
-    pub block: Vec<u8>,
+    pub(super) block: Vec<u8>,
     /// How many `Received` fields it came with.
-    pub hops: usize,
+    pub(super) hops: usize,
 }
 
 /// Prepares a header block, which ends with its empty line if the message has one. `trace` are the
 /// whole fields that go on top; `additions` are given for submitted mail only.
-pub fn prepare(block: &[u8], trace: &str, additions: Option<&Additions>) -> Prepared {
+pub(super) fn prepare(block: &[u8], trace: &str, additions: Option<&Additions>) -> Prepared {
     let mut out = Vec::with_capacity(trace.len() + block.len() + 256);
     out.extend_from_slice(trace.as_bytes());
     let found = match additions {
@@ -103,12 +103,16 @@ mod tests {
     fn relayed_headers_are_kept_and_submitted_ones_completed() {
         for (block, submitted, want, hops) in [
             ("From: a@b|Bcc: c@d||", false, "Received: T|From: a@b|Bcc: c@d||", 0),
-            ("received: x|Received: y| folded|Received-SPF: z||", false, "Received: T|received: x|Received: y| folded|Received-SPF: z||", 2),
+            (
+                "received: x|Received: y| folded|Received-SPF: z||",
+                false,
+                "Received: T|received: x|Received: y| folded|Received-SPF: z||",
+                2,
+            ),
             ("From: a@b||", true, "Received: T|Date: D|Message-ID: <M>|From: a@b||", 0),
             ("Date: x|Message-Id: <y>|From: a@b||", true, "Received: T|Date: x|Message-Id: <y>|From: a@b||", 0),
             ("Date: x|BCC: c@d,| e@f|Message-ID: <y>|bcc: g||", true, "Received: T|Date: x|Message-ID: <y>||", 0),
             ("Return-Path: <x>|Date: x|Message-ID: <y>||", true, "Received: T|Date: x|Message-ID: <y>||", 0),
-            
             ("|", false, "Received: T||", 0),
             ("just words|", false, "Received: T||just words|", 0),
             ("just words|", true, "Received: T|Date: D|Message-ID: <M>||just words|", 0),

@@ -1,0 +1,271 @@
+//! Answers a client session's questions: which message is next, its octets, what became of it.
+//!
+//! A connection tries several addresses; what must survive from one to the next is in [`Carry`].
+//!
+//! Invariant: the body of a message leaves only after the outcome of the one before it on this
+//! connection is committed: a crash repeats at most one delivery per connection.
+
+use super::connection::{Unusable, millis_since};
+use crate::queue::board::Job;
+use crate::queue::outcome::{Attempt, Tried};
+use crate::queue::post::Post;
+use crate::route::{Destination, Target};
+use mail::{EnhancedStatus, Envelope};
+use smtp::client::{Answer, Ask, Cause, Class, Client, Outcome, Stage, Transaction, TransactionOutcome};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::oneshot;
+use wire::Handler;
+
+/// Octets of a message read from the store at once.
+const CHUNK_OCTETS: usize = 64 * 1024;
+
+/// What a connection carries, over all addresses it tries. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Carry {
+    post: Arc<Post>,
+    destination: Destination,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    /// The job at hand, not settled yet.
+    job: Option<Job>,
+    /// When its attempt began.
+    started: Instant,
+    host: String,
+    address: Option<IpAddr>,
+    tls: Option<String>,
+    /// The session was ready for a message: the host is of use.
+    ready: bool,
+    /// Messages offered on this connection.
+    offered: usize,
+    /// Something of the message at hand has been asked for.
+    body_began: bool,
+    failed: Option<Outcome>,
+}
+
+impl Carry {
+    pub(crate) fn new(post: Arc<Post>, destination: Destination, first: Job, started: Instant) -> Self {
+        let state = State {
+            job: Some(first),
+            started,
+            host: String::new(),
+            address: None,
+            tls: None,
+            ready: false,
+            offered: 0,
+            body_began: false,
+            failed: None,
+        };
+        Self { post, destination, state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another address is tried.
+    pub(crate) fn begin(&self, target: &Target, address: IpAddr) {
+        let mut state = self.state();
+        state.host = target.host.to_string();
+        state.address = Some(address);
+        state.tls = None;
+        state.ready = false;
+        state.failed = None;
+    }
+
+    /// The job that nobody took.
+    pub(crate) fn take_job(&self) -> Option<Job> {
+        self.state().job.take()
+    }
+
+    /// The connection is over, by an error of the socket or of TLS if there are words.
+    ///
+    /// # Errors
+    /// When the host was of no use; the job is still at hand.
+    pub(crate) async fn ended(&self, words: Option<String>) -> Result<(), Unusable> {
+        let words = words.unwrap_or_else(|| "the connection ended".to_owned());
+        if !self.state().ready {
+            return Err(self.unusable(&words));
+        }
+        let (job, was_gone) = {
+            let mut state = self.state();
+            let was_gone = state.offered > 1 && !state.body_began;
+            (state.job.take(), was_gone)
+        };
+        let Some(job) = job else { return Ok(()) };
+        let outcome = Outcome::ours(Stage::Data, (4, 4, 2), format!("the connection broke: {words}"));
+        self.finish(job, was_gone, |_| &outcome, false, None).await;
+        Ok(())
+    }
+
+    fn unusable(&self, words: &str) -> Unusable {
+        let state = self.state();
+        let outcome = state.failed.clone().unwrap_or_else(|| Outcome::ours(Stage::Greeting, (4, 4, 2), words));
+        let status = outcome.status();
+        // Another host, another time: a server that greets with 5xx says nothing about the recipient.
+        let status = EnhancedStatus { class: 4, ..status };
+        Unusable { class: Class::Transient, status, attempt: state.attempt(&outcome, 0) }
+    }
+
+    /// Settles a job, or gives it back if its connection was gone before it was used for it.
+    async fn finish<'a>(
+        &self,
+        job: Job,
+        was_gone: bool,
+        outcome: impl Fn(usize) -> &'a Outcome,
+        peer_reports: bool,
+        committed: Option<oneshot::Sender<()>>,
+    ) {
+        if was_gone && !job.given_back {
+            return self.post.board.give_back(&self.destination, job);
+        }
+        let now = self.post.world.clock.now();
+        let tried = {
+            let state = self.state();
+            let millis = millis_since(state.started, now);
+            let places = job.recipients.iter().enumerate();
+            places.map(|(nth, index)| state.tried(*index, outcome(nth), peer_reports, millis)).collect()
+        };
+        self.post.settle(&job, tried, committed).await;
+    }
+}
+
+impl State {
+    fn attempt(&self, outcome: &Outcome, millis: u64) -> Attempt {
+        let (code, reply) = match &outcome.cause {
+            Cause::Reply(reply) => (Some(reply.code), reply.to_string()),
+            Cause::Ours { text, .. } => (None, text.clone()),
+        };
+        Attempt { host: self.host.clone(), address: self.address, tls: self.tls.clone(), code, reply, millis }
+    }
+
+    fn tried(&self, index: usize, outcome: &Outcome, peer_reports: bool, millis: u64) -> Tried {
+        Tried { index, class: outcome.class, status: outcome.status(), peer_reports, attempt: self.attempt(outcome, millis) }
+    }
+}
+
+/// Answers the questions of one connection to one address.
+pub(crate) struct Carrier {
+    carry: Carry,
+    /// Resolves when the outcome before is committed.
+    committing: Option<oneshot::Receiver<()>>,
+}
+
+impl Carrier {
+    pub(crate) fn new(carry: Carry) -> Self {
+        Self { carry, committing: None }
+    }
+
+    async fn next(&mut self) -> Answer {
+        let first = {
+            let mut state = self.carry.state();
+            state.ready = true;
+            state.job.clone()
+        };
+        let job = match first {
+            Some(job) => Some(job),
+            None => self.another().await,
+        };
+        let Some(job) = job else { return Answer::Quit };
+        let transaction = transaction(&job);
+        let mut state = self.carry.state();
+        state.offered += 1;
+        state.body_began = false;
+        state.job = Some(job);
+        Answer::Message(transaction)
+    }
+
+    async fn another(&self) -> Option<Job> {
+        let delivery = &self.carry.post.settings.delivery;
+        if self.carry.state().offered >= delivery.messages_max {
+            return None;
+        }
+        let job = self.carry.post.board.next(&self.carry.destination, delivery.linger).await;
+        self.carry.state().started = self.carry.post.world.clock.now();
+        job
+    }
+
+    async fn body(&mut self, offset: u64) -> Answer {
+        if let Some(committing) = self.committing.take()
+            && committing.await.is_err()
+        {
+            return Answer::Abort;
+        }
+        let message = {
+            let mut state = self.carry.state();
+            state.body_began = true;
+            state.job.as_ref().map(|job| Arc::clone(&job.message))
+        };
+        let Some(message) = message else { return Answer::Abort };
+        let (blob, at) = (message.blob, u64::from(message.skip_octets) + offset);
+        match self.carry.post.store.read(move |tx| tx.blob_read(&blob, at, CHUNK_OCTETS)).await {
+            Ok(octets) => Answer::Chunk(octets),
+            Err(error) => {
+                tracing::error!(receipt = %message.receipt, %error, "a queued message cannot be read");
+                Answer::Abort
+            }
+        }
+    }
+
+    async fn outcome(&mut self, outcome: TransactionOutcome) {
+        let (job, was_gone) = {
+            let mut state = self.carry.state();
+            state.tls = outcome.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher));
+            let was_gone = state.offered > 1 && !state.body_began && outcome.recipients.iter().all(is_gone);
+            (state.job.take(), was_gone)
+        };
+        let Some(job) = job else { return };
+        if outcome.recipients.iter().any(|one| matches!(one.cause, Cause::Reply(_))) {
+            self.carry.post.board.succeeded(&self.carry.destination, &self.carry.post.settings.queue);
+        }
+        let (committed, committing) = oneshot::channel();
+        self.committing = Some(committing);
+        let unknown = Outcome::ours(Stage::EndOfData, (4, 3, 0), "nothing was said about this recipient");
+        let each = |nth: usize| outcome.recipients.get(nth).unwrap_or(&unknown);
+        self.carry.finish(job, was_gone, each, false, Some(committed)).await;
+    }
+}
+
+/// The server had gone, or went, when the message was offered: it says nothing about the message.
+fn is_gone(outcome: &Outcome) -> bool {
+    let early = matches!(outcome.stage, Stage::Idle | Stage::Mail);
+    let gone = match &outcome.cause {
+        Cause::Ours { status, .. } => status.class == 4,
+        Cause::Reply(reply) => reply.code == 421,
+    };
+    early && gone
+}
+
+fn transaction(job: &Job) -> Transaction {
+    let message = &job.message;
+    let recipients = job.recipients.iter().filter_map(|place| message.recipients.get(*place)).map(|entry| entry.recipient.clone());
+    let envelope = Envelope {
+        reverse_path: message.reverse_path.clone(),
+        recipients: recipients.collect(),
+        body: message.body,
+        smtputf8: message.smtputf8,
+        ret: message.ret,
+        envelope_id: message.envelope_id.clone(),
+    };
+    Transaction { envelope, octets: message.octets }
+}
+
+impl Handler<Client> for Carrier {
+    async fn answer(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Next => self.next().await,
+            Ask::Body { offset } => self.body(offset).await,
+            Ask::Outcome(outcome) => {
+                self.outcome(outcome).await;
+                Answer::Taken
+            }
+            Ask::Failed(outcome) => {
+                self.carry.state().failed = Some(outcome);
+                Answer::Taken
+            }
+        }
+    }
+}

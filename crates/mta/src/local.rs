@@ -1,0 +1,281 @@
+//! Takes a message into the store: mailboxes, queue, trail and receipt in one transaction.
+//!
+//! Used by whoever brings a message: a receiver, a report, the queue for mail that was once elsewhere's.
+//!
+//! Invariant: every recipient ends in exactly one of filed, queued or not reached; an account gets a
+//! message once however many recipients lead to it.
+
+use crate::bounce::{self, Action, Report, ReportedRecipient};
+use crate::queue::schedule::retry_at;
+use crate::settings::Settings;
+use mail::digest::Digest;
+use mail::event::Source;
+use mail::{
+    AccountId, Address, BodyType, EmailId, Event, Flags, MailboxId, ReceiptId, Recipient, Ret, ReversePath, Role, Timestamp, TrailEntry,
+    Uid,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use store::{Body, Delivery, Error, NewEmail, QueueMessage, QueueRecipient, RecipientState, WriteTx};
+
+/// A message that arrives, with everything that is known of it.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) source: Source,
+    pub(crate) account: Option<AccountId>,
+    pub(crate) reverse_path: ReversePath,
+    pub(crate) ret: Option<Ret>,
+    pub(crate) envelope_id: Option<String>,
+    pub(crate) body_type: BodyType,
+    pub(crate) smtputf8: bool,
+    /// Each with where it leads.
+    pub(crate) recipients: Vec<(Recipient, Vec<Delivery>)>,
+    /// What is done about full mailboxes.
+    pub(crate) when_full: WhenFull,
+    pub(crate) body: Body,
+    pub(crate) digest: Digest,
+    /// Octets at the start that other servers do not get.
+    pub(crate) skip_octets: u32,
+    /// The first event of the trail.
+    pub(crate) accepted: Event,
+}
+
+/// What is done about recipients whose mailbox is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    /// They are not reached; the peer hears it.
+    Refuse,
+    /// They are tried again from the queue, if somebody else gets the message.
+    QueueUnlessAll,
+    /// They are tried again from the queue.
+    Queue,
+}
+
+/// What became of an arrival.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) receipt: ReceiptId,
+    /// For each recipient whether anybody gets the message for it.
+    pub(crate) reached: Vec<bool>,
+    /// How many recipients it was filed for.
+    pub(crate) delivered: u64,
+}
+
+impl Placed {
+    /// Nobody gets the message.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        !self.reached.contains(&true)
+    }
+}
+
+/// Where a message was filed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filed {
+    mailbox: MailboxId,
+    email: EmailId,
+    uid: Uid,
+}
+
+impl Filed {
+    pub(crate) fn event(self, recipient: &Address, account: AccountId) -> Event {
+        Event::Delivered { recipient: recipient.clone(), account, mailbox: self.mailbox, email: self.email, uid: self.uid }
+    }
+}
+
+/// Takes a message. Full mailboxes are no error here: [`Placed::reached`] tells.
+pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings: &Settings) -> store::Result<Placed> {
+    let receipt = tx.receipt_next(now)?;
+    let mut taking =
+        Taking { tx, arrival, now, filed: BTreeMap::new(), queued: Vec::new(), queued_keys: BTreeSet::new(), events: Vec::new() };
+    taking.events.push(arrival.accepted.clone());
+    let outcomes =
+        arrival.recipients.iter().map(|(recipient, targets)| taking.recipient(recipient, targets)).collect::<store::Result<Vec<_>>>()?;
+    let Taking { mut queued, mut events, .. } = taking;
+    let mut reached: Vec<bool> = outcomes.iter().map(|outcome| outcome.reached).collect();
+    let queue_full = match arrival.when_full {
+        WhenFull::Refuse => false,
+        WhenFull::QueueUnlessAll => reached.contains(&true),
+        WhenFull::Queue => true,
+    };
+    if queue_full {
+        for ((outcome, reached), (recipient, _)) in outcomes.iter().zip(&mut reached).zip(&arrival.recipients) {
+            *reached |= !outcome.full.is_empty();
+            for account in &outcome.full {
+                queued.extend(retry_full(tx, *account, recipient, receipt, now, settings)?);
+            }
+        }
+    }
+    let delivered = outcomes.iter().filter(|outcome| outcome.filed).count() as u64;
+    if reached.contains(&true) {
+        events.extend(queued.iter().map(|entry| Event::Queued { recipient: entry.recipient.address.clone() }));
+        if !queued.is_empty() {
+            tx.queue_add(&entry(arrival, receipt, queued, now, settings), &arrival.body)?;
+        }
+        events.extend(report_success(tx, arrival, &outcomes, receipt, now, settings)?);
+        let entries: Vec<_> = events.into_iter().map(|event| TrailEntry { at: now, event }).collect();
+        tx.trail_append(receipt, &entries)?;
+    }
+    Ok(Placed { receipt, reached, delivered })
+}
+
+/// What became of one recipient.
+struct Outcome {
+    reached: bool,
+    /// A mailbox here has it.
+    filed: bool,
+    /// Accounts whose mailbox is full.
+    full: Vec<AccountId>,
+}
+
+struct Taking<'a> {
+    tx: &'a mut WriteTx,
+    arrival: &'a Arrival,
+    now: Timestamp,
+    filed: BTreeMap<AccountId, Option<Filed>>,
+    queued: Vec<QueueRecipient>,
+    queued_keys: BTreeSet<String>,
+    events: Vec<Event>,
+}
+
+impl Taking<'_> {
+    fn recipient(&mut self, recipient: &Recipient, targets: &[Delivery]) -> store::Result<Outcome> {
+        let words = targets.iter().map(words).collect();
+        self.events.push(Event::Resolved { recipient: recipient.address.clone(), targets: words });
+        let mut outcome = Outcome { reached: false, filed: false, full: Vec::new() };
+        for target in targets {
+            match target {
+                Delivery::Mailbox { account, .. } => match self.file_once(*account)? {
+                    Some(filed) => {
+                        self.events.push(filed.event(&recipient.address, *account));
+                        outcome.reached = true;
+                        outcome.filed = true;
+                    }
+                    None => outcome.full.push(*account),
+                },
+                Delivery::Forward(address) => {
+                    outcome.reached = true;
+                    self.queue(recipient, address);
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// `None`: the mailbox is full.
+    fn file_once(&mut self, account: AccountId) -> store::Result<Option<Filed>> {
+        if let Some(filed) = self.filed.get(&account) {
+            return Ok(*filed);
+        }
+        let filed = match file(self.tx, account, &self.arrival.body, &self.arrival.digest, self.now) {
+            Ok(filed) => Some(filed),
+            Err(Error::OverQuota { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        self.filed.insert(account, filed);
+        Ok(filed)
+    }
+
+    fn queue(&mut self, recipient: &Recipient, to: &Address) {
+        if !self.queued_keys.insert(to.key()) {
+            return;
+        }
+        let original = recipient.original.clone().or_else(|| (recipient.address != *to).then(|| format!("rfc822;{}", recipient.address)));
+        let recipient = Recipient { address: to.clone(), notify: recipient.notify, original };
+        self.queued.push(QueueRecipient { recipient, state: open(self.now) });
+    }
+}
+
+fn open(next: Timestamp) -> RecipientState {
+    RecipientState::Open { attempts: 0, next, delay_reported: false, last: None }
+}
+
+fn words(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Mailbox { account, .. } => format!("account {account}"),
+        Delivery::Forward(address) => address.to_string(),
+    }
+}
+
+/// The queue's entry for an account whose mailbox is full: its own address, so that nobody else who
+/// shares the recipient's address gets the message twice.
+fn retry_full(
+    tx: &mut WriteTx,
+    account: AccountId,
+    recipient: &Recipient,
+    receipt: ReceiptId,
+    now: Timestamp,
+    settings: &Settings,
+) -> store::Result<Option<QueueRecipient>> {
+    let Some(account) = tx.account(account)? else { return Ok(None) };
+    let expires = now.after(settings.queue.lifetime);
+    let next = retry_at(now, 1, expires, receipt, &settings.queue).unwrap_or(expires);
+    let last = Some("the mailbox is full".to_owned());
+    let state = RecipientState::Open { attempts: 1, next, delay_reported: false, last };
+    Ok(Some(QueueRecipient { recipient: Recipient { address: account.address, ..recipient.clone() }, state }))
+}
+
+fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>, now: Timestamp, settings: &Settings) -> QueueMessage {
+    QueueMessage {
+        receipt,
+        source: arrival.source,
+        reverse_path: arrival.reverse_path.clone(),
+        ret: arrival.ret,
+        envelope_id: arrival.envelope_id.clone(),
+        body: arrival.body_type,
+        smtputf8: arrival.smtputf8,
+        blob: arrival.body.hash(),
+        skip_octets: arrival.skip_octets,
+        octets: arrival.body.octets().saturating_sub(arrival.skip_octets.into()),
+        accepted: now,
+        expires: now.after(settings.queue.lifetime),
+        held: false,
+        account: arrival.account,
+        recipients,
+    }
+}
+
+/// Tells the sender of what was filed at once, if that was asked for (RFC 3461 §4.1 NOTIFY=SUCCESS).
+fn report_success(
+    tx: &mut WriteTx,
+    arrival: &Arrival,
+    outcomes: &[Outcome],
+    receipt: ReceiptId,
+    now: Timestamp,
+    settings: &Settings,
+) -> store::Result<Vec<Event>> {
+    let wanted = |recipient: &Recipient| recipient.notify.is_some_and(|notify| notify.success);
+    let told = outcomes.iter().zip(&arrival.recipients).filter(|(outcome, (recipient, _))| outcome.filed && wanted(recipient));
+    let recipients: Vec<_> = told.map(|(_, (recipient, _))| ReportedRecipient::delivered(recipient)).collect();
+    if recipients.is_empty() || arrival.reverse_path.0.is_none() {
+        return Ok(Vec::new());
+    }
+    let subject = bounce::Subject {
+        receipt,
+        reverse_path: arrival.reverse_path.clone(),
+        ret: arrival.ret,
+        envelope_id: arrival.envelope_id.clone(),
+        blob: arrival.body.hash(),
+        skip_octets: arrival.skip_octets,
+        octets: arrival.body.octets().saturating_sub(arrival.skip_octets.into()),
+        smtputf8: arrival.smtputf8,
+        accepted: now,
+    };
+    bounce::send(tx, &subject, &Report { action: Action::Delivered, recipients }, now, settings)
+}
+
+/// A queued message's octets and digest, made again.
+pub(crate) fn again(tx: &WriteTx, message: &QueueMessage) -> store::Result<(Body, Digest)> {
+    let octets = tx.blob_read(&message.blob, 0, usize::MAX)?;
+    Ok((Body::new(&octets), Digest::of(&octets)))
+}
+
+/// The digest of a body that was too large to be kept in memory while it came.
+pub(crate) fn digest(body: &Body) -> store::Result<Digest> {
+    Ok(Digest::of(&body.read(0, usize::MAX)?))
+}
+
+/// Files a message in an account's inbox.
+pub(crate) fn file(tx: &mut WriteTx, account: AccountId, body: &Body, digest: &Digest, now: Timestamp) -> store::Result<Filed> {
+    let inbox = tx.mailbox_by_role(account, Role::Inbox)?.ok_or(Error::NotFound("mailbox".into()))?;
+    let added = tx.email_add(account, inbox.id, NewEmail { body, digest, flags: Flags::default(), internal_date: now, saved: now })?;
+    Ok(Filed { mailbox: inbox.id, email: added.email, uid: added.uid })
+}

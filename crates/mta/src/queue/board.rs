@@ -1,0 +1,274 @@
+//! What is being worked on: the transactions that wait for a connection, and how each destination is.
+//!
+//! In memory only: everything on it can be read again from the store.
+//!
+//! Invariant: a message is on the board at most once, and stays until the outcomes of all its jobs
+//! are committed; so nothing is leased twice.
+
+use super::schedule::{self, Start, Waiting};
+use crate::route::Destination;
+use crate::settings::Queue as Settings;
+use mail::{ReceiptId, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use store::QueueMessage;
+use tokio::sync::Notify;
+
+/// One transaction to be: a message and those of its recipients that go the same way.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) message: Arc<QueueMessage>,
+    /// Places in the message's list of recipients.
+    pub(crate) recipients: Vec<usize>,
+    /// It was given back once because its connection turned out to be stale.
+    pub(crate) given_back: bool,
+}
+
+/// The board. Clones are the same board.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Board(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: BTreeMap<Destination, Line>,
+    /// How many jobs of each message are not finished.
+    messages: BTreeMap<ReceiptId, usize>,
+    active: u32,
+    waiting: usize,
+    closing: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    destination: schedule::Destination,
+    jobs: VecDeque<Job>,
+    arrived: Arc<Notify>,
+}
+
+impl Line {
+    fn new(settings: &Settings) -> Self {
+        Self { destination: schedule::Destination::new(settings), jobs: VecDeque::new(), arrived: Arc::default() }
+    }
+}
+
+impl Board {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when a connection ended or a message was finished.
+    pub(crate) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    /// The messages on the board.
+    pub(crate) fn messages(&self) -> BTreeSet<ReceiptId> {
+        self.state().messages.keys().copied().collect()
+    }
+
+    /// How many messages are on the board.
+    pub(crate) fn len(&self) -> usize {
+        self.state().messages.len()
+    }
+
+    /// How many jobs wait for a connection.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().waiting
+    }
+
+    /// Puts a message's jobs on the board; those for destinations that are down are handed back with
+    /// the moment until which they are. A message that is there already is not taken again.
+    pub(crate) fn put(
+        &self,
+        receipt: ReceiptId,
+        jobs: Vec<(Destination, Job)>,
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Vec<(Job, Option<Timestamp>)> {
+        let mut state = self.state();
+        if jobs.is_empty() || state.messages.contains_key(&receipt) {
+            return Vec::new();
+        }
+        state.messages.insert(receipt, jobs.len());
+        let mut back = Vec::new();
+        for (destination, job) in jobs {
+            if destination == Destination::Local {
+                back.push((job, None));
+                continue;
+            }
+            let line = state.lines.entry(destination).or_insert_with(|| Line::new(settings));
+            if line.destination.is_down(now) {
+                back.push((job, line.destination.down_until));
+                continue;
+            }
+            line.jobs.push_back(job);
+            line.arrived.notify_one();
+            state.waiting += 1;
+        }
+        back
+    }
+
+    /// One of the message's jobs is finished and committed.
+    pub(crate) fn finished(&self, receipt: ReceiptId) {
+        let mut state = self.state();
+        if let Some(left) = state.messages.get_mut(&receipt) {
+            *left -= 1;
+            if *left == 0 {
+                state.messages.remove(&receipt);
+            }
+        }
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// Takes a job for each connection that may be opened now. Destinations about which there is
+    /// nothing left to remember are forgotten.
+    pub(crate) fn starts(&self, now: Timestamp, settings: &Settings) -> Vec<(Destination, Job)> {
+        let mut state = self.state();
+        state.lines.retain(|_, line| !line.jobs.is_empty() || !line.destination.is_forgettable(now));
+        let active = state.active;
+        let waiting = state.lines.iter().filter(|(_, line)| !line.jobs.is_empty());
+        let waiting = waiting.map(|(key, line)| Waiting { key: key.clone(), waiting: line.jobs.len(), destination: &line.destination });
+        let starts = schedule::schedule(now, waiting, active, settings);
+        starts.into_iter().flat_map(|start| state.take(&start)).collect()
+    }
+
+    /// When the next destination with waiting mail is no longer to be left alone.
+    pub(crate) fn next_up(&self, now: Timestamp) -> Option<Timestamp> {
+        let state = self.state();
+        let waiting = state.lines.values().filter(|line| !line.jobs.is_empty());
+        waiting.filter_map(|line| line.destination.down_until).filter(|until| *until > now).min()
+    }
+
+    /// The next job for an open connection; waits up to `linger` for one.
+    pub(crate) async fn next(&self, destination: &Destination, linger: Duration) -> Option<Job> {
+        let arrived = match self.state().take_or_wait(destination)? {
+            Ok(job) => return Some(job),
+            Err(arrived) => arrived,
+        };
+        let idle = Idle { board: self, destination };
+        let deadline = tokio::time::Instant::now() + linger;
+        loop {
+            let timely = tokio::time::timeout_at(deadline, arrived.notified()).await.is_ok();
+            if let Some(job) = self.state().take_one(destination) {
+                return Some(job);
+            }
+            if !timely || self.state().closing {
+                drop(idle);
+                return None;
+            }
+        }
+    }
+
+    /// Puts a job back to the front of its line: its connection broke before the message was on its way.
+    pub(crate) fn give_back(&self, destination: &Destination, job: Job) {
+        let mut state = self.state();
+        if let Some(line) = state.lines.get_mut(destination) {
+            line.jobs.push_front(Job { given_back: true, ..job });
+            state.waiting += 1;
+        }
+    }
+
+    /// The destination took or refused a message in an orderly way.
+    pub(crate) fn succeeded(&self, destination: &Destination, settings: &Settings) {
+        if let Some(line) = self.state().lines.get_mut(destination) {
+            line.destination.succeeded(settings);
+        }
+    }
+
+    /// The destination could not be reached. If that leaves it down, what waits for it is handed
+    /// back: it has failed as well.
+    pub(crate) fn unreachable(&self, destination: &Destination, now: Timestamp, settings: &Settings) -> Vec<Job> {
+        let mut state = self.state();
+        let Some(line) = state.lines.get_mut(destination) else { return Vec::new() };
+        line.destination.unreachable(now, settings);
+        if !line.destination.is_down(now) {
+            return Vec::new();
+        }
+        let jobs: Vec<Job> = line.jobs.drain(..).collect();
+        state.waiting -= jobs.len();
+        jobs
+    }
+
+    /// Takes everything that waits for a destination: nothing can be sent there at all.
+    pub(crate) fn give_up(&self, destination: &Destination) -> Vec<Job> {
+        let mut state = self.state();
+        let Some(line) = state.lines.get_mut(destination) else { return Vec::new() };
+        let jobs: Vec<Job> = line.jobs.drain(..).collect();
+        state.waiting -= jobs.len();
+        jobs
+    }
+
+    /// A connection has ended.
+    pub(crate) fn ended(&self, destination: &Destination) {
+        let mut state = self.state();
+        state.active = state.active.saturating_sub(1);
+        if let Some(line) = state.lines.get_mut(destination) {
+            line.destination.active = line.destination.active.saturating_sub(1);
+        }
+        drop(state);
+        self.0.changed.notify_one();
+    }
+
+    /// No more jobs are given to open connections.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.closing = true;
+        for line in state.lines.values() {
+            line.arrived.notify_waiters();
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, start: &Start<Destination>) -> Vec<(Destination, Job)> {
+        let Some(line) = self.lines.get_mut(&start.key) else { return Vec::new() };
+        let count = usize::try_from(start.connections).unwrap_or(usize::MAX).min(line.jobs.len());
+        let jobs: Vec<_> = line.jobs.drain(..count).map(|job| (start.key.clone(), job)).collect();
+        let taken = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+        line.destination.active += taken;
+        self.active += taken;
+        self.waiting -= jobs.len();
+        jobs
+    }
+
+    fn take_one(&mut self, destination: &Destination) -> Option<Job> {
+        if self.closing {
+            return None;
+        }
+        let job = self.lines.get_mut(destination)?.jobs.pop_front()?;
+        self.waiting -= 1;
+        Some(job)
+    }
+
+    /// A job at once, or what to wait for, with the connection counted as idle.
+    fn take_or_wait(&mut self, destination: &Destination) -> Option<Result<Job, Arc<Notify>>> {
+        if let Some(job) = self.take_one(destination) {
+            return Some(Ok(job));
+        }
+        let line = self.lines.get_mut(destination).filter(|_| !self.closing)?;
+        line.destination.idle += 1;
+        Some(Err(Arc::clone(&line.arrived)))
+    }
+}
+
+/// Counts a connection as idle while it lives.
+struct Idle<'a> {
+    board: &'a Board,
+    destination: &'a Destination,
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        if let Some(line) = self.board.state().lines.get_mut(self.destination) {
+            line.destination.idle = line.destination.idle.saturating_sub(1);
+        }
+    }
+}

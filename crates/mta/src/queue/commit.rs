@@ -1,0 +1,287 @@
+//! Writes what became of jobs: many outcomes in one commit.
+//!
+//! Invariant: a job leaves the board only when its outcome is on disk. A commit that fails is tried
+//! again for ever: what was handed over must not be handed over again.
+
+use super::board::{Board, Job};
+use super::outcome::{Judged, Tried, judge};
+use super::post::Post;
+use crate::bounce;
+use crate::counters::Counters;
+use crate::local;
+use crate::settings::Settings;
+use mail::{AccountId, Address, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
+use smtp::client::Class;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use store::{Delivery, Error, Final, QueueMessage, RecipientState, Resolution, Store, WriteTx};
+use tokio::sync::{mpsc, oneshot};
+
+/// Most outcomes of one commit.
+const BATCH_MAX: usize = 256;
+/// The wait before a failed commit is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// The outcome of a job.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    work: Arc<Work>,
+    committed: Option<oneshot::Sender<()>>,
+}
+
+#[derive(Debug)]
+struct Work {
+    receipt: ReceiptId,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// It was tried.
+    Tried(Vec<Tried>),
+    /// Its destination is down until then; this counts as no attempt.
+    Parked { places: Vec<usize>, until: Timestamp },
+    /// It is for a mailbox here.
+    Local { places: Vec<usize> },
+}
+
+impl Completion {
+    pub(crate) fn tried(job: &Job, tried: Vec<Tried>, committed: Option<oneshot::Sender<()>>) -> Self {
+        Self::of(job.message.receipt, Kind::Tried(tried), committed)
+    }
+
+    pub(crate) fn parked(job: Job, until: Timestamp) -> Self {
+        Self::of(job.message.receipt, Kind::Parked { places: job.recipients, until }, None)
+    }
+
+    pub(crate) fn local(job: Job) -> Self {
+        Self::of(job.message.receipt, Kind::Local { places: job.recipients }, None)
+    }
+
+    fn of(receipt: ReceiptId, kind: Kind, committed: Option<oneshot::Sender<()>>) -> Self {
+        Self { work: Arc::new(Work { receipt, kind }), committed }
+    }
+}
+
+/// Recipients by what became of them.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    /// To another server or a mailbox.
+    handed_over: u64,
+    deferred: u64,
+    bounced: u64,
+}
+
+/// The one that commits. It holds no way to bring outcomes, so that it ends when all who could are gone.
+pub(crate) struct Committer {
+    store: Store,
+    settings: Arc<Settings>,
+    counters: Arc<Counters>,
+    clock: Arc<dyn net::Clock>,
+    board: Board,
+}
+
+impl Committer {
+    pub(crate) fn of(post: &Post) -> Self {
+        Self {
+            store: post.store.clone(),
+            settings: Arc::clone(&post.settings),
+            counters: Arc::clone(&post.counters),
+            clock: Arc::clone(&post.world.clock),
+            board: post.board.clone(),
+        }
+    }
+}
+
+/// Commits outcomes until nobody can bring any more.
+pub(crate) async fn run(committer: Committer, mut completions: mpsc::Receiver<Completion>) {
+    let mut batch = Vec::new();
+    while completions.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        commit(&committer, std::mem::take(&mut batch)).await;
+    }
+}
+
+async fn commit(committer: &Committer, batch: Vec<Completion>) {
+    let works: Arc<Vec<Arc<Work>>> = Arc::new(batch.iter().map(|completion| Arc::clone(&completion.work)).collect());
+    match write(committer, &works).await {
+        Ok(tally) => committer.count(tally),
+        Err(error) => {
+            tracing::error!(%error, outcomes = works.len(), "outcomes of deliveries could not be written; each is tried alone");
+            for work in works.iter() {
+                persist(committer, work).await;
+            }
+        }
+    }
+    for completion in batch {
+        committer.board.finished(completion.work.receipt);
+        if let Some(committed) = completion.committed {
+            let _ = committed.send(());
+        }
+    }
+}
+
+/// Writes one outcome, however long it takes, unless the store is closed.
+async fn persist(committer: &Committer, work: &Arc<Work>) {
+    let alone = Arc::new(vec![Arc::clone(work)]);
+    loop {
+        match write(committer, &alone).await {
+            Ok(tally) => return committer.count(tally),
+            Err(Error::Closed) => return,
+            Err(error) => tracing::error!(receipt = %work.receipt, %error, "the outcome of a delivery could not be written"),
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+async fn write(committer: &Committer, works: &Arc<Vec<Arc<Work>>>) -> store::Result<Tally> {
+    let (works, settings, now) = (Arc::clone(works), Arc::clone(&committer.settings), committer.clock.wall());
+    let written = committer.store.write(move |tx| {
+        let mut tally = Tally::default();
+        works.iter().try_for_each(|work| apply(tx, work, now, &settings, &mut tally))?;
+        Ok(tally)
+    });
+    written.await
+}
+
+impl Committer {
+    fn count(&self, tally: Tally) {
+        let counters: &Counters = &self.counters;
+        counters.relayed.fetch_add(tally.handed_over, Ordering::Relaxed);
+        counters.deferred.fetch_add(tally.deferred, Ordering::Relaxed);
+        counters.bounced.fetch_add(tally.bounced, Ordering::Relaxed);
+    }
+}
+
+/// Applies one outcome to the message as it is now: an administrator may have changed it meanwhile.
+fn apply(tx: &mut WriteTx, work: &Work, now: Timestamp, settings: &Settings, tally: &mut Tally) -> store::Result<()> {
+    let Some(mut message) = tx.queue_message(work.receipt)? else { return Ok(()) };
+    let judged = match &work.kind {
+        Kind::Tried(tried) => judge(&message, tried, now, &settings.queue),
+        Kind::Parked { places, until } => parked(&message, places, *until, now, settings),
+        Kind::Local { places } => file(tx, &message, places, now, settings)?,
+    };
+    tally.note(&judged);
+    write_judged(tx, &mut message, judged, now, settings)
+}
+
+impl Tally {
+    fn note(&mut self, judged: &Judged) {
+        for (_, state) in &judged.states {
+            match state {
+                RecipientState::Open { .. } => self.deferred += 1,
+                RecipientState::Done(Final::Delivered { .. }) => self.handed_over += 1,
+                RecipientState::Done(_) => self.bounced += 1,
+            }
+        }
+    }
+}
+
+/// Writes new states, the trail and reports; a message that nobody waits for leaves the queue.
+pub(crate) fn write_judged(
+    tx: &mut WriteTx,
+    message: &mut QueueMessage,
+    judged: Judged,
+    now: Timestamp,
+    settings: &Settings,
+) -> store::Result<()> {
+    let Judged { states, mut events, reports } = judged;
+    for (place, state) in states {
+        if let Some(entry) = message.recipients.get_mut(place) {
+            entry.state = state;
+        }
+    }
+    for report in &reports {
+        events.extend(bounce::send(tx, &bounce::Subject::queued(message), report, now, settings)?);
+    }
+    let entries: Vec<TrailEntry> = events.into_iter().map(|event| TrailEntry { at: now, event }).collect();
+    if !entries.is_empty() {
+        tx.trail_append(message.receipt, &entries)?;
+    }
+    if message.recipients.iter().all(|entry| matches!(entry.state, RecipientState::Done(_))) {
+        tx.queue_remove(message.receipt)
+    } else {
+        tx.queue_put(message)
+    }
+}
+
+/// Moves recipients to a later time without counting it as an attempt; those whose time is over fail.
+fn parked(message: &QueueMessage, places: &[usize], until: Timestamp, now: Timestamp, settings: &Settings) -> Judged {
+    if now >= message.expires {
+        let tried: Vec<Tried> = places.iter().map(|place| unreachable(message, *place)).collect();
+        return judge(message, &tried, now, &settings.queue);
+    }
+    let mut judged = Judged::default();
+    let until = until.min(message.expires);
+    for place in places {
+        if let Some(RecipientState::Open { attempts, delay_reported, last, .. }) = message.recipients.get(*place).map(|entry| &entry.state)
+        {
+            let state = RecipientState::Open { attempts: *attempts, next: until, delay_reported: *delay_reported, last: last.clone() };
+            judged.states.push((*place, state));
+        }
+    }
+    judged
+}
+
+fn unreachable(message: &QueueMessage, place: usize) -> Tried {
+    let last = match message.recipients.get(place).map(|entry| &entry.state) {
+        Some(RecipientState::Open { last: Some(last), .. }) => last.clone(),
+        _ => "the destination cannot be reached".to_owned(),
+    };
+    Tried::ours(place, Class::Transient, EnhancedStatus::new(4, 4, 1), last)
+}
+
+/// Files a queued message for recipients that are ours: their mailbox was full, or their domain has
+/// become ours.
+fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timestamp, settings: &Settings) -> store::Result<Judged> {
+    let (body, digest) = local::again(tx, message)?;
+    let (mut events, mut states, mut tried) = (Vec::new(), Vec::new(), Vec::new());
+    for place in places {
+        let Some(entry) = message.recipients.get(*place) else { continue };
+        let address = &entry.recipient.address;
+        let account = match mailbox_of(tx, address, *place)? {
+            Ok(account) => account,
+            Err(nobody) => {
+                tried.push(nobody);
+                continue;
+            }
+        };
+        match local::file(tx, account, &body, &digest, now) {
+            Ok(filed) => {
+                events.push(filed.event(address, account));
+                states.push((*place, RecipientState::Done(Final::Delivered { at: now, host: settings.hostname.to_string() })));
+            }
+            Err(Error::OverQuota { .. }) => {
+                tried.push(Tried::ours(*place, Class::Transient, EnhancedStatus::new(4, 2, 2), "the mailbox is full".to_owned()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut judged = judge(message, &tried, now, &settings.queue);
+    judged.events.splice(0..0, events);
+    judged.states.extend(states);
+    Ok(judged)
+}
+
+/// The account that an address of ours belongs to.
+fn mailbox_of(tx: &WriteTx, address: &Address, place: usize) -> store::Result<Result<AccountId, Tried>> {
+    let deliveries = match tx.resolve(address)? {
+        Resolution::Found(deliveries) => deliveries,
+        Resolution::Unknown => {
+            return Ok(Err(Tried::ours(place, Class::Permanent, EnhancedStatus::new(5, 1, 1), "no such user here".to_owned())));
+        }
+        Resolution::NotLocal => Vec::new(),
+    };
+    let account = deliveries.into_iter().find_map(|delivery| match delivery {
+        Delivery::Mailbox { account, .. } => Some(account),
+        Delivery::Forward(_) => None,
+    });
+    let elsewhere =
+        || Tried::ours(place, Class::Transient, EnhancedStatus::new(4, 3, 5), "the address leads to no mailbox here".to_owned());
+    Ok(account.ok_or_else(elsewhere))
+}
+
+/// What an administrator does to a message, in its trail.
+pub(crate) fn handled(action: &str, recipient: Option<&Address>) -> Event {
+    Event::Handled { action: action.to_owned(), recipient: recipient.cloned() }
+}

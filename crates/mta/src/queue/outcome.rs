@@ -1,0 +1,175 @@
+//! What an attempt means for its recipients: done, again later, or over. Pure.
+//!
+//! Not the commit: [`super::commit`] writes what is judged here.
+
+use super::schedule::retry_at;
+use crate::bounce::{Action, Report, ReportedRecipient};
+use crate::settings::Queue as Settings;
+use mail::{EnhancedStatus, Event, Notify, Recipient, Timestamp};
+use smtp::client::Class;
+use std::net::IpAddr;
+use store::{Final, QueueMessage, RecipientState};
+
+/// What one attempt brought for one recipient.
+#[derive(Debug, Clone)]
+pub(crate) struct Tried {
+    /// The recipient's place in the message's list.
+    pub(crate) index: usize,
+    pub(crate) class: Class,
+    pub(crate) status: EnhancedStatus,
+    /// The peer takes care of reports of success (RFC 3461 §5.2.1).
+    pub(crate) peer_reports: bool,
+    pub(crate) attempt: Attempt,
+}
+
+impl Tried {
+    /// Something that was decided here, not by a peer.
+    pub(crate) fn ours(index: usize, class: Class, status: EnhancedStatus, reply: String) -> Self {
+        Self { index, class, status, peer_reports: false, attempt: Attempt { reply, ..Attempt::default() } }
+    }
+}
+
+/// The attempt as the trail shows it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attempt {
+    /// Empty if no host was found.
+    pub(crate) host: String,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) tls: Option<String>,
+    /// The code of the peer's reply, if there was one.
+    pub(crate) code: Option<u16>,
+    /// The peer's reply, or what went wrong.
+    pub(crate) reply: String,
+    pub(crate) millis: u64,
+}
+
+/// What is to be written about a message.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    /// New states by place.
+    pub(crate) states: Vec<(usize, RecipientState)>,
+    pub(crate) events: Vec<Event>,
+    /// What the sender is told.
+    pub(crate) reports: Vec<Report>,
+}
+
+impl Judged {
+    /// Notes that the sender wants to hear of a recipient.
+    fn report(&mut self, action: Action, recipient: ReportedRecipient) {
+        match self.reports.iter_mut().find(|report| report.action == action) {
+            Some(report) => report.recipients.push(recipient),
+            None => self.reports.push(Report { action, recipients: vec![recipient] }),
+        }
+    }
+}
+
+/// Judges an attempt at `now`. Recipients that are not open any more are passed over.
+pub(crate) fn judge(message: &QueueMessage, tried: &[Tried], now: Timestamp, settings: &Settings) -> Judged {
+    let mut judged = Judged::default();
+    for one in tried {
+        let Some(entry) = message.recipients.get(one.index) else { continue };
+        let RecipientState::Open { attempts, delay_reported, .. } = &entry.state else { continue };
+        judged.events.push(attempted(&entry.recipient, one));
+        match one.class {
+            Class::Delivered => relayed(&mut judged, message, &entry.recipient, one, now),
+            Class::Permanent => failed(&mut judged, message, &entry.recipient, one, one.status, &one.attempt.reply, now),
+            Class::Transient => {
+                let attempts = attempts.saturating_add(1);
+                match retry_at(now, attempts, message.expires, message.receipt, settings) {
+                    Some(next) => {
+                        let deferral = Deferral { attempts, next, delay_reported: *delay_reported };
+                        deferred(&mut judged, message, &entry.recipient, one, deferral, now, settings);
+                    }
+                    None => expired(&mut judged, message, &entry.recipient, one, now),
+                }
+            }
+        }
+    }
+    judged
+}
+
+fn attempted(recipient: &Recipient, one: &Tried) -> Event {
+    let Attempt { host, address, tls, code, reply, millis } = one.attempt.clone();
+    Event::Attempted { recipient: recipient.address.clone(), host, address, tls, reply, code, status: Some(one.status), millis }
+}
+
+fn relayed(judged: &mut Judged, message: &QueueMessage, recipient: &Recipient, one: &Tried, at: Timestamp) {
+    judged.states.push((one.index, RecipientState::Done(Final::Delivered { at, host: one.attempt.host.clone() })));
+    judged.events.push(Event::Relayed { recipient: recipient.address.clone(), host: one.attempt.host.clone() });
+    if !one.peer_reports && message.reverse_path.0.is_some() && notify(recipient).success {
+        judged.report(Action::Relayed, reported(recipient, EnhancedStatus::new(2, 0, 0), one, None));
+    }
+}
+
+fn failed(
+    judged: &mut Judged,
+    message: &QueueMessage,
+    recipient: &Recipient,
+    one: &Tried,
+    status: EnhancedStatus,
+    reason: &str,
+    at: Timestamp,
+) {
+    judged.states.push((one.index, RecipientState::Done(Final::Failed { at, status, reason: reason.to_owned() })));
+    judged.events.push(Event::Failed { recipient: recipient.address.clone(), status, reason: reason.to_owned() });
+    let silence = if message.reverse_path.0.is_none() {
+        Some("it has no sender to report to: a report itself")
+    } else if !notify(recipient).failure {
+        Some("the sender asked for no report")
+    } else {
+        None
+    };
+    match silence {
+        Some(reason) => judged.events.push(Event::Discarded { recipient: recipient.address.clone(), reason: reason.to_owned() }),
+        None => judged.report(Action::Failed, reported(recipient, status, one, None)),
+    }
+}
+
+fn expired(judged: &mut Judged, message: &QueueMessage, recipient: &Recipient, one: &Tried, at: Timestamp) {
+    let reason = format!("the time to deliver it is over; the last attempt: {}", one.attempt.reply);
+    failed(judged, message, recipient, one, EnhancedStatus::new(5, 4, 7), &reason, at);
+}
+
+#[derive(Clone, Copy)]
+struct Deferral {
+    attempts: u32,
+    next: Timestamp,
+    delay_reported: bool,
+}
+
+fn deferred(
+    judged: &mut Judged,
+    message: &QueueMessage,
+    recipient: &Recipient,
+    one: &Tried,
+    deferral: Deferral,
+    now: Timestamp,
+    settings: &Settings,
+) {
+    let reason = one.attempt.reply.clone();
+    judged.events.push(Event::Deferred { recipient: recipient.address.clone(), until: deferral.next, reason: reason.clone() });
+    let late = now.since(message.accepted) >= settings.warn_after;
+    let warn = late && !deferral.delay_reported && message.reverse_path.0.is_some() && notify(recipient).delay;
+    if warn {
+        judged.report(Action::Delayed, reported(recipient, one.status, one, Some(message.expires)));
+    }
+    let delay_reported = deferral.delay_reported || warn;
+    let state = RecipientState::Open { attempts: deferral.attempts, next: deferral.next, delay_reported, last: Some(reason) };
+    judged.states.push((one.index, state));
+}
+
+fn notify(recipient: &Recipient) -> Notify {
+    recipient.notify.unwrap_or_default()
+}
+
+fn reported(recipient: &Recipient, status: EnhancedStatus, one: &Tried, until: Option<Timestamp>) -> ReportedRecipient {
+    let host = (!one.attempt.host.is_empty()).then(|| one.attempt.host.clone());
+    ReportedRecipient {
+        recipient: recipient.clone(),
+        status,
+        remote_host: host,
+        reply: one.attempt.code.map(|_| one.attempt.reply.clone()),
+        reason: one.attempt.reply.clone(),
+        until,
+    }
+}

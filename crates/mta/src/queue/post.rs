@@ -1,0 +1,35 @@
+//! What the queue's tasks share, and the way by which outcomes reach the one that commits them.
+
+use super::board::{Board, Job};
+use super::commit::Completion;
+use super::outcome::Tried;
+use crate::counters::Counters;
+use crate::deliver::World;
+use crate::settings::Settings;
+use std::sync::Arc;
+use store::Store;
+use tokio::sync::{mpsc, oneshot};
+
+/// What the queue's tasks share.
+pub(crate) struct Post {
+    pub(crate) store: Store,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) world: World,
+    pub(crate) board: Board,
+    pub(crate) completions: mpsc::Sender<Completion>,
+}
+
+impl Post {
+    /// Hands a job's outcome over to be committed. `committed` is told when it is.
+    pub(crate) async fn settle(&self, job: &Job, tried: Vec<Tried>, committed: Option<oneshot::Sender<()>>) {
+        self.complete(Completion::tried(job, tried, committed)).await;
+    }
+
+    /// Hands anything over to be committed.
+    pub(crate) async fn complete(&self, completion: Completion) {
+        if self.completions.send(completion).await.is_err() {
+            tracing::error!("an outcome came after the queue had ended; its delivery will be repeated");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! DATA and BDAT: the octets come in, and at their end one commit takes the message or nothing does.
+//!
+//! What is parsed and hashed is parsed and hashed here, on the connection's own thread; the writer
+//! only places it.
+//!
+//! One mailbox of several that turns out to be full at the last moment does not spoil the message
+//! for the others: that recipient is queued for local delivery, and tried again like any other. If
+//! nobody else gets the message, it is refused. LMTP has a reply for each and needs neither.
+
+use super::header::{self, Additions};
+use super::trace::{self, Trace};
+use super::{Accepted, Receiver, Transaction, refusal};
+use crate::counters::Counters;
+use crate::local::Arrival;
+use crate::local::{self, Placed, WhenFull};
+use mail::date::{self, DateTime};
+use mail::digest::Digest;
+use mail::event::Source;
+use mail::{Address, BodyType, Event, Timestamp};
+use smtp::Reply;
+use smtp::server::{Answer, Role};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use store::{Body, Draft};
+
+/// The message so far.
+#[derive(Default)]
+pub(super) struct Incoming {
+    /// What came until the header was whole.
+    head: Vec<u8>,
+    /// The message being stored, from the moment that it is known to be larger than one chunk.
+    spilled: Option<Spilled>,
+}
+
+struct Spilled {
+    draft: Draft,
+    hops: usize,
+    eight_bit: bool,
+    /// Octets of `Return-Path` at the start.
+    skip_octets: u32,
+}
+
+/// A message that is ready to be committed.
+struct Ready {
+    body: Body,
+    digest: Digest,
+    hops: usize,
+    /// It has octets above 127, whatever MAIL said of it.
+    eight_bit: bool,
+    skip_octets: u32,
+}
+
+impl Receiver {
+    /// A chunk of the message, not the last.
+    pub(super) fn body(&mut self, chunk: &[u8]) -> Result<(), Reply> {
+        let Some(mut transaction) = self.transaction.take() else { return Err(refusal::out_of_order()) };
+        self.take_chunk(&mut transaction, chunk)?;
+        self.transaction = Some(transaction);
+        Ok(())
+    }
+
+    fn take_chunk(&self, transaction: &mut Transaction, chunk: &[u8]) -> Result<(), Reply> {
+        if let Some(spilled) = &mut transaction.incoming.spilled {
+            spilled.eight_bit |= !chunk.is_ascii();
+            return spilled.draft.write(chunk).map_err(|error| refusal::from_store(&error, false));
+        }
+        transaction.incoming.head.extend_from_slice(chunk);
+        let head = &transaction.incoming.head;
+        if !has_whole_header(head) {
+            let too_large = head.len() > self.context.settings.receive.header_octets_max;
+            return if too_large { Err(refusal::header_too_large()) } else { Ok(()) };
+        }
+        let head = std::mem::take(&mut transaction.incoming.head);
+        let (start, hops, skip_octets) = self.start(transaction, &head);
+        let mut draft = self.context.store.draft();
+        draft.write(&start).map_err(|error| refusal::from_store(&error, false))?;
+        transaction.incoming.spilled = Some(Spilled { draft, hops, eight_bit: !start.is_ascii(), skip_octets });
+        Ok(())
+    }
+
+    /// The end of the message: everything is decided here.
+    pub(super) async fn data(&mut self, last: Vec<u8>) -> Answer {
+        let Some(mut transaction) = self.transaction.take() else { return self.reply(refusal::out_of_order()) };
+        let ready = match self.ready(&mut transaction, last) {
+            Ok(ready) => ready,
+            Err(refused) => return self.reply(refused),
+        };
+        if let Err(refused) = self.judge(&ready).await {
+            return self.reply(refused);
+        }
+        self.commit(transaction, ready).await
+    }
+
+    /// The message with the fields it gets, as it is stored; with the number of `Received` fields it
+    /// came with and the octets of `Return-Path`.
+    fn start(&self, transaction: &Transaction, head: &[u8]) -> (Vec<u8>, usize, u32) {
+        let now = self.context.clock.wall();
+        let return_path = trace::return_path(&transaction.mail.reverse_path);
+        let fields = return_path.clone() + &self.received(transaction, now);
+        let additions = (self.role == Role::Submission).then(|| self.additions(now));
+        let (block, body) = head.split_at(mail::header::body_start(head));
+        let prepared = header::prepare(block, &fields, additions.as_ref());
+        let mut start = prepared.block;
+        start.extend_from_slice(body);
+        (start, prepared.hops, u32::try_from(return_path.len()).unwrap_or(0))
+    }
+
+    fn received(&self, transaction: &Transaction, now: Timestamp) -> String {
+        let recipient = match transaction.recipients.as_slice() {
+            [only] => Some(&only.recipient.address),
+            _ => None,
+        };
+        trace::received(&Trace {
+            role: self.role,
+            peer: self.peer,
+            helo: &self.helo,
+            esmtp: self.esmtp,
+            tls: self.tls.as_ref(),
+            signed_in: self.account.is_some(),
+            smtputf8: transaction.mail.smtputf8,
+            by: self.context.settings.hostname.as_str(),
+            recipient,
+            now,
+        })
+    }
+
+    fn additions(&self, now: Timestamp) -> Additions {
+        let count = self.context.messages.fetch_add(1, Ordering::Relaxed);
+        let (seed, host) = (self.context.seed, &self.context.settings.hostname);
+        let date = date::rfc5322(DateTime { at: now, zone_minutes: 0 });
+        Additions { date, message_id: format!("<{:x}.{count:x}.{seed:x}@{host}>", now.0) }
+    }
+
+    fn ready(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Reply> {
+        let failed = |error| refusal::from_store(&error, false);
+        if let Some(mut spilled) = transaction.incoming.spilled.take() {
+            spilled.draft.write(&last).map_err(failed)?;
+            let eight_bit = spilled.eight_bit || !last.is_ascii();
+            let body = spilled.draft.finish().map_err(failed)?;
+            let digest = local::digest(&body).map_err(failed)?;
+            return Ok(Ready { body, digest, hops: spilled.hops, eight_bit, skip_octets: spilled.skip_octets });
+        }
+        let mut whole = std::mem::take(&mut transaction.incoming.head);
+        if whole.is_empty() {
+            whole = last;
+        } else {
+            whole.extend_from_slice(&last);
+        }
+        let (stored, hops, skip_octets) = self.start(transaction, &whole);
+        let digest = Digest::of(&stored);
+        Ok(Ready { body: Body::new(&stored), digest, hops, eight_bit: !stored.is_ascii(), skip_octets })
+    }
+
+    /// What speaks against the message itself.
+    async fn judge(&self, ready: &Ready) -> Result<(), Reply> {
+        if ready.hops > self.context.settings.receive.hops_max {
+            return Err(refusal::looping());
+        }
+        let (Role::Submission, Some(account)) = (self.role, self.account) else { return Ok(()) };
+        let Some(authors) = authors(&ready.digest) else { return Err(refusal::not_your_address()) };
+        let read = self.context.store.read(move |tx| {
+            for author in &authors {
+                if !tx.may_send_as(account, author)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        });
+        match read.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(refusal::not_your_address()),
+            Err(error) => Err(refusal::from_store(&error, false)),
+        }
+    }
+
+    async fn commit(&self, transaction: Transaction, ready: Ready) -> Answer {
+        let arrival = Arc::new(self.arrival(&transaction, ready));
+        let all_or_nothing = self.role != Role::Lmtp;
+        let (inside, now) = (Arc::clone(&arrival), self.context.clock.wall());
+        let settings = Arc::clone(&self.context.settings);
+        let written = self.context.store.write(move |tx| {
+            let placed = local::take(tx, &inside, now, &settings)?;
+            if all_or_nothing && placed.is_nowhere() { Err(store::Error::OverQuota { used_octets: 0, octets_max: 0 }) } else { Ok(placed) }
+        });
+        let permanent = self.context.settings.receive.over_quota_is_permanent;
+        match written.await {
+            Ok(placed) => self.accepted(&placed, permanent),
+            Err(error) => {
+                let refused = refusal::from_store(&error, permanent);
+                if self.role == Role::Lmtp { Answer::Replies(vec![refused; arrival.recipients.len()]) } else { self.reply(refused) }
+            }
+        }
+    }
+
+    fn arrival(&self, transaction: &Transaction, ready: Ready) -> Arrival {
+        let command = &transaction.mail;
+        let Ready { body, digest, eight_bit, skip_octets, .. } = ready;
+        let source = match self.role {
+            Role::Mx => Source::Mx,
+            Role::Submission => Source::Submission,
+            Role::Lmtp => Source::Lmtp,
+        };
+        let accepted = Event::Accepted {
+            source,
+            peer: Some(self.peer),
+            helo: self.helo.clone(),
+            tls: self.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)),
+            account: self.account,
+            reverse_path: command.reverse_path.clone(),
+            message_id: digest.message_id.clone(),
+            octets: body.octets(),
+        };
+        Arrival {
+            source,
+            account: self.account,
+            reverse_path: command.reverse_path.clone(),
+            ret: command.ret,
+            envelope_id: command.envelope_id.clone(),
+            body_type: if eight_bit && command.body == BodyType::SevenBit { BodyType::EightBitMime } else { command.body },
+            smtputf8: command.smtputf8,
+            recipients: transaction.recipients.iter().map(|Accepted { recipient, targets }| (recipient.clone(), targets.clone())).collect(),
+            when_full: if self.role == Role::Lmtp { WhenFull::Refuse } else { WhenFull::QueueUnlessAll },
+            body,
+            digest,
+            skip_octets,
+            accepted,
+        }
+    }
+
+    fn accepted(&self, placed: &Placed, over_quota_is_permanent: bool) -> Answer {
+        let counters = &self.context.counters;
+        Counters::count(match self.role {
+            Role::Mx => &counters.accepted_mx,
+            Role::Submission => &counters.accepted_submission,
+            Role::Lmtp => &counters.accepted_lmtp,
+        });
+        counters.delivered.fetch_add(placed.delivered, Ordering::Relaxed);
+        let taken = Reply::new(250, (2, 6, 0), format!("{} accepted", placed.receipt));
+        if self.role != Role::Lmtp {
+            return Answer::Reply(taken);
+        }
+        let each = |reached: &bool| if *reached { taken.clone() } else { refusal::over_quota(over_quota_is_permanent) };
+        Answer::Replies(placed.reached.iter().map(each).collect())
+    }
+}
+
+/// Who the message says it is from: every address of `From` and `Sender`. `None` if one of them is no
+/// address that we could compare with ours.
+fn authors(digest: &Digest) -> Option<Vec<Address>> {
+    let items = digest.envelope.from.iter().chain(&digest.envelope.sender);
+    let mailboxes = items.filter_map(|item| Some((item.mailbox.as_deref()?, item.host.as_deref()?)));
+    mailboxes.map(|(mailbox, host)| Address::parse(&format!("{}@{host}", quoted(mailbox))).ok()).collect()
+}
+
+/// A local part as an envelope writes it.
+fn quoted(local_part: &str) -> String {
+    let plain = local_part.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c));
+    if plain { local_part.to_owned() } else { format!("\"{}\"", local_part.replace('\\', "\\\\").replace('"', "\\\"")) }
+}
+
+fn has_whole_header(head: &[u8]) -> bool {
+    let start = mail::header::body_start(head);
+    start < head.len() || head.ends_with(b"\r\n\r\n") || head == b"\r\n"
+}

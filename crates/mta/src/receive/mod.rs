@@ -1,0 +1,150 @@
+//! Takes mail: answers the questions of an SMTP server session (RFC 5321, RFC 6409, RFC 2033).
+//!
+//! One file per question: `mail`, `rcpt`, `data`. What the three roles may do:
+//!
+//! | role | who | to whom |
+//! |---|---|---|
+//! | MX | anyone | our addresses; domains that a route accepts; anywhere for relay networks |
+//! | submission | our accounts, under their own addresses | anywhere |
+//! | LMTP | local programs | our addresses |
+//!
+//! ```text
+//! Connect ─▶ Helo ─▶ (Auth ─▶ Authenticated) ─▶ Mail ─▶ Rcpt … ─▶ Body … ─▶ Data ─▶ Mail …
+//!                                                 └────── Reset ◀──────┘
+//! ```
+//!
+//! Invariants
+//! - 250 after the data means: one commit holds the message and everything that follows from taking it.
+//! - A refused or failed transaction leaves nothing in the store.
+
+mod data;
+mod header;
+mod mail_from;
+mod rcpt;
+mod refusal;
+mod trace;
+
+use crate::counters::Counters;
+use crate::settings::Settings;
+use data::Incoming;
+use mail::{AccountId, Recipient};
+use smtp::Reply;
+use smtp::server::{Answer, Ask, MailCommand, Role, Server};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use store::auth::Authenticator;
+use store::{Delivery, Store};
+use wire::sasl::{SaslAnswer, SaslAsk};
+use wire::{Handler, Tls};
+
+/// What all receivers of a server share.
+pub struct Context {
+    /// Where mail is kept.
+    pub store: Store,
+    /// Who may sign in.
+    pub authenticator: Authenticator,
+    /// What the operator chose. A receiver keeps the context it started with.
+    pub settings: Arc<Settings>,
+    /// The time.
+    pub clock: Arc<dyn net::Clock>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// For Message-IDs: unlikely to be the same for two starts of a server.
+    pub seed: u64,
+    /// For Message-IDs: counts them. Starts at 0.
+    pub messages: AtomicU64,
+}
+
+/// Answers the questions of one connection.
+pub struct Receiver {
+    context: Arc<Context>,
+    role: Role,
+    peer: IpAddr,
+    helo: String,
+    esmtp: bool,
+    tls: Option<Tls>,
+    account: Option<AccountId>,
+    transaction: Option<Transaction>,
+}
+
+/// A message on its way in.
+struct Transaction {
+    mail: MailCommand,
+    recipients: Vec<Accepted>,
+    incoming: Incoming,
+}
+
+/// A recipient that was answered with 250.
+#[derive(Debug, Clone)]
+struct Accepted {
+    recipient: Recipient,
+    /// Where its mail goes; never empty.
+    targets: Vec<Delivery>,
+}
+
+impl Receiver {
+    /// The receiver of a connection from `peer`.
+    pub fn new(context: Arc<Context>, role: Role, peer: IpAddr) -> Self {
+        Self { context, role, peer, helo: String::new(), esmtp: false, tls: None, account: None, transaction: None }
+    }
+
+    /// The same over implicit TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    async fn auth(&self, ask: SaslAsk) -> SaslAnswer {
+        self.context.authenticator.answer(ask, Some(self.peer)).await
+    }
+
+    fn helo(&mut self, name: String, esmtp: bool, tls: Option<Tls>) {
+        self.helo = name;
+        self.esmtp = esmtp;
+        self.tls = tls.or_else(|| self.tls.take());
+        self.transaction = None;
+    }
+
+    /// The reply as an answer; refusals are counted.
+    fn reply(&self, reply: Reply) -> Answer {
+        if !reply.is_positive() {
+            Counters::count(&self.context.counters.refused);
+        }
+        Answer::Reply(reply)
+    }
+}
+
+impl Handler<Server> for Receiver {
+    async fn answer(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Connect | Ask::Verify(_) => Answer::Taken,
+            Ask::Helo { name, esmtp, tls } => {
+                self.helo(name, esmtp, tls);
+                Answer::Taken
+            }
+            Ask::Auth(ask) => Answer::Auth(self.auth(ask).await),
+            Ask::Authenticated { account, .. } => {
+                self.account = Some(AccountId(account));
+                Answer::Taken
+            }
+            Ask::Mail(command) => {
+                let reply = self.mail(command).await;
+                self.reply(reply)
+            }
+            Ask::Rcpt(recipient) => {
+                let reply = self.rcpt(recipient).await;
+                self.reply(reply)
+            }
+            Ask::Body(chunk) => match self.body(&chunk) {
+                Ok(()) => Answer::Taken,
+                Err(reply) => self.reply(reply),
+            },
+            Ask::Data { last } => self.data(last).await,
+            Ask::Reset => {
+                self.transaction = None;
+                Answer::Taken
+            }
+        }
+    }
+}

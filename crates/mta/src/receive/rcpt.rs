@@ -1,0 +1,83 @@
+//! RCPT: does this recipient's mail have a place to go?
+
+use super::{Accepted, Receiver, refusal};
+use crate::route;
+use mail::Recipient;
+use smtp::Reply;
+use smtp::server::Role;
+use store::{Delivery, ReadTx, Resolution};
+
+/// What the store knows of a recipient.
+enum Found {
+    /// The domain is not ours.
+    Elsewhere,
+    Unknown,
+    Disabled,
+    OverQuota,
+    Here(Vec<Delivery>),
+}
+
+impl Receiver {
+    pub(super) async fn rcpt(&mut self, recipient: Recipient) -> Reply {
+        match self.targets(&recipient).await {
+            Err(refused) => refused,
+            Ok(targets) => {
+                let Some(transaction) = &mut self.transaction else { return refusal::out_of_order() };
+                transaction.recipients.push(Accepted { recipient, targets });
+                Reply::new(250, (2, 1, 5), "OK")
+            }
+        }
+    }
+
+    async fn targets(&self, recipient: &Recipient) -> Result<Vec<Delivery>, Reply> {
+        let permanent = self.context.settings.receive.over_quota_is_permanent;
+        let octets = self.transaction.as_ref().and_then(|t| t.mail.size).unwrap_or(0);
+        let address = recipient.address.clone();
+        let found = self.context.store.read(move |tx| find(tx, &address, octets)).await;
+        match found.map_err(|error| refusal::from_store(&error, permanent))? {
+            Found::Elsewhere if self.may_relay(recipient) => Ok(vec![Delivery::Forward(recipient.address.clone())]),
+            Found::Elsewhere => Err(refusal::relaying()),
+            Found::Unknown => Err(refusal::unknown_user()),
+            Found::Disabled => Err(refusal::disabled()),
+            Found::OverQuota => Err(refusal::over_quota(permanent)),
+            Found::Here(targets) => Ok(targets),
+        }
+    }
+
+    fn may_relay(&self, recipient: &Recipient) -> bool {
+        let settings = &self.context.settings;
+        match self.role {
+            Role::Submission => self.account.is_some(),
+            Role::Mx => {
+                route::accepts(&settings.routes, recipient.address.domain())
+                    || settings.receive.relay_networks.iter().any(|network| network.contains(self.peer))
+            }
+            Role::Lmtp => false,
+        }
+    }
+}
+
+/// Accounts that are switched off are left out of an alias; one that is full is only a reason to
+/// refuse when nobody else is left.
+fn find(tx: &ReadTx, address: &mail::Address, octets: u64) -> store::Result<Found> {
+    let deliveries = match tx.resolve(address)? {
+        Resolution::NotLocal => return Ok(Found::Elsewhere),
+        Resolution::Unknown => return Ok(Found::Unknown),
+        Resolution::Found(deliveries) => deliveries,
+    };
+    let (mut targets, mut room) = (Vec::with_capacity(deliveries.len()), false);
+    for delivery in deliveries {
+        if let Delivery::Mailbox { account, .. } = &delivery {
+            let Some(account) = tx.account(*account)?.filter(|account| account.enabled) else { continue };
+            room |= account.quota_octets_max.is_none_or(|max| account.used_octets.saturating_add(octets.max(1)) <= max);
+        } else {
+            room = true;
+        }
+        targets.push(delivery);
+    }
+    Ok(match (targets.is_empty(), room) {
+        (true, _) => Found::Disabled,
+        (false, false) => Found::OverQuota,
+        (false, true) => Found::Here(targets),
+    })
+}

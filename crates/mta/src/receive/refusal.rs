@@ -1,0 +1,76 @@
+//! What a peer hears when we do not take something: every refusal of the mail path in one table.
+
+use smtp::Reply;
+use store::Error;
+
+/// 550 5.7.1: neither are you one of ours, nor is the recipient (RFC 5321 §3.6.2).
+pub(super) fn relaying() -> Reply {
+    Reply::new(550, (5, 7, 1), "Relaying denied")
+}
+
+/// 550 5.1.1: no such mailbox.
+pub(super) fn unknown_user() -> Reply {
+    Reply::new(550, (5, 1, 1), "No such user here")
+}
+
+/// 550 5.2.1: the account is switched off.
+pub(super) fn disabled() -> Reply {
+    Reply::new(550, (5, 2, 1), "This mailbox takes no mail")
+}
+
+/// 452 4.2.2 or 552 5.2.2: the mailbox is full.
+pub(super) fn over_quota(permanent: bool) -> Reply {
+    if permanent { Reply::new(552, (5, 2, 2), "The mailbox is full") } else { Reply::new(452, (4, 2, 2), "The mailbox is full") }
+}
+
+/// 553 5.7.1: an account sends as itself only (RFC 6409 §6.1).
+pub(super) fn not_your_address() -> Reply {
+    Reply::new(553, (5, 7, 1), "You may not send from this address")
+}
+
+/// 554 5.4.6: the message has passed too many servers (RFC 5321 §6.3).
+pub(super) fn looping() -> Reply {
+    Reply::new(554, (5, 4, 6), "Too many hops: this message is looping")
+}
+
+/// 552 5.3.4: the header is too large.
+pub(super) fn header_too_large() -> Reply {
+    Reply::new(552, (5, 3, 4), "The message's header is too large")
+}
+
+/// 503 5.5.1: there is no transaction. The session asks in order, so nobody should hear this.
+pub(super) fn out_of_order() -> Reply {
+    Reply::new(503, (5, 5, 1), "Bad sequence of commands")
+}
+
+/// What a failure of the store means: unknown is transient, so that the mail is kept where it is.
+pub(super) fn from_store(error: &Error, over_quota_is_permanent: bool) -> Reply {
+    match error {
+        Error::Full => Reply::new(452, (4, 3, 1), "The system's storage is full"),
+        Error::OverQuota { .. } => over_quota(over_quota_is_permanent),
+        Error::Closed => Reply::new(421, (4, 3, 2), "The system is shutting down"),
+        _ => {
+            tracing::error!(%error, "the store could not serve a receiver");
+            Reply::new(451, (4, 3, 0), "A local error; try again later")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_the_store_are_transient_unless_told_otherwise() {
+        for (error, permanent, want) in [
+            (Error::Full, false, "452 4.3.1"),
+            (Error::OverQuota { used_octets: 1, octets_max: 1 }, false, "452 4.2.2"),
+            (Error::OverQuota { used_octets: 1, octets_max: 1 }, true, "552 5.2.2"),
+            (Error::Closed, false, "421 4.3.2"),
+            (Error::NotFound("account".into()), false, "451 4.3.0"),
+            (Error::Corrupt { what: "x".into() }, true, "451 4.3.0"),
+        ] {
+            assert!(from_store(&error, permanent).to_string().starts_with(want), "{error}");
+        }
+    }
+}
