@@ -14,6 +14,7 @@ pub mod compose;
 pub mod date;
 pub mod digest;
 pub mod domain;
+pub mod dsn;
 pub mod encoding;
 pub mod envelope;
 pub mod event;
