@@ -8,7 +8,7 @@ mod stage;
 use proptest::prelude::*;
 use smtp::Reply;
 use smtp::server::{Answer, Ask, Config, Connection, Limits, Role, Server};
-use stage::{folder, options, reply};
+use stage::{folder, options};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -35,12 +35,16 @@ fn server(script: &str, role: Role, now: Instant) -> Server {
             "no-chunking" => config.chunking = false,
             "no-smtputf8" => config.smtputf8 = false,
             "no-dsn" => config.dsn = false,
-            "tls" => tls = Some(Tls { version: "TLSv1.3".to_owned(), exporter: Some([7; 32]), ..Tls::default() }),
+            "tls" => tls = Some(tls13()),
             _ => limit(&mut config.limits, key, value.parse().unwrap()),
         }
     }
     let connection = Connection { peer: "192.0.2.1".parse().unwrap(), nonce: NONCE.to_owned(), tls };
     Server::new(Arc::new(config), connection, now)
+}
+
+fn tls13() -> Tls {
+    Tls { version: "TLSv1.3".to_owned(), cipher: "TLS13_AES_128_GCM_SHA256".to_owned(), exporter: Some([7; 32]), ..Tls::default() }
 }
 
 fn limit(limits: &mut Limits, key: &str, value: usize) {
@@ -64,7 +68,7 @@ fn answer(words: &str) -> Answer {
     let (head, rest) = words.split_once(' ').unwrap_or((words, ""));
     match head {
         "taken" => Answer::Taken,
-        "account" => Answer::Auth(SaslAnswer::Account { account: 7, login: rest.to_owned() }),
+        "account" => Answer::Auth(SaslAnswer::Account { account: 7, login: rest.trim_start_matches("7 ").to_owned() }),
         "verifier" => {
             let salt = b"\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81";
             Answer::Auth(SaslAnswer::Verifier(Some(ScramVerifier::derive(&Secret::new(rest), salt, 4096, 7, "user"))))
@@ -78,6 +82,31 @@ fn answer(words: &str) -> Answer {
         "replies" => Answer::Replies(rest.split(" | ").map(reply).collect()),
         _ => Answer::Reply(reply(words)),
     }
+}
+
+/// `250 2.1.0 OK` or `250 OK`; `\n` separates lines.
+fn reply(words: &str) -> Reply {
+    let (code, text) = words.split_once(' ').unwrap_or((words, ""));
+    let (status, text) = match text.split_once(' ').map(|(status, text)| (status.parse().ok(), text)) {
+        Some((Some(status), text)) => (Some(status), text),
+        _ => (None, text),
+    };
+    Reply { code: code.parse().unwrap_or_else(|_| panic!("no answer: {words}")), status, text: text.replace("\\n", "\n") }
+}
+
+/// What the client sends, in one piece up to each `@ tls` and after it. Other events are left out.
+fn peer_octets(script: &str) -> Vec<Vec<u8>> {
+    let mut parts = vec![Vec::new()];
+    for line in script.lines() {
+        if line == "@ tls" {
+            parts.push(Vec::new());
+        }
+        if let Some(text) = line.strip_prefix("C:") {
+            let octets = transcript::octets(text.strip_prefix(' ').unwrap_or(text));
+            parts.last_mut().unwrap().extend(octets);
+        }
+    }
+    parts
 }
 
 fn check(path: &Path, role: Role) {
@@ -124,9 +153,9 @@ fn said_in_pieces(script: &str, role: Role, mut size: impl FnMut() -> usize) -> 
     let mut answers: VecDeque<_> = script.lines().filter_map(|line| line.strip_prefix("! ")).map(answer).collect();
     let mut out = String::new();
     heard(&mut session, &mut answers, now, &mut out);
-    for (n, part) in stage::peer_octets(script, "C:").iter().enumerate() {
+    for (n, part) in peer_octets(script).iter().enumerate() {
         if n > 0 {
-            session.handle(now, Input::TlsStarted(Tls { exporter: Some([7; 32]), ..Tls::default() }));
+            session.handle(now, Input::TlsStarted(tls13()));
             heard(&mut session, &mut answers, now, &mut out);
         }
         let mut rest = part.as_slice();

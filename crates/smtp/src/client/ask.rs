@@ -43,7 +43,7 @@ pub enum Answer {
 pub struct Transaction {
     /// From whom, to whom. `body` says whether the message has 8-bit octets, `smtputf8` whether its header has.
     pub envelope: Envelope,
-    /// The message's size in octets.
+    /// The message's size in octets, exactly: BDAT promises it.
     pub octets: u64,
 }
 
@@ -91,7 +91,8 @@ pub enum Stage {
     StartTls,
     /// AUTH.
     Auth,
-    /// Between two messages.
+    /// Between two messages. A transaction that fails here was never heard of by the server: its old connection
+    /// had ended meanwhile, and a new one can be tried at once.
     Idle,
     /// MAIL.
     Mail,
@@ -118,10 +119,15 @@ pub enum Cause {
 }
 
 impl Outcome {
-    /// What the server's reply means for a recipient: 2xx is delivered, 5xx permanent, anything else transient.
+    /// What the server's reply means: 2xx to the end of the message is delivered, 5xx permanent, anything else
+    /// transient.
+    ///
+    /// 552 to RCPT without a better status means too many recipients (RFC 5321 §4.5.3.1.10): transient.
     pub fn from_reply(stage: Stage, reply: Reply) -> Self {
+        let status = reply.status.map(|status| (status.subject, status.detail));
         let class = match reply.code {
-            200..300 => Class::Delivered,
+            200..300 if stage == Stage::EndOfData => Class::Delivered,
+            552 if stage == Stage::Rcpt && matches!(status, None | Some((5, 3))) => Class::Transient,
             500..600 => Class::Permanent,
             _ => Class::Transient,
         };

@@ -78,9 +78,7 @@ pub struct Limits {
     pub rcpt_max: Duration,
     /// Wait for 354 (RFC 5321 §4.5.3.2.4: 2 minutes).
     pub data_max: Duration,
-    /// Wait for the reply to one BDAT that is not the last (RFC 5321 §4.5.3.2.5: 3 minutes for a data block).
-    pub chunk_max: Duration,
-    /// Wait for the reply to the end of data (RFC 5321 §4.5.3.2.6: 10 minutes).
+    /// Wait for the reply to the end of data or to BDAT (RFC 5321 §4.5.3.2.6: 10 minutes).
     pub end_of_data_max: Duration,
     /// Wait for the reply to QUIT. Our own: nothing depends on it.
     pub quit_max: Duration,
@@ -98,7 +96,6 @@ impl Default for Limits {
             mail_max: Duration::from_mins(5),
             rcpt_max: Duration::from_mins(5),
             data_max: Duration::from_mins(2),
-            chunk_max: Duration::from_mins(3),
             end_of_data_max: Duration::from_mins(10),
             quit_max: Duration::from_secs(10),
         }
