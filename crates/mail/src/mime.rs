@@ -104,7 +104,8 @@ impl<'m> Indexer<'m> {
                 break None;
             }
         };
-        Header { fields: Known::read(self.slice(start, at)), body_start: at, stop }
+        let body_start = if stop.is_some() { self.body_end(start, stop) } else { at };
+        Header { fields: Known::read(self.slice(start, body_start)), body_start, stop }
     }
 
     /// The boundary line that starts at `at`, if one does; the innermost multipart is asked first.
@@ -157,7 +158,8 @@ impl<'m> Indexer<'m> {
             None if is_message(&part) => self.nested(start),
             None => (Inside::Leaf, self.boundary_after(start)),
         };
-        let end = self.body_end(start, stop);
+        // The empty line that ends a header within is not taken away from it by a boundary right behind it.
+        let end = self.body_end(start, stop).max(inside_end(&inside));
         (part.header_start, part.body_start, part.body_end) = (header_start as u64, start as u64, end as u64);
         part.inside = inside;
         if part.media == "text" || part.message().is_some() {
@@ -167,7 +169,7 @@ impl<'m> Indexer<'m> {
     }
 
     fn multipart(&mut self, part: &BodyPart, start: usize) -> (Inside, Option<Stop>) {
-        let boundary = part.parameter("boundary").map(str::trim_end).filter(|boundary| !boundary.is_empty());
+        let boundary = part.parameter("boundary").filter(|boundary| !boundary.is_empty());
         let Some(boundary) = boundary.filter(|_| self.depth < DEPTH_MAX) else {
             let stop = self.boundary_after(start);
             return (self.only_text(start, stop), stop);
@@ -287,6 +289,16 @@ fn is_message(part: &BodyPart) -> bool {
     part.media == "message" && matches!(part.subtype.as_str(), "rfc822" | "global")
 }
 
+/// Where the last thing in a part ends.
+fn inside_end(inside: &Inside) -> usize {
+    let last = match inside {
+        Inside::Leaf => None,
+        Inside::Parts(parts) => parts.last(),
+        Inside::Message(nested) => Some(&nested.body),
+    };
+    last.and_then(|part| usize::try_from(part.body_end).ok()).unwrap_or(0)
+}
+
 /// A part as it is where nothing is said about it (RFC 2045 §5.2).
 fn plain_text(header_start: usize, body_start: usize, body_end: usize) -> BodyPart {
     BodyPart {
@@ -387,38 +399,39 @@ type Parameters = Vec<(String, String)>;
 
 /// Type and subtype in lower case and the parameters of a `Content-Type`; `None` if it names no type.
 pub fn content_type(text: &str) -> Option<(String, String, Parameters)> {
-    let (head, rest) = split_head(text);
-    let (media, subtype) = head.split_once('/')?;
-    let (media, subtype) = (first_token(media), first_token(subtype));
+    let (media, rest) = token(text, '/');
+    let (subtype, rest) = token(skip_comments(rest).strip_prefix('/')?, ';');
     (!media.is_empty() && !subtype.is_empty()).then(|| (media.to_ascii_lowercase(), subtype.to_ascii_lowercase(), parameters(rest)))
 }
 
 /// A `Content-Disposition`; `None` if it names no kind (RFC 2183 §2).
 fn disposition(text: &str) -> Option<Disposition> {
-    let (head, rest) = split_head(text);
-    let kind = first_token(&head).to_ascii_lowercase();
-    (!kind.is_empty()).then(|| Disposition { kind, parameters: parameters(rest) })
+    let (kind, rest) = token(text, ';');
+    (!kind.is_empty()).then(|| Disposition { kind: kind.to_ascii_lowercase(), parameters: parameters(rest) })
 }
 
-/// What stands before the parameters, without comments, and the parameters.
-fn split_head(text: &str) -> (String, &str) {
+/// The first word of a value, and what is behind it.
+fn token(text: &str, end: char) -> (&str, &str) {
+    let text = skip_comments(text);
+    text.split_at(text.find(|c: char| c == end || c == ';' || c == '(' || c.is_ascii_whitespace()).unwrap_or(text.len()))
+}
+
+fn first_token(text: &str) -> &str {
+    token(text, ';').0
+}
+
+/// Behind white space and comments, which may nest.
+fn skip_comments(text: &str) -> &str {
     let mut depth = 0_usize;
-    let mut head = String::new();
-    for (at, c) in text.char_indices() {
+    let starts = |(_, c): &(usize, char)| {
         match c {
             '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ';' if depth == 0 => return (head, text.get(at..).unwrap_or_default()),
-            c if depth == 0 => head.push(c),
-            _ => {}
+            ')' if depth > 0 => depth -= 1,
+            c => return depth == 0 && !c.is_ascii_whitespace(),
         }
-    }
-    (head, "")
-}
-
-/// The first word of a value.
-fn first_token(text: &str) -> &str {
-    text.trim().split(|c: char| c.is_ascii_whitespace() || c == ';' || c == '(').next().unwrap_or_default()
+        false
+    };
+    text.char_indices().find(starts).and_then(|(at, _)| text.get(at..)).unwrap_or_default()
 }
 
 /// `en, de` (RFC 3282 §2).
@@ -598,6 +611,7 @@ mod tests {
         );
         check("image/png; name=foo(1).png", "image/png name=foo(1).png");
         check("image/gif; name==?iso-8859-6?b?5dHNy?=.gif", "image/gif name==?iso-8859-6?b?5dHNy?=.gif");
+        check("multipart/mixed\tboundary=\"b c\"", "multipart/mixed boundary=b c");
         check("text/plain ;;;;; = ;; name=\"value", "text/plain name=value");
         check("text/plain; a=1; A=2; b", "text/plain a=1");
         check("x/y; name*1=b; name*0=\"a c\"", "x/y name=a cb");
