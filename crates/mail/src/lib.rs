@@ -19,6 +19,8 @@ pub mod encoding;
 pub mod envelope;
 pub mod event;
 pub mod flag;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod header;
 pub mod id;
 pub mod imap_view;
