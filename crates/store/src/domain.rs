@@ -26,7 +26,7 @@ impl Record for DomainRecord {
     const NAME: &'static str = "domain record";
 }
 
-fn key(domain: &Domain) -> Vec<u8> {
+pub(crate) fn key(domain: &Domain) -> Vec<u8> {
     Key::default().text(domain.as_str()).done()
 }
 

@@ -113,7 +113,7 @@ impl Record for QueueMessage {
 }
 
 /// How many messages are in the queue.
-const QUEUE_LEN: &[u8] = b"queue_len";
+pub(crate) const QUEUE_LEN: &[u8] = b"queue_len";
 
 impl QueueMessage {
     /// When it is looked at next; `None`: it is held.
@@ -217,5 +217,95 @@ impl WriteTx {
         self.count_save(QUEUE_LEN, len.saturating_sub(1))?;
         self.announce_queue();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::Store;
+    use crate::testing::{address, now, said, tx};
+    use std::time::Duration;
+
+    fn later(minutes: u64) -> Timestamp {
+        now().after(Duration::from_mins(minutes))
+    }
+
+    fn open(next: Timestamp) -> RecipientState {
+        RecipientState::Open { attempts: 0, next, delay_reported: false, last: None }
+    }
+
+    pub(crate) fn queued(receipt: ReceiptId, body: &Body, next: Timestamp) -> QueueMessage {
+        QueueMessage {
+            receipt,
+            source: Source::Submission,
+            reverse_path: ReversePath(Some(address("ann@example.org"))),
+            ret: None,
+            envelope_id: None,
+            body: BodyType::EightBitMime,
+            smtputf8: false,
+            blob: body.hash(),
+            skip_octets: 0,
+            octets: body.octets(),
+            accepted: now(),
+            expires: later(5 * 24 * 60),
+            held: false,
+            account: None,
+            recipients: vec![QueueRecipient { recipient: Recipient::new(address("x@y.example")), state: open(next) }],
+        }
+    }
+
+    fn due(tx: &ReadTx, minutes: u64) -> Vec<u64> {
+        tx.queue_due(later(minutes), 10).unwrap().into_iter().map(|(_, receipt)| receipt.0).collect()
+    }
+
+    #[test]
+    fn messages_are_due_when_their_first_open_recipient_is() {
+        let store = Store::memory();
+        tx(&store, |tx| {
+            let body = Body::new(b"a message");
+            let message = |receipt: u64, next| queued(ReceiptId(receipt), &body, next);
+            tx.queue_add(&message(1, later(20)), &body)?;
+            tx.queue_add(&message(2, later(10)), &body)?;
+            tx.queue_add(&message(3, later(20)), &body)?;
+            assert_eq!(said(tx.queue_add(&message(3, now()), &body)), "queued message exists already");
+            assert_eq!((due(tx, 9), due(tx, 10), due(tx, 20)), (vec![], vec![2], vec![2, 1, 3]));
+            assert_eq!((tx.queue_next()?, tx.queue_len()?), (Some(later(10)), 3));
+
+            let mut second = message(2, later(30));
+            second.recipients.push(QueueRecipient { recipient: Recipient::new(address("z@y.example")), state: open(later(15)) });
+            tx.queue_put(&second)?;
+            assert_eq!((due(tx, 14), due(tx, 15)), (vec![], vec![2]));
+            second.held = true;
+            tx.queue_put(&second)?;
+            assert_eq!(due(tx, 99), [1, 3]);
+            second.held = false;
+            for recipient in &mut second.recipients {
+                recipient.state = RecipientState::Done(Final::Delivered { at: now(), host: "mx.y.example".into() });
+            }
+            tx.queue_put(&second)?;
+            assert_eq!(due(tx, 0), [2], "what has nobody open is finished at once");
+            assert_eq!(tx.queue_message(ReceiptId(2))?, Some(second));
+
+            assert_eq!(tx.queue_all(ReceiptId(1), 1)?.iter().map(|m| m.receipt.0).collect::<Vec<_>>(), [2]);
+            assert_eq!(tx.blob(&body.hash())?.map(|blob| blob.references), Some(3));
+            for receipt in [1, 2, 3, 3] {
+                tx.queue_remove(ReceiptId(receipt))?;
+            }
+            assert_eq!((tx.blob(&body.hash())?, tx.queue_len()?, due(tx, 99)), (None, 0, vec![]));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_queued_message_needs_its_octets() {
+        let store = Store::memory();
+        tx(&store, |tx| {
+            let (body, other) = (Body::new(b"one"), Body::new(b"other"));
+            let message = queued(ReceiptId(1), &body, now());
+            assert!(said(tx.queue_put(&message)).contains("does not exist"));
+            assert_eq!(said(tx.queue_add(&message, &other)), "the queued message names another body");
+            Ok(())
+        });
     }
 }

@@ -58,7 +58,7 @@ impl Record for Count {
 /// The last account id given.
 const ACCOUNT_LAST: &[u8] = b"account_last";
 /// The last receipt given.
-const RECEIPT_LAST: &[u8] = b"receipt_last";
+pub(crate) const RECEIPT_LAST: &[u8] = b"receipt_last";
 /// Accounts made from now on use UidValidities above this.
 const UID_VALIDITY_FLOOR: &[u8] = b"uid_validity_floor";
 
