@@ -39,6 +39,7 @@ pub(crate) fn parse(text: &str, max: usize) -> Vec<AddressItem> {
         list.take(token);
     }
     list.finish();
+    list.items.truncate(max);
     list.items
 }
 
@@ -86,7 +87,7 @@ impl<'a> List<'a> {
     }
 
     fn mailbox(&mut self) {
-        self.items.extend(std::mem::take(&mut self.pending).mailbox());
+        std::mem::take(&mut self.pending).mailboxes(&mut self.items);
     }
 
     /// The end of the list or of a group.
@@ -109,26 +110,48 @@ impl<'a> Pending<'a> {
         }
     }
 
-    fn mailbox(self) -> Option<AddressItem> {
+    fn mailboxes(self, items: &mut Vec<AddressItem>) {
         let comment = self.comment.filter(|comment| !comment.is_empty());
         let Some(angle) = self.angle else {
-            let named = address(&self.words)?;
-            return Some(AddressItem { name: comment, ..named });
+            return bare(&self.words, comment, items);
         };
         let name = Some(phrase(&self.words)).filter(|name| !name.is_empty()).or(comment);
         let (route, rest) = split_route(&angle);
-        let address = address(rest).unwrap_or_else(|| AddressItem {
-            mailbox: Some(String::new()),
-            host: Some(String::new()),
-            ..AddressItem::default()
-        });
-        Some(AddressItem { name, route, ..address })
+        items.push(AddressItem { name, route, ..address(rest) });
+    }
+}
+
+/// Mailboxes without angle brackets: one as a rule. Where commas were forgotten there are several, and where
+/// the brackets were, the words before the address are its name.
+fn bare(words: &[Spaced<'_>], comment: Option<String>, items: &mut Vec<AddressItem>) {
+    if words.is_empty() {
+        return;
+    }
+    if !words.iter().any(|word| word.is('@')) {
+        return items.push(AddressItem { name: comment, mailbox: Some(phrase(words)), host: Some(String::new()), route: None });
+    }
+    let mut name = String::new();
+    for run in words.chunk_by(|a, b| !b.space || a.joins(b)) {
+        if run.iter().any(|word| word.is('@')) {
+            let named = Some(std::mem::take(&mut name)).filter(|name| !name.is_empty());
+            items.push(AddressItem { name: named.or_else(|| comment.clone()), ..address(run) });
+        } else {
+            name.push_str(if name.is_empty() { "" } else { " " });
+            name.push_str(&phrase(run));
+        }
     }
 }
 
 impl Spaced<'_> {
     fn is(&self, special: char) -> bool {
         self.token == Token::Special(special)
+    }
+
+    /// Whether white space before `next` stands within one address: around `@` and dots (RFC 5322 §4.4).
+    fn joins(&self, next: &Self) -> bool {
+        let dot_before = matches!(self.token, Token::Atom(atom) if atom.ends_with('.'));
+        let dot_behind = matches!(next.token, Token::Atom(atom) if atom.starts_with('.'));
+        self.is('@') || next.is('@') || dot_before || dot_behind
     }
 }
 
@@ -145,17 +168,14 @@ fn split_route<'t, 'a>(angle: &'t [Spaced<'a>]) -> (Option<String>, &'t [Spaced<
     }
 }
 
-/// `local-part@domain`, or a lone word; `None` if there is nothing.
-fn address(words: &[Spaced<'_>]) -> Option<AddressItem> {
-    if words.is_empty() {
-        return None;
-    }
+/// `local-part@domain`, or a lone word.
+fn address(words: &[Spaced<'_>]) -> AddressItem {
     let at = words.iter().rposition(|spaced| spaced.is('@'));
     let (mailbox, host) = match at.and_then(|at| words.split_at_checked(at)) {
         Some((local, domain)) => (joined(local), joined(domain.get(1..).unwrap_or_default())),
         None => (phrase(words), String::new()),
     };
-    Some(AddressItem { mailbox: Some(mailbox), host: Some(host), ..AddressItem::default() })
+    AddressItem { mailbox: Some(mailbox), host: Some(host), ..AddressItem::default() }
 }
 
 /// Words with single spaces where there was white space.
@@ -317,6 +337,8 @@ mod tests {
         check("<a@b.com> Doe", &["Doe|-|a|b.com"]);
         check("=?utf-8?Q?Doe,_\"J\"?= <a@b>", &["=?utf-8?Q?Doe,_\"J\"?=|-|a|b"]);
         check("=?utf-8?Q?Doe, J <a@b>", &["-|-|=?utf-8?Q?Doe|", "J|-|a|b"]);
+        check("Big Bug bb@bug.com", &["Big Bug|-|bb|bug.com"]);
+        check("tim@a.test ann@b.test (both)", &["both|-|tim|a.test", "both|-|ann|b.test"]);
         check("bär@bücher.example", &["-|-|bär|bücher.example"]);
         check("<mailto:a@b>", &["-|-|mailto:a|b"]);
         check("a@[b", &["-|-|a|[b"]);

@@ -192,7 +192,13 @@ fn has_attachment(part: &BodyPart) -> bool {
 }
 
 impl BodyPart {
-    /// A parameter of `Content-Type` as it is written; see [`words::parameter`] for decoded ones.
+    /// A parameter of `Content-Type` as it is written, or decoded if it is extended (RFC 2231 §4): for those
+    /// that programs read.
+    pub fn parameter_decoded(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.parameter(name).map(Cow::Borrowed).or_else(|| words::parameter(&self.parameters, name))
+    }
+
+    /// A parameter of `Content-Type` as it is written; see [`words::parameter`] for those that people read.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }

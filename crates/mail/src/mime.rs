@@ -169,13 +169,13 @@ impl<'m> Indexer<'m> {
     }
 
     fn multipart(&mut self, part: &BodyPart, start: usize) -> (Inside, Option<Stop>) {
-        let boundary = part.parameter("boundary").filter(|boundary| !boundary.is_empty());
+        let boundary = part.parameter_decoded("boundary").filter(|boundary| !boundary.is_empty());
         let Some(boundary) = boundary.filter(|_| self.depth < DEPTH_MAX) else {
             let stop = self.boundary_after(start);
             return (self.only_text(start, stop), stop);
         };
         let default = if part.subtype == "digest" { "rfc822" } else { "plain" };
-        self.boundaries.push(boundary.as_bytes().to_vec());
+        self.boundaries.push(boundary.into_owned().into_bytes());
         self.depth += 1;
         let first = self.boundary_after(start);
         let (parts, stop) = self.parts_from(first, default);

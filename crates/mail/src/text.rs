@@ -45,7 +45,7 @@ pub fn decode(part: &BodyPart, body: &[u8]) -> String {
         TransferEncoding::Identity => body,
         encoding => &encoding::decode(encoding, body),
     };
-    let text = charset::decode(part.parameter("charset").unwrap_or_default(), octets);
+    let text = charset::decode(&part.parameter_decoded("charset").unwrap_or_default(), octets);
     if part.subtype == "html" { strip_html(&text) } else { text.into_owned() }
 }
 
