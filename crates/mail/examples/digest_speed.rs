@@ -50,5 +50,6 @@ fn measure(name: &str, message: &[u8]) {
         }
         best = best.min(start.elapsed().as_secs_f64() / f64::from(u32::try_from(runs).unwrap_or(u32::MAX)));
     }
-    println!("{name:14} {:8} octets {:10.1} µs", message.len(), best * 1e6);
+    let stored = postcard::to_allocvec(&Digest::of(message)).map_or(0, |stored| stored.len());
+    println!("{name:14} {:8} octets {:10.1} µs {stored:8} octets stored", message.len(), best * 1e6);
 }

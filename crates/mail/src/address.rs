@@ -99,7 +99,8 @@ fn unquote(quoted: &str) -> Option<String> {
     while let Some(c) = chars.next() {
         match c {
             '"' => return chars.next().is_none().then_some(out),
-            '\\' => out.push(chars.next().filter(|c| !c.is_control())?),
+            // A pair is ASCII, even where the rest need not be (RFC 5321 §4.1.2 quoted-pairSMTP).
+            '\\' => out.push(chars.next().filter(|c| matches!(c, ' '..='~'))?),
             c if c.is_control() => return None,
             c => out.push(c),
         }

@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn hostile_lists_cost_no_more_than_their_length() {
         for piece in ["=?,", "(", "\"", "<@", "<a@b>,", "[", ":;", "=?a?q?", "a@", "\\"] {
-            let text = piece.repeat(200_000 / piece.len());
+            let text = piece.repeat(100_000 / piece.len());
             assert!(parse(&text, 100).len() <= 100);
         }
     }

@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn hostile_html_costs_no_more_than_its_length() {
         for piece in ["<", "<style>", "</", "&", "<!--", "<a", "<style></"] {
-            strip_html(&piece.repeat(1_000_000 / piece.len()));
+            strip_html(&piece.repeat(300_000 / piece.len()));
         }
     }
 

@@ -318,9 +318,9 @@ mod tests {
     }
 
     #[test]
-    fn a_megabyte_of_words_costs_no_more_than_its_length() {
+    fn hostile_words_cost_no_more_than_their_length() {
         for piece in ["=?utf-8?Q?=C3=A9?= ", "=?", "=?a?b?", "=?utf-8?Q?a?=\t", "=?utf-8?Q?", "=?a?q? "] {
-            let text = piece.repeat(1_000_000 / piece.len());
+            let text = piece.repeat(200_000 / piece.len());
             assert!(decode(&text).len() <= text.len());
         }
     }

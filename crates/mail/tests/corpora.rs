@@ -236,3 +236,45 @@ fn mail_parser_found_the_same_bodies() {
     }
     known(&different, &MAIL_PARSER_DIFFERS);
 }
+
+#[test]
+fn is_email_judges_envelope_addresses_alike() {
+    let Some(folder) = corpus("addresses") else { return };
+    let text = fs::read_to_string(folder.join("tests.xml")).unwrap();
+    let (mut refused, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for test in text.split("<test id=\"").skip(1) {
+        let inside =
+            |tag: &str| test.split_once(&format!("<{tag}>")).and_then(|(_, rest)| rest.split_once("</")).map_or("", |(text, _)| text);
+        let address = unescape(inside("address"));
+        let valid = matches!(inside("category"), "ISEMAIL_VALID_CATEGORY" | "ISEMAIL_DNSWARN");
+        let ours = mail::Address::parse(&address).is_ok();
+        if valid && !ours {
+            refused.insert(address.clone());
+        }
+        if ours && inside("category") == "ISEMAIL_ERR" {
+            taken.insert(address);
+        }
+    }
+    known(&refused, &[]);
+    known(&taken, &[]);
+}
+
+/// The XML of that suite: entities, and control pictures for controls.
+fn unescape(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, entity)) = rest.split_once('&') {
+        let (name, after) = entity.split_once(';').unwrap();
+        out.push_str(before);
+        out.push(match name {
+            "amp" => '&',
+            "lt" => '<',
+            "gt" => '>',
+            "quot" => '"',
+            name => char::from_u32(u32::from_str_radix(name.trim_start_matches("#x"), 16).unwrap()).unwrap(),
+        });
+        rest = after;
+    }
+    out.push_str(rest);
+    out.chars().map(|c| char::from_u32(u32::from(c).wrapping_sub(0x2400)).filter(|c| c.is_ascii_control()).unwrap_or(c)).collect()
+}
