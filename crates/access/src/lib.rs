@@ -1,1 +1,6 @@
-//! access
+//! How people read their mail: IMAP and POP3 over the store.
+//!
+//! What this crate is not: it knows no socket, no clock and no random numbers; the store and the
+//! authenticator come from `store`, the bytes from `net`.
+
+pub mod pop3;

@@ -12,7 +12,7 @@
 //!
 //! Invariants
 //! - Nothing is read while a question is outstanding or output is unwritten.
-//! - Output held in memory is bounded by `gather_octets_max` and what the session says at once.
+//! - Output held in memory is bounded by `gather_octets_max` and the session's longest `Send`.
 //! - An idle connection holds no read buffer: bytes are read into a buffer of the thread.
 
 use crate::clock::Clock;
@@ -204,7 +204,12 @@ struct Connection<S> {
 async fn run<S: Session, H: Handler<S>>(c: &mut Connection<S>, handler: &mut H, mut timer: Pin<&mut Sleep>) -> Result<(), DriveError> {
     loop {
         match c.session.poll() {
-            Output::Send(bytes) => c.gather(bytes),
+            Output::Send(bytes) => {
+                c.gather(bytes);
+                if c.out.len() >= c.shell.limits.gather_octets_max {
+                    c.flush().await?;
+                }
+            }
             Output::Ask(ask) => answer(c, handler, ask).await?,
             Output::StartTls => {
                 c.flush().await?;
@@ -247,9 +252,6 @@ async fn bury<S: Session, H: Handler<S>>(c: &mut Connection<S>, handler: &mut H)
 
 /// Has one question answered. What was said before it goes out first, unless the answer is there at once.
 async fn answer<S: Session, H: Handler<S>>(c: &mut Connection<S>, handler: &mut H, ask: S::Ask) -> Result<(), DriveError> {
-    if c.out.len() >= c.shell.limits.gather_octets_max {
-        c.flush().await?;
-    }
     let mut answering = Box::pin(handler.answer(ask));
     let at_once = poll_fn(|context| match answering.as_mut().poll(context) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),

@@ -1,0 +1,1 @@
+//! Answers a session's questions from the store.
