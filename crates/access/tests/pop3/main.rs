@@ -77,6 +77,8 @@ fn sessions_say_what_their_transcripts_say() {
     }
 }
 
+mod served;
+
 const INPUT: &[u8] = b"CAPA\r\nNOPE\r\nUSER alice\r\nPASS one two\r\nSTAT\r\nLIST\r\nUIDL 2\r\nRETR 1\r\nTOP 2 1\r\nDELE 1\r\nRETR 1\r\n\
 LIST\r\nbare\nRSET\r\nDELE 2\r\nAUTH PLAIN\r\nQUIT\r\nSTAT\r\n";
 
