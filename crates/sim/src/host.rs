@@ -1,0 +1,282 @@
+//! One server: a store, the receivers of its connections, its queue.
+
+use crate::chance::Chance;
+use crate::faults::Moody;
+use crate::network::{Arrival, Network};
+use mail::{Address, BodyType, Domain, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Timestamp, TrailEntry, Uid};
+use mta::deliver::World as Outside;
+use mta::queue::Queue;
+use mta::receive::{Context, Receiver};
+use mta::{Counters, Settings};
+use net::{Clock, FakeDns, Shell, Shutdown, Socket, Upgrade, VirtualClock};
+use smtp::Reply;
+use smtp::server::{Answer, Ask, Config, Connection, MailCommand, Role, Server};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use store::auth::{Authenticator, Credentials};
+use store::schema::Space;
+use store::{Direction, KeyRange, NewAccount, QueueMessage, Store};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use wire::Handler;
+
+/// What hosts share.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) network: Network,
+    pub(crate) dns: FakeDns,
+    pub(crate) clock: VirtualClock,
+    pub(crate) chance: Chance,
+}
+
+/// A message that a host took from one of its accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// Its `Message-ID`, without brackets.
+    pub message_id: String,
+    /// Who sent it.
+    pub from: Address,
+    /// To whom.
+    pub to: Vec<Address>,
+    /// The promise.
+    pub receipt: ReceiptId,
+}
+
+/// One server. Clones are the same.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    name: Domain,
+    address: IpAddr,
+    store: Store,
+    settings: Mutex<Arc<Settings>>,
+    around: Surroundings,
+    running: Mutex<Option<Running>>,
+    submitted: Mutex<Vec<Submitted>>,
+    /// How many times it was started.
+    starts: AtomicU64,
+}
+
+struct Running {
+    shutdown: Shutdown,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Host {
+    pub(crate) fn new(name: Domain, address: IpAddr, around: Surroundings) -> Self {
+        let settings = Mutex::new(Arc::new(Settings::new(name.clone())));
+        let store = Store::memory();
+        let inner = Inner {
+            name,
+            address,
+            store,
+            settings,
+            around,
+            running: Mutex::default(),
+            submitted: Mutex::default(),
+            starts: AtomicU64::new(0),
+        };
+        Self(Arc::new(inner))
+    }
+
+    /// What it calls itself.
+    pub fn name(&self) -> &Domain {
+        &self.0.name
+    }
+
+    /// Where it can be reached.
+    pub fn address(&self) -> IpAddr {
+        self.0.address
+    }
+
+    /// What it keeps.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Changes its settings; they hold from its next start.
+    pub fn settings(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.0.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut settings));
+    }
+
+    /// Makes a domain its own.
+    pub fn domain(&self, domain: &str) {
+        let (domain, now) = (Domain::parse(domain).unwrap(), self.0.around.clock.wall());
+        self.0.store.write_blocking(move |tx| tx.domain_add(&domain, now)).unwrap();
+    }
+
+    /// Makes an account. It has no password: nobody signs in here.
+    pub fn account(&self, address: &str) -> &Self {
+        let (address, now) = (Address::parse(address).unwrap(), self.0.around.clock.wall());
+        let new = NewAccount { name: address.to_string(), address, credentials: Credentials::none(), quota_octets_max: None };
+        self.0.store.write_blocking(move |tx| tx.account_create(new.clone(), now)).unwrap();
+        self
+    }
+
+    /// Starts it, if it does not run.
+    pub fn start(&self) {
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.is_some() {
+            return;
+        }
+        self.0.starts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let shutdown = Shutdown::new();
+        let context = Arc::new(self.context());
+        let arrivals = self.0.around.network.listen(self.0.address);
+        let serving = tokio::spawn(serve(self.clone(), Arc::clone(&context), arrivals, shutdown.clone()));
+        let queue = Queue::new(self.0.store.clone(), Arc::clone(&context.settings), Arc::clone(&context.counters), self.outside());
+        let queue = tokio::spawn(queue.run(shutdown.stop()));
+        *running = Some(Running { shutdown, tasks: vec![serving.abort_handle(), queue.abort_handle()] });
+    }
+
+    /// Kills it: whatever it is at is forgotten, what is committed stays.
+    pub fn kill(&self) {
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(running) = running {
+            running.tasks.iter().for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Tells it to stop, in an orderly way.
+    pub fn stop(&self) {
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(running) = running {
+            running.shutdown.tell();
+        }
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            store: self.0.store.clone(),
+            authenticator: Authenticator::in_place(self.0.store.clone()),
+            settings: Arc::clone(&self.0.settings.lock().unwrap_or_else(PoisonError::into_inner)),
+            clock: Arc::new(self.0.around.clock),
+            counters: Arc::new(Counters::default()),
+            seed: self.0.starts.load(std::sync::atomic::Ordering::Relaxed),
+            messages: AtomicU64::new(0),
+        }
+    }
+
+    fn outside(&self) -> Outside {
+        Outside {
+            dns: Arc::new(self.0.around.dns.clone()),
+            dial: self.0.around.network.from(self.0.address),
+            clock: Arc::new(self.0.around.clock),
+            tls: None,
+            nonce: Arc::new(|| "n".repeat(24)),
+        }
+    }
+
+    /// Has one of its accounts send a message. Its text may be anything behind the header.
+    pub async fn submit(&self, from: &str, to: &[&str], text: &str) -> Submitted {
+        let number = self.0.submitted.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let message_id = format!("{number}@{}", self.0.name);
+        let octets = format!("From: {from}\r\nMessage-ID: <{message_id}>\r\nSubject: {number}\r\n\r\n{text}\r\n");
+        let recipients: Vec<Address> = to.iter().map(|to| Address::parse(to).unwrap()).collect();
+        let from = Address::parse(from).unwrap();
+        let reply = self.take(&from, &recipients, octets.into_bytes()).await;
+        assert_eq!(reply.code, 250, "{reply}");
+        let receipt = reply.text.split_whitespace().next().and_then(|id| id.parse().ok()).expect("a receipt in the 250");
+        let submitted = Submitted { message_id, from, to: recipients, receipt };
+        self.0.submitted.lock().unwrap_or_else(PoisonError::into_inner).push(submitted.clone());
+        submitted
+    }
+
+    async fn take(&self, from: &Address, to: &[Address], octets: Vec<u8>) -> Reply {
+        let account = self.0.store.read_blocking({
+            let login = from.to_string();
+            move |tx| tx.account_by_login(&login)
+        });
+        let account = account.unwrap().expect("the sender has an account").id.0;
+        let mut receiver = Receiver::new(Arc::new(self.context()), Role::Submission, self.0.address);
+        receiver.answer(Ask::Authenticated { account, login: from.to_string() }).await;
+        let command = MailCommand {
+            reverse_path: ReversePath(Some(from.clone())),
+            size: None,
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envelope_id: None,
+            auth: None,
+        };
+        positive(&receiver.answer(Ask::Mail(command)).await);
+        for to in to {
+            positive(&receiver.answer(Ask::Rcpt(Recipient::new(to.clone()))).await);
+        }
+        match receiver.answer(Ask::Data { last: octets }).await {
+            Answer::Reply(reply) => reply,
+            other => panic!("no reply to the message: {other:?}"),
+        }
+    }
+
+    /// What its accounts sent.
+    pub fn submitted(&self) -> Vec<Submitted> {
+        self.0.submitted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The texts in an account's inbox, in order.
+    pub fn inbox(&self, account: &str) -> Vec<String> {
+        let login = account.to_owned();
+        let read = self.0.store.read_blocking(move |tx| {
+            let Some(account) = tx.account_by_login(&login)? else { return Ok(Vec::new()) };
+            let Some(inbox) = tx.mailbox_by_role(account.id, MailboxRole::Inbox)? else { return Ok(Vec::new()) };
+            let messages = tx.messages(account.id, inbox.id, Uid(1), Uid(u32::MAX), usize::MAX)?;
+            let texts = messages.iter().map(|message| tx.blob_read(&message.blob, 0, usize::MAX));
+            texts.map(|text| Ok(String::from_utf8_lossy(&text?).into_owned())).collect()
+        });
+        read.unwrap()
+    }
+
+    /// What waits in its queue.
+    pub fn queue(&self) -> Vec<QueueMessage> {
+        self.0.store.read_blocking(|tx| tx.queue_all(ReceiptId(0), usize::MAX)).unwrap()
+    }
+
+    /// Every trail, in order of receipts.
+    pub fn trails(&self) -> Vec<(ReceiptId, Vec<TrailEntry>)> {
+        let read = self.0.store.read_blocking(|tx| {
+            let mut receipts = BTreeSet::new();
+            tx.scan(Space::Trail, &KeyRange::all(), Direction::Forward, |key, _| {
+                receipts.extend(key.first_chunk::<8>().map(|octets| ReceiptId(u64::from_be_bytes(*octets))));
+                ControlFlow::Continue(())
+            })?;
+            receipts.into_iter().map(|receipt| Ok((receipt, tx.trail(receipt)?))).collect()
+        });
+        read.unwrap()
+    }
+}
+
+fn positive(answer: &Answer) {
+    assert!(matches!(answer, Answer::Reply(reply) if reply.is_positive()), "{answer:?}");
+}
+
+/// Accepts connections until it is killed or told to stop; those that are open end with it.
+async fn serve(host: Host, context: Arc<Context>, mut arrivals: mpsc::UnboundedReceiver<Arrival>, shutdown: Shutdown) {
+    let mut connections = JoinSet::new();
+    while let Some(Arrival { stream, peer }) = arrivals.recv().await {
+        while connections.try_join_next().is_some() {}
+        if shutdown.is_told() {
+            break;
+        }
+        let config = Arc::new(Config::new(host.name().as_str(), Role::Mx));
+        let connection = Connection { peer, nonce: "n".repeat(24), tls: None };
+        let server = Server::new(config, connection, context.clock.now());
+        let handler = Moody {
+            handler: Receiver::new(Arc::clone(&context), Role::Mx, peer),
+            faults: host.0.around.network.faults(host.address()),
+            chance: host.0.around.chance.clone(),
+        };
+        let shell = Shell::new(Arc::clone(&context.clock)).stopping(shutdown.stop());
+        connections.spawn(net::drive(server, handler, Socket::any(stream), Upgrade::None, shell));
+    }
+}
+
+/// A moment as traces show it.
+pub(crate) fn shown(at: Timestamp) -> String {
+    mail::date::rfc5322(mail::date::DateTime { at, zone_minutes: 0 })
+}
