@@ -13,6 +13,7 @@ use crate::digest::{BodyPart, Inside};
 use crate::encoding::{self, TransferEncoding};
 use crate::envelope::Recipient;
 use crate::header;
+use crate::id::ReceiptId;
 use crate::mime;
 use crate::status::EnhancedStatus;
 use crate::words;
@@ -124,6 +125,8 @@ pub struct Report<'a> {
     pub recipients: &'a [RecipientReport],
     /// What to return.
     pub original: Original<'a>,
+    /// The message's receipt, by which its trail is found.
+    pub receipt: Option<ReceiptId>,
     /// Whether the message came with SMTPUTF8, so that its sender can read UTF-8 in headers.
     pub smtputf8: bool,
 }
@@ -200,6 +203,9 @@ impl Report<'_> {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 push_line(&mut out, &format!("  {label}: {}", shortened(&value, 200)));
             }
+        }
+        if let Some(receipt) = self.receipt {
+            push_line(&mut out, &format!("  Receipt: {receipt}"));
         }
         push_line(&mut out, &format!("\nThis report was made by the mail server {}.", self.reporting_host));
         push_line(&mut out, "The rest of it is for mail programs and administrators.");
@@ -474,6 +480,7 @@ mod tests {
             envelope_id: Some("QQ314159"),
             recipients,
             original,
+            receipt: Some(ReceiptId::default()),
             smtputf8,
         };
         String::from_utf8(report.build()).unwrap()

@@ -12,7 +12,7 @@ use crate::words;
 use memchr::memmem::Finder;
 
 /// Parts of one message, nested ones included; later ones are not listed. Our own bound: mail has under 100.
-pub const PARTS_MAX: usize = 2_000;
+pub const PARTS_MAX: usize = 1_000;
 
 /// Parts within parts; deeper ones are plain text to us. Our own bound: mail has under 10.
 pub const DEPTH_MAX: usize = 64;
@@ -24,7 +24,7 @@ pub const FIELD_OCTETS_MAX: usize = 64 * 1024;
 pub const ENVELOPE_OCTETS_MAX: usize = 128 * 1024;
 
 /// Octets of all fields for BODYSTRUCTURE that are kept. Our own bound.
-pub const STRUCTURE_OCTETS_MAX: usize = 256 * 1024;
+pub const STRUCTURE_OCTETS_MAX: usize = 128 * 1024;
 
 /// Entries of one address field that are kept. Our own bound.
 pub const ADDRESSES_MAX: usize = 2_000;

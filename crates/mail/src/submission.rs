@@ -1,5 +1,5 @@
 //! What a submission server may mend in a header: a missing Date or Message-ID, and the Bcc that nobody
-//! else may see (RFC 6409 §8, RFC 5322 §3.6.3).
+//! else may see, and a Return-Path that is not the sender's to write (RFC 6409 §8, RFC 5322 §3.6.3, §3.6.7).
 //!
 //! It works on the header block alone, so that the body can be streamed behind it.
 //!
@@ -27,16 +27,20 @@ pub fn complete(block: &[u8], completion: &Completion<'_>) -> Vec<u8> {
     if !has("message-id") {
         out.extend_from_slice(format!("Message-ID: <{}>\r\n", completion.message_id).as_bytes());
     }
+    if header::fields(block).next().is_none() && !block.starts_with(b"\r\n") {
+        // There is no header at all: what the message starts with is its body.
+        out.extend_from_slice(b"\r\n");
+    }
     without_removed(block, &mut out);
     out
 }
 
-/// Copies a block without blind copies, and without empty fields that [`complete`] has written anew.
+/// Copies a block without blind copies and Return-Path, and without empty fields that [`complete`] has written anew.
 fn without_removed(block: &[u8], out: &mut Vec<u8>) {
     let mut kept = 0;
     for field in header::fields(block) {
         let empty = field.value.trim_ascii().is_empty() && (field.is("date") || field.is("message-id"));
-        if empty || field.is("bcc") || field.is("resent-bcc") {
+        if empty || ["bcc", "resent-bcc", "return-path"].iter().any(|name| field.is(name)) {
             out.extend_from_slice(block.get(kept..field.start).unwrap_or_default());
             kept = field.end;
         }
@@ -61,9 +65,10 @@ mod tests {
         check("date: x\r\nMESSAGE-ID: <y>\r\n\r\n", "date: x\r\nMESSAGE-ID: <y>\r\n\r\n");
         check("Date: \r\nMessage-ID: <y>\r\n\r\n", &format!("{DATE}Message-ID: <y>\r\n\r\n"));
         check(
-            "Date: x\r\nBcc: a@b,\r\n c@d\r\nMessage-ID: <y>\r\nBCC:\r\nResent-Bcc: e\r\nLast: z\r\n\r\n",
+            "Return-Path: <a>\r\nDate: x\r\nBcc: a@b,\r\n c@d\r\nMessage-ID: <y>\r\nBCC:\r\nResent-Bcc: e\r\nLast: z\r\n\r\n",
             "Date: x\r\nMessage-ID: <y>\r\nLast: z\r\n\r\n",
         );
+        check("just words\r\n", &format!("{DATE}Message-ID: <id@x>\r\n\r\njust words\r\n"));
         check("\r\n", &format!("{DATE}Message-ID: <id@x>\r\n\r\n"));
     }
 }

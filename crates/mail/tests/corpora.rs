@@ -276,5 +276,5 @@ fn unescape(text: &str) -> String {
         rest = after;
     }
     out.push_str(rest);
-    out.chars().map(|c| char::from_u32(u32::from(c).wrapping_sub(0x2400)).filter(|c| c.is_ascii_control()).unwrap_or(c)).collect()
+    out.chars().map(|c| char::from_u32(u32::from(c).wrapping_sub(0x2400)).filter(char::is_ascii_control).unwrap_or(c)).collect()
 }
