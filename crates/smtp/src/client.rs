@@ -118,9 +118,9 @@ impl Client {
                     self.since = self.now;
                     self.replied(reply);
                 }
-                Ok(None) if self.ended => return self.broken("The connection was closed"),
+                Ok(None) if self.ended => return self.broken((4, 4, 2), "The connection was closed"),
                 Ok(None) => return,
-                Err(garbage) => return self.broken(garbage.0),
+                Err(garbage) => return self.broken((4, 5, 0), garbage.0),
             }
         }
         if matches!(self.state, State::Handshake | State::Closed) {
@@ -171,11 +171,11 @@ impl Client {
     }
 
     /// The connection is of no more use.
-    fn broken(&mut self, why: &str) {
+    fn broken(&mut self, status: (u8, u16, u16), why: &str) {
         if matches!(self.state, State::Quit) {
             return self.close();
         }
-        self.fail(&Outcome::ours(self.stage(), (4, 4, 2), why));
+        self.fail(&Outcome::ours(self.stage(), status, why));
     }
 
     /// Ends the session, every undecided recipient having this outcome.
@@ -250,13 +250,13 @@ impl Client {
     fn eof(&mut self) {
         self.ended = true;
         if matches!(self.state, State::Handshake) {
-            self.broken("The connection was closed");
+            self.broken((4, 4, 2), "The connection was closed");
         }
     }
 
     fn tick(&mut self) {
         if self.asked.is_none() && self.now >= self.deadline() {
-            self.broken("The server took too long");
+            self.broken((4, 4, 2), "The server took too long");
         }
     }
 }

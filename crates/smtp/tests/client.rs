@@ -17,7 +17,7 @@ use wire::{Input, Output, Session, Tls, transcript};
 /// The session for a script, whose `# config:` line changes the defaults.
 fn client(script: &str, now: Instant) -> Client {
     let mut config = Config::new("client.example");
-    config.nonce = "rOprNGfwEbeRWgbNEkqO".to_owned();
+    config.nonce.push_str("rOprNGfwEbeRWgbNEkqO");
     for (key, value) in options(script) {
         match key {
             "tls" if value == "none" => config.tls_policy = TlsPolicy::None,

@@ -188,7 +188,7 @@ fn octet_by_octet_it_says_the_same() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]
     fn any_split_gives_the_same_words(sizes in proptest::collection::vec(1_usize..40, 1..20)) {
         for (script, role) in scripts_to_split() {

@@ -14,6 +14,7 @@
 
 pub mod inbox;
 pub mod sasl;
+pub mod trace;
 pub mod transcript;
 
 pub use inbox::{Inbox, Line};

@@ -1,6 +1,6 @@
 //! One transaction: MAIL, RCPT and DATA, pipelined where that is offered (RFC 2920), and its replies.
 
-use super::{Ask, Asked, Client, Outcome, Stage, State, Transaction};
+use super::{Ask, Asked, Class, Client, Outcome, Stage, State, Transaction};
 use crate::Reply;
 use crate::client::stuff::Stuff;
 use crate::grammar::encode_xtext;
@@ -193,7 +193,10 @@ impl Client {
         }
         let Some(running) = &mut self.running else { return };
         match running.waiting.pop_front() {
-            Some((Sent::Rset, _)) if !reply.is_positive() => return self.fail(&Outcome::from_reply(stage, reply)),
+            Some((Sent::Rset, _)) if !reply.is_positive() => {
+                let refused = Outcome { class: Class::Transient, ..Outcome::from_reply(stage, reply) };
+                return self.fail(&refused);
+            }
             Some((Sent::Rset, _)) | None => {}
             Some((Sent::Mail, _)) => running.mail_replied(reply),
             Some((Sent::Rcpt(n), _)) => running.rcpt_replied(n, reply),

@@ -55,22 +55,22 @@ impl Replies {
                         return Ok(Some(reply));
                     }
                 }
-                Line::TooLong => return Err(Garbage("the server's reply has too long a line")),
-                Line::Bare => return Err(Garbage("the server's reply has a bare CR or LF")),
+                Line::TooLong => return Err(Garbage("The server's reply has too long a line")),
+                Line::Bare => return Err(Garbage("The server's reply has a bare CR or LF")),
             }
         }
         Ok(None)
     }
 
     fn line(&mut self, line: &[u8]) -> Result<Option<Reply>, Garbage> {
-        let (code, last, text) = parse(line).ok_or(Garbage("the server's reply is none"))?;
+        let (code, last, text) = parse(line).ok_or(Garbage("The server's reply is none"))?;
         let (status, text) = split_status(&text);
         let partial = self.partial.get_or_insert_with(|| Partial { code, status, lines: Vec::new() });
         if partial.code != code {
-            return Err(Garbage("the server's reply changes its code"));
+            return Err(Garbage("The server's reply changes its code"));
         }
         if partial.lines.len() >= self.lines_max {
-            return Err(Garbage("the server's reply has too many lines"));
+            return Err(Garbage("The server's reply has too many lines"));
         }
         partial.lines.push(text.to_owned());
         if !last {

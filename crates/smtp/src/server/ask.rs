@@ -50,7 +50,7 @@ pub enum Ask {
 }
 
 /// An answer to the session's question. One of the wrong kind is taken for 451 4.3.0.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub enum Answer {
     /// What the peer hears.
     Reply(Reply),
@@ -99,6 +99,40 @@ impl fmt::Debug for Ask {
             Self::Reset => f.write_str("Reset"),
             Self::Verify(name) => write!(f, "Verify({name:?})"),
         }
+    }
+}
+
+/// In the words of the transcripts, so that a trace can be played again; only a verifier's keys are missing.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply(reply) => write!(f, "{}", Escaped(reply)),
+            Self::Taken => f.write_str("taken"),
+            Self::Replies(replies) => {
+                f.write_str("replies ")?;
+                replies.iter().enumerate().try_for_each(|(n, reply)| {
+                    let gap = if n == 0 { "" } else { " | " };
+                    write!(f, "{gap}{}", Escaped(reply))
+                })
+            }
+            Self::Auth(SaslAnswer::Account { account, login }) => write!(f, "account {account} {login}"),
+            Self::Auth(SaslAnswer::Refused(failure)) => write!(f, "refused {}", format!("{failure:?}").to_lowercase()),
+            Self::Auth(SaslAnswer::Verifier(Some(_))) => f.write_str("verifier [secret]"),
+            Self::Auth(SaslAnswer::Verifier(None)) => f.write_str("no verifier"),
+        }
+    }
+}
+
+/// A reply in one line, its line breaks as `\\n`.
+struct Escaped<'a>(&'a Reply);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.code)?;
+        if let Some(status) = self.0.status {
+            write!(f, " {status}")?;
+        }
+        write!(f, " {}", self.0.text.replace('\n', "\\n"))
     }
 }
 
