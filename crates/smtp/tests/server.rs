@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use wire::sasl::{Failure, Mechanism, SaslAnswer, ScramVerifier, Secret};
+use wire::trace::Traced;
 use wire::{Input, Output, Session, Tls, transcript};
 
 /// The nonce of RFC 7677 §3.
@@ -127,6 +128,32 @@ fn lmtp_transcripts() {
     for path in transcript::scripts(&folder("lmtp")) {
         check(&path, Role::Lmtp);
     }
+}
+
+/// The trace of a session is the transcript it was made from, comments apart. Not where a line of the script is
+/// several of the wire, nor where it shows how to log in.
+#[test]
+fn a_trace_can_be_played_again() {
+    let mut played = 0;
+    for path in transcript::scripts(&folder("server")) {
+        let script = std::fs::read_to_string(&path).unwrap();
+        let several = |line: &str| line.starts_with("C:") && (line.contains("\\r") || line.contains("\\n") || line.ends_with('\\'));
+        if script.contains("AUTH ") || script.contains("# config: tls") || script.lines().any(several) {
+            continue;
+        }
+        let now = Instant::now();
+        let mut trace = String::new();
+        let traced = Traced::server(server(&script, Role::Mx, now), |line: &str| trace.extend([line, "\n"]));
+        transcript::play(&script, traced, now, answer, |_| unreachable!());
+        let heard = trace.lines().filter(|line| !line.starts_with('@'));
+        let closed = script.split("S: [closes]\n").next().unwrap();
+        let want = closed.lines().filter(|line| !line.starts_with(['#', '@'])).map(str::trim_end);
+        for (heard, want) in heard.zip(want) {
+            assert_eq!(heard, want, "{}", path.display());
+        }
+        played += 1;
+    }
+    assert!(played > 20, "{played} scripts were played");
 }
 
 /// Everything a session said and asked.

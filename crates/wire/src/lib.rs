@@ -12,6 +12,8 @@
 //! - Everything is polled until [`Output::Wait`] or [`Output::Close`]; after `Close` nothing follows.
 //! - After [`Output::StartTls`] the session forgets what the peer said in clear (RFC 3207 §4.2).
 
+#[doc(hidden)]
+pub mod fuzz;
 pub mod inbox;
 pub mod sasl;
 pub mod trace;
