@@ -6,5 +6,6 @@
 mod drive;
 mod idle;
 mod listen;
+mod resolve;
 mod tls;
 mod toy;
