@@ -3,4 +3,5 @@
 //! What this crate is not: it knows no socket, no clock and no random numbers; the store and the
 //! authenticator come from `store`, the bytes from `net`.
 
+pub mod imap;
 pub mod pop3;

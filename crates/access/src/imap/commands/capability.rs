@@ -1,0 +1,47 @@
+//! CAPABILITY (RFC 9051 §6.1.1): what this server can do, before and after login.
+
+use crate::imap::limits::Config;
+use std::fmt::Write as _;
+use wire::Tls;
+use wire::sasl::Mechanism;
+
+/// What is offered in every state.
+const ALWAYS: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE";
+
+/// What is offered after login.
+const AFTER_LOGIN: &str = "IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE \
+     CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN STATUS=SIZE SAVEDATE OBJECTID PREVIEW BINARY";
+
+/// The capabilities of a connection that is not logged in, without the word CAPABILITY.
+pub fn before_login(config: &Config, tls: Option<&Tls>) -> String {
+    let mut text = ALWAYS.to_owned();
+    if config.starttls && tls.is_none() {
+        text.push_str(" STARTTLS");
+    }
+    for mechanism in offered(config, tls) {
+        let _ = write!(text, " AUTH={mechanism}");
+    }
+    if !passwords_allowed(config, tls) {
+        text.push_str(" LOGINDISABLED");
+    }
+    text
+}
+
+/// The capabilities after login, without the word CAPABILITY.
+pub fn after_login(config: &Config) -> String {
+    format!("{ALWAYS} {AFTER_LOGIN} APPENDLIMIT={}", config.limits.append_octets_max)
+}
+
+/// The mechanisms of AUTHENTICATE on this connection.
+pub fn offered(config: &Config, tls: Option<&Tls>) -> impl Iterator<Item = Mechanism> {
+    let passwords = passwords_allowed(config, tls);
+    let plus = Mechanism::ScramSha256Plus.available(tls);
+    Mechanism::ALL
+        .into_iter()
+        .filter(move |mechanism| (passwords || !mechanism.shows_password()) && (plus || *mechanism != Mechanism::ScramSha256Plus))
+}
+
+/// Whether a password may be shown to whoever reads the wire.
+pub fn passwords_allowed(config: &Config, tls: Option<&Tls>) -> bool {
+    tls.is_some() || config.plaintext_login
+}

@@ -1,0 +1,98 @@
+//! COPY and MOVE (RFC 9051 §6.4.7, §6.4.8), with COPYUID (RFC 4315).
+
+use crate::imap::command::Command;
+use crate::imap::grammar::{Parsed, Parser};
+use crate::imap::response::{self, Status};
+use crate::imap::sequence::SequenceSet;
+use crate::imap::serve::{Outcome, Server};
+use crate::imap::session::{Answer, Done};
+use mail::Uid;
+use mail::uid_set::UidSet;
+
+/// `UID MOVE 42:69 Trash`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Which messages.
+    pub set: SequenceSet,
+    /// The set holds Uids.
+    pub by_uid: bool,
+    /// MOVE: they leave this mailbox.
+    pub moves: bool,
+    /// Where they go.
+    pub mailbox: String,
+}
+
+/// Reads its arguments.
+///
+/// # Errors
+/// When they are not its grammar.
+pub fn parse(parser: &mut Parser<'_>, by_uid: bool, moves: bool) -> Parsed<Command> {
+    parser.space()?;
+    let set = parser.sequence_set()?;
+    parser.space()?;
+    Ok(Command::Copy(Copy { set, by_uid, moves, mailbox: parser.mailbox()? }))
+}
+
+/// What became of a copy.
+enum Copied {
+    NoMailbox,
+    SomeGone,
+    Done { uid_validity: mail::UidValidity, pairs: Vec<(Uid, Uid)> },
+}
+
+impl Copy {
+    /// Copies or moves all of the messages in one write, or none (RFC 9051 §6.4.7).
+    pub(crate) async fn run(self, server: &mut Server) -> Outcome {
+        let selected = if self.moves { server.selected_for_change()? } else { server.selected()? };
+        let uids = selected.resolve(&self.set, self.by_uid)?;
+        let (account, now, from) = (server.account(), server.now(), selected.mailbox);
+        let Self { mailbox: name, moves, by_uid, .. } = self;
+        let copied = server
+            .write(move |tx| {
+                let Some(to) = tx.mailbox_by_name(account, &name)? else { return Ok(Copied::NoMailbox) };
+                let there = tx.uids(account, from)?;
+                if !by_uid && !uids.subtract(&there).is_empty() {
+                    return Ok(Copied::SomeGone);
+                }
+                let pairs =
+                    if moves { tx.email_move(account, from, &uids, to.id, now)? } else { tx.email_copy(account, from, &uids, to.id, now)? };
+                Ok(Copied::Done { uid_validity: to.uid_validity, pairs })
+            })
+            .await?;
+        match copied {
+            Copied::NoMailbox => Err(Status::no("TRYCREATE", "There is no such mailbox")),
+            Copied::SomeGone => server.finish(Status::no("EXPUNGEISSUED", "Some of the messages are gone"), true).await,
+            Copied::Done { uid_validity, pairs } => told(server, moves, uid_validity, &pairs).await,
+        }
+    }
+}
+
+/// COPYUID stands in COPY's tagged reply, and before the expunges of MOVE (RFC 6851 §4.3).
+async fn told(server: &mut Server, moves: bool, uid_validity: mail::UidValidity, pairs: &[(Uid, Uid)]) -> Outcome {
+    let status = Status::ok(if moves { "Moved" } else { "Copied" });
+    if pairs.is_empty() {
+        return server.finish(status, true).await;
+    }
+    let code = copy_uid(uid_validity, pairs);
+    if !moves {
+        return server.finish(status.code(code), true).await;
+    }
+    let mut data = Vec::new();
+    Status::ok("Moved").code(code).write(&mut data, "*");
+    data.extend(server.news(true).await?);
+    let mut status = status;
+    if server.enabled().condstore {
+        let seen = server.selected()?.seen;
+        status = status.code(format!("HIGHESTMODSEQ {seen}"));
+    }
+    Ok(Answer::Done(Done { data, status, state: None }))
+}
+
+/// `COPYUID 38505 304,319:320 3956:3958`: both sets in the same order.
+fn copy_uid(uid_validity: mail::UidValidity, pairs: &[(Uid, Uid)]) -> String {
+    let mut out = format!("COPYUID {uid_validity} ").into_bytes();
+    response::set(&mut out, &pairs.iter().map(|(old, _)| *old).collect::<UidSet>());
+    out.push(b' ');
+    response::set(&mut out, &pairs.iter().map(|(_, new)| *new).collect::<UidSet>());
+    String::from_utf8(out).unwrap_or_default()
+}

@@ -1,0 +1,80 @@
+//! ENABLE (RFC 5161): a client says which extensions it understands; some change what we send.
+
+use crate::imap::command::Command;
+use crate::imap::grammar::{Parsed, Parser};
+use crate::imap::response::Status;
+use crate::imap::serve::Server;
+use crate::imap::session::{Answer, Done};
+
+/// `ENABLE QRESYNC IMAP4rev2`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enable {
+    /// The extensions it named, in upper case.
+    pub names: Vec<String>,
+}
+
+/// What a client has enabled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Enabled {
+    /// FETCH answers carry MODSEQ (RFC 7162 §3.1).
+    pub condstore: bool,
+    /// VANISHED instead of EXPUNGE (RFC 7162 §3.2).
+    pub qresync: bool,
+    /// ESEARCH instead of SEARCH, no `\Recent`, names in UTF-8 (RFC 9051 appendix E).
+    pub rev2: bool,
+}
+
+impl Enabled {
+    /// Enables what is known; the names of what is newly enabled.
+    pub fn enable(&mut self, names: &[String]) -> Vec<&'static str> {
+        let mut news = Vec::new();
+        for name in names {
+            let known = match name.as_str() {
+                "CONDSTORE" => (&mut self.condstore, "CONDSTORE"),
+                "QRESYNC" => (&mut self.qresync, "QRESYNC"),
+                "IMAP4REV2" => (&mut self.rev2, "IMAP4rev2"),
+                _ => continue,
+            };
+            if !std::mem::replace(known.0, true) {
+                news.push(known.1);
+            }
+        }
+        // QRESYNC contains CONDSTORE (RFC 7162 §3.2.3).
+        self.condstore |= self.qresync;
+        news
+    }
+
+    /// The untagged answer (RFC 9051 §7.2.1).
+    pub fn answer(news: &[&str]) -> Vec<u8> {
+        let mut line = "* ENABLED".to_owned();
+        for name in news {
+            line.push(' ');
+            line.push_str(name);
+        }
+        line.push_str("\r\n");
+        line.into_bytes()
+    }
+}
+
+/// Reads its arguments.
+///
+/// # Errors
+/// When they are not its grammar.
+pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
+    let mut names = Vec::new();
+    parser.space()?;
+    loop {
+        names.push(parser.atom()?.to_ascii_uppercase());
+        if !parser.accept(b' ') || parser.is_done() {
+            return Ok(Command::Enable(Enable { names }));
+        }
+    }
+}
+
+impl Enable {
+    /// Turns on what is known.
+    pub(crate) fn run(self, server: &mut Server) -> Answer {
+        let news = server.enabled_mut().enable(&self.names);
+        Answer::Done(Done { data: Enabled::answer(&news), status: Status::ok("Enabled"), state: None })
+    }
+}

@@ -1,0 +1,26 @@
+//! The commands: one file each, where a command is read and where it is done.
+//!
+//! What needs no store is done in the session itself: CAPABILITY, LOGOUT, STARTTLS, AUTHENTICATE, LOGIN.
+
+pub mod append;
+pub mod authenticate;
+pub(crate) mod candidate;
+pub mod capability;
+pub mod copy;
+pub mod create;
+pub mod delete;
+pub mod enable;
+pub mod expunge;
+pub mod fetch;
+pub mod id;
+pub mod list;
+pub mod login;
+pub mod lsub;
+pub(crate) mod message;
+pub mod rename;
+pub mod search;
+pub mod section;
+pub mod select;
+pub mod status;
+pub mod store;
+pub mod subscribe;

@@ -1,0 +1,564 @@
+//! SEARCH (RFC 9051 §6.4.4): the keys of both revisions, ESEARCH (RFC 4731), SEARCHRES (RFC 5182),
+//! MODSEQ (RFC 7162 §3.1.5), WITHIN (RFC 5032), SAVEDATE (RFC 8514), OBJECTID (RFC 8474).
+
+use crate::imap::command::Command;
+use crate::imap::commands::candidate::{self, Scene};
+use crate::imap::grammar::{Fault, Parsed, Parser};
+use crate::imap::response;
+use crate::imap::response::Status;
+use crate::imap::selected::Selected;
+use crate::imap::sequence::SequenceSet;
+use crate::imap::serve::{self, Outcome, Server};
+use mail::Uid;
+use mail::uid_set::UidSet;
+use mail::{Flag, ModSeq};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use store::ReadTx;
+
+/// `UID SEARCH RETURN (MIN COUNT) UNSEEN FROM "ann"`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Search {
+    /// Uids are answered.
+    pub by_uid: bool,
+    /// RETURN was given: ESEARCH is answered.
+    pub returns: Option<Returns>,
+    /// What messages must be.
+    pub key: Key,
+}
+
+/// What is to be returned (RFC 4731 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the RFC's options, each on or off")]
+pub struct Returns {
+    /// `MIN`
+    pub min: bool,
+    /// `MAX`
+    pub max: bool,
+    /// `ALL`
+    pub all: bool,
+    /// `COUNT`
+    pub count: bool,
+    /// `SAVE`: the result becomes `$`.
+    pub save: bool,
+}
+
+/// What a message must be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Key {
+    /// Anything.
+    All,
+    /// It has the flag, or it has it not.
+    Flag(Flag, bool),
+    /// `RECENT`, or `OLD` if false.
+    Recent(bool),
+    /// `NEW`
+    New,
+    /// Can never be: a flag that is no flag.
+    Never,
+    /// An address field or the subject holds a text.
+    Field(Field, Needle),
+    /// A field of that name holds a text; an empty text: there is such a field.
+    Header(String, Needle),
+    /// The body holds a text.
+    Body(Needle),
+    /// Header or body hold a text.
+    Text(Needle),
+    /// A date stands so to a day (days since 1970-01-01).
+    Date(Dated, When, i64),
+    /// INTERNALDATE is at most (true) or at least that many seconds ago.
+    Within(bool, u64),
+    /// More octets than this.
+    Larger(u64),
+    /// Fewer octets than this.
+    Smaller(u64),
+    /// Changed at or after this.
+    ModSeq(ModSeq),
+    /// One of these sequence numbers, as written.
+    Set(SequenceSet),
+    /// One of these Uids, as written.
+    Uid(SequenceSet),
+    /// One of these Uids.
+    Uids(UidSet),
+    /// The email's id.
+    EmailId(String),
+    /// The thread's id.
+    ThreadId(String),
+    /// SAVEDATE is supported here.
+    SaveDateSupported,
+    /// Not so.
+    Not(Box<Self>),
+    /// One of the two.
+    Or(Box<Self>, Box<Self>),
+    /// All of these.
+    And(Vec<Self>),
+}
+
+/// The fields that the digest holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// `BCC`
+    Bcc,
+    /// `CC`
+    Cc,
+    /// `FROM`
+    From,
+    /// `SUBJECT`
+    Subject,
+    /// `TO`
+    To,
+}
+
+/// Which of a message's dates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dated {
+    /// INTERNALDATE
+    Internal,
+    /// The `Date` field.
+    Sent,
+    /// When it came into this mailbox.
+    Saved,
+}
+
+/// How a date must stand to a day; times and zones are disregarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// `BEFORE`
+    Before,
+    /// `ON`
+    On,
+    /// `SINCE`
+    Since,
+}
+
+/// A text to find, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needle(pub String);
+
+/// Most keys in one SEARCH.
+const KEYS_MAX: usize = 2000;
+/// Deepest nesting of keys.
+const DEPTH_MAX: usize = 32;
+
+const EXPECTED: &str = "a search key";
+
+/// Reads its arguments.
+///
+/// # Errors
+/// When they are not its grammar, or name a charset that we do not know.
+pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
+    parser.space()?;
+    let mut returns = None;
+    if parser.accept_word("RETURN ") {
+        returns = Some(return_options(parser)?);
+        parser.space()?;
+    }
+    let mut keys = Keys { left: KEYS_MAX, charset: None };
+    if parser.accept_word("CHARSET ") {
+        keys.charset = Some(charset(parser)?);
+        parser.space()?;
+    }
+    let mut all = vec![keys.key(parser, 0)?];
+    while parser.accept(b' ') && !parser.is_done() {
+        all.push(keys.key(parser, 0)?);
+    }
+    let key = if all.len() == 1 { all.pop().unwrap_or(Key::All) } else { Key::And(all) };
+    Ok(Command::Search(Box::new(Search { by_uid, returns, key })))
+}
+
+fn return_options(parser: &mut Parser<'_>) -> Parsed<Returns> {
+    let mut returns = Returns::default();
+    parser.list(16, |parser| {
+        let known = "MIN, MAX, ALL, COUNT or SAVE";
+        match parser.name(known)?.to_ascii_uppercase().as_str() {
+            "MIN" => returns.min = true,
+            "MAX" => returns.max = true,
+            "ALL" => returns.all = true,
+            "COUNT" => returns.count = true,
+            "SAVE" => returns.save = true,
+            _ => return parser.fault(known),
+        }
+        Ok(())
+    })?;
+    // No option means ALL; SAVE alone returns nothing.
+    returns.all |= returns == Returns::default();
+    Ok(returns)
+}
+
+fn charset(parser: &mut Parser<'_>) -> Parsed<String> {
+    let name = parser.text()?.into_owned();
+    if mail::charset::is_known(&name) {
+        return Ok(name);
+    }
+    Err(Fault::Refused(Box::new(Status::no("BADCHARSET (UTF-8 US-ASCII)", "That charset is not known here"))))
+}
+
+/// Reads keys and counts them.
+struct Keys {
+    left: usize,
+    /// In which texts are written; UTF-8 if none was named.
+    charset: Option<String>,
+}
+
+impl Keys {
+    fn key(&mut self, parser: &mut Parser<'_>, depth: usize) -> Parsed<Key> {
+        if self.left == 0 || depth > DEPTH_MAX {
+            return parser.fault("a simpler search");
+        }
+        self.left -= 1;
+        match parser.peek() {
+            Some(b'(') => {
+                let keys = parser.list(KEYS_MAX, |parser| self.key(parser, depth + 1))?;
+                if keys.is_empty() { parser.fault(EXPECTED) } else { Ok(Key::And(keys)) }
+            }
+            Some(b'0'..=b'9' | b'*' | b'$') => Ok(Key::Set(parser.sequence_set()?)),
+            _ => self.named(parser, depth),
+        }
+    }
+
+    fn named(&mut self, parser: &mut Parser<'_>, depth: usize) -> Parsed<Key> {
+        let start = parser.clone();
+        let name = parser.name(EXPECTED)?.to_ascii_uppercase();
+        if let Some(key) = plain(&name) {
+            return Ok(key);
+        }
+        parser.space()?;
+        match name.as_str() {
+            "NOT" => Ok(Key::Not(Box::new(self.key(parser, depth + 1)?))),
+            "OR" => {
+                let left = self.key(parser, depth + 1)?;
+                parser.space()?;
+                Ok(Key::Or(Box::new(left), Box::new(self.key(parser, depth + 1)?)))
+            }
+            _ => self.with_argument(parser, &name).unwrap_or_else(|| start.fault(EXPECTED)),
+        }
+    }
+
+    /// Keys with an argument; the space before it is taken. `None` if there is no such key.
+    fn with_argument(&self, parser: &mut Parser<'_>, name: &str) -> Option<Parsed<Key>> {
+        let field = |field: Field, parser: &mut Parser<'_>| self.needle(parser).map(|needle| Key::Field(field, needle));
+        Some(match name {
+            "BCC" => field(Field::Bcc, parser),
+            "CC" => field(Field::Cc, parser),
+            "FROM" => field(Field::From, parser),
+            "SUBJECT" => field(Field::Subject, parser),
+            "TO" => field(Field::To, parser),
+            "BODY" => self.needle(parser).map(Key::Body),
+            "TEXT" => self.needle(parser).map(Key::Text),
+            "HEADER" => self.header(parser),
+            _ => return without_text(parser, name),
+        })
+    }
+
+    fn header(&self, parser: &mut Parser<'_>) -> Parsed<Key> {
+        let name = parser.text()?.into_owned();
+        parser.space()?;
+        Ok(Key::Header(name, self.needle(parser)?))
+    }
+
+    fn needle(&self, parser: &mut Parser<'_>) -> Parsed<Needle> {
+        match &self.charset {
+            Some(charset) => Ok(Needle(mail::charset::decode(charset, &parser.astring()?).to_lowercase())),
+            None => Ok(Needle(parser.text()?.to_lowercase())),
+        }
+    }
+}
+
+/// Keys without an argument.
+fn plain(name: &str) -> Option<Key> {
+    let flags = [
+        ("ANSWERED", Flag::Answered),
+        ("DELETED", Flag::Deleted),
+        ("DRAFT", Flag::Draft),
+        ("FLAGGED", Flag::Flagged),
+        ("SEEN", Flag::Seen),
+    ];
+    for (word, flag) in flags {
+        if name == word {
+            return Some(Key::Flag(flag, true));
+        }
+        if name.strip_prefix("UN") == Some(word) {
+            return Some(Key::Flag(flag, false));
+        }
+    }
+    Some(match name {
+        "ALL" => Key::All,
+        "NEW" => Key::New,
+        "OLD" => Key::Recent(false),
+        "RECENT" => Key::Recent(true),
+        "SAVEDATESUPPORTED" => Key::SaveDateSupported,
+        _ => return None,
+    })
+}
+
+/// Keys with an argument that is no text to find.
+fn without_text(parser: &mut Parser<'_>, name: &str) -> Option<Parsed<Key>> {
+    Some(match name {
+        "KEYWORD" => keyword(parser, true),
+        "UNKEYWORD" => keyword(parser, false),
+        "LARGER" => parser.number().map(Key::Larger),
+        "SMALLER" => parser.number().map(Key::Smaller),
+        "YOUNGER" => parser.number().map(|seconds| Key::Within(true, seconds)),
+        "OLDER" => parser.number().map(|seconds| Key::Within(false, seconds)),
+        "UID" => parser.sequence_set().map(Key::Uid),
+        "MODSEQ" => mod_seq(parser),
+        "EMAILID" => parser.atom().map(|id| Key::EmailId(id.to_owned())),
+        "THREADID" => parser.atom().map(|id| Key::ThreadId(id.to_owned())),
+        _ => {
+            let (dated, when) = dated(name)?;
+            parser.date().map(|day| Key::Date(dated, when, day))
+        }
+    })
+}
+
+fn dated(name: &str) -> Option<(Dated, When)> {
+    let (dated, when) = match name {
+        _ if name.starts_with("SENT") => (Dated::Sent, name.get(4..)?),
+        _ if name.starts_with("SAVED") => (Dated::Saved, name.get(5..)?),
+        _ => (Dated::Internal, name),
+    };
+    match when {
+        "BEFORE" => Some((dated, When::Before)),
+        "ON" => Some((dated, When::On)),
+        "SINCE" => Some((dated, When::Since)),
+        _ => None,
+    }
+}
+
+fn keyword(parser: &mut Parser<'_>, has: bool) -> Parsed<Key> {
+    let flag = parser.flag()?;
+    Ok(match flag {
+        Some(flag) => Key::Flag(flag, has),
+        None if has => Key::Never,
+        None => Key::All,
+    })
+}
+
+/// `MODSEQ 620162338` or `MODSEQ "/flags/\\draft" all 620162338`; we keep one mod-sequence a message.
+fn mod_seq(parser: &mut Parser<'_>) -> Parsed<Key> {
+    if parser.peek() == Some(b'"') {
+        parser.string()?;
+        parser.space()?;
+        parser.atom()?;
+        parser.space()?;
+    }
+    Ok(Key::ModSeq(ModSeq(parser.number()?)))
+}
+
+impl Key {
+    /// Whether MODSEQ is asked for, which turns CONDSTORE on.
+    pub fn names_mod_seq(&self) -> bool {
+        match self {
+            Self::ModSeq(_) => true,
+            Self::Not(key) => key.names_mod_seq(),
+            Self::Or(left, right) => left.names_mod_seq() || right.names_mod_seq(),
+            Self::And(keys) => keys.iter().any(Self::names_mod_seq),
+            _ => false,
+        }
+    }
+}
+
+/// Messages looked at by one read, and octets read by it: then others come between. Our own bounds.
+const BATCH: usize = 512;
+const OCTETS_MAX: u64 = 4 * 1024 * 1024;
+
+/// What was found.
+#[derive(Debug, Default)]
+struct Found {
+    uids: UidSet,
+    /// ModSeq of the first, of the last, and the highest of all.
+    mod_seqs: (ModSeq, ModSeq, ModSeq),
+}
+
+impl Search {
+    /// Looks at the messages in rows of short reads and answers once.
+    pub(crate) async fn run(mut self: Box<Self>, server: &mut Server, tag: &str) -> Outcome {
+        let selected = server.selected()?;
+        let saves = self.returns.is_some_and(|returns| returns.save);
+        let resolved = self.key.resolve(&selected);
+        if let Err(status) = resolved {
+            if saves {
+                server.revise(|selected| selected.saved = UidSet::new());
+            }
+            return Err(status);
+        }
+        let mod_seq = self.key.names_mod_seq();
+        server.enabled_mut().condstore |= mod_seq;
+        let found = self.find(server, &selected).await?;
+        if saves {
+            let kept = self.kept(&found);
+            server.revise(|selected| selected.saved = kept);
+        }
+        let mut data = Vec::new();
+        match self.returns {
+            // IMAP4rev2 knows no SEARCH response (RFC 9051 §7.3.4).
+            None if server.enabled().rev2 => self.extended(Returns { all: true, ..Returns::default() }, &selected, &found, tag, &mut data),
+            None => self.plain(&selected, &found, &mut data),
+            Some(returns) if returns == (Returns { save: true, ..Returns::default() }) => {}
+            Some(returns) => self.extended(returns, &selected, &found, tag, &mut data),
+        }
+        let last = server.finish(Status::ok("Done"), self.by_uid).await?;
+        Ok(serve::before(data, last))
+    }
+
+    async fn find(&self, server: &Server, selected: &Arc<Selected>) -> Result<Found, Status> {
+        let scene = Arc::new(Scene {
+            account: server.account(),
+            mailbox: selected.mailbox,
+            key: self.key.clone(),
+            now: server.now(),
+            recent: selected.recent.clone(),
+        });
+        // Messages that are gone and of which the client does not know are found no more.
+        let todo = self.key.among(&selected.uids.subtract(&selected.gone));
+        let mut todo: VecDeque<_> = todo.ranges().collect();
+        let mut found = Found::default();
+        while !todo.is_empty() {
+            let scene = scene.clone();
+            (todo, found) = server.read(move |tx| look(tx, &scene, todo, found)).await?;
+        }
+        Ok(found)
+    }
+
+    /// What `$` is from now on (RFC 5182 §2.1).
+    fn kept(&self, found: &Found) -> UidSet {
+        let returns = self.returns.unwrap_or_default();
+        if returns.all || returns.count || !(returns.min || returns.max) {
+            return found.uids.clone();
+        }
+        let ends = [(returns.min, found.uids.first()), (returns.max, found.uids.last())];
+        ends.into_iter().filter_map(|(wanted, uid)| uid.filter(|_| wanted)).collect()
+    }
+
+    fn numbers(&self, selected: &Selected, uids: &UidSet) -> UidSet {
+        if self.by_uid {
+            return uids.clone();
+        }
+        let rank = |uid: Uid| selected.uids.rank(uid).map_or(0, |number| number.0);
+        uids.intersect(&selected.uids).iter().map(|uid| Uid(rank(uid))).collect()
+    }
+
+    /// `* SEARCH 2 84 882 (MODSEQ 917162500)`
+    fn plain(&self, selected: &Selected, found: &Found, data: &mut Vec<u8>) {
+        data.extend_from_slice(b"* SEARCH");
+        for number in self.numbers(selected, &found.uids).iter() {
+            data.push(b' ');
+            response::number(data, number.0);
+        }
+        if self.key.names_mod_seq() && !found.uids.is_empty() {
+            data.extend_from_slice(b" (MODSEQ ");
+            response::number(data, found.mod_seqs.2.0);
+            data.push(b')');
+        }
+        data.extend_from_slice(b"\r\n");
+    }
+
+    /// `* ESEARCH (TAG "a1") UID MIN 2 COUNT 3` (RFC 4731 §3.1)
+    fn extended(&self, returns: Returns, selected: &Selected, found: &Found, tag: &str, data: &mut Vec<u8>) {
+        data.extend_from_slice(b"* ESEARCH (TAG ");
+        response::string(data, tag.as_bytes(), false);
+        data.extend_from_slice(if self.by_uid { b") UID" } else { b")" });
+        let numbers = self.numbers(selected, &found.uids);
+        for (name, wanted, number) in [(" MIN ", returns.min, numbers.first()), (" MAX ", returns.max, numbers.last())] {
+            if let Some(number) = number.filter(|_| wanted) {
+                data.extend_from_slice(name.as_bytes());
+                response::number(data, number.0);
+            }
+        }
+        if returns.count {
+            data.extend_from_slice(b" COUNT ");
+            response::number(data, numbers.len());
+        }
+        if returns.all && !numbers.is_empty() {
+            data.extend_from_slice(b" ALL ");
+            response::set(data, &numbers);
+        }
+        if self.key.names_mod_seq() && !numbers.is_empty() {
+            data.extend_from_slice(b" MODSEQ ");
+            response::number(data, found.mod_seq(returns).0);
+        }
+        data.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Found {
+    /// That of the messages returned (RFC 7162 §3.1.10).
+    fn mod_seq(&self, returns: Returns) -> ModSeq {
+        let (first, last, highest) = self.mod_seqs;
+        match (returns.all || returns.count, returns.min, returns.max) {
+            (false, true, true) => first.max(last),
+            (false, true, false) => first,
+            (false, false, true) => last,
+            _ => highest,
+        }
+    }
+
+    fn add(&mut self, uid: Uid, mod_seq: ModSeq) {
+        if self.uids.is_empty() {
+            self.mod_seqs.0 = mod_seq;
+        }
+        self.mod_seqs.1 = mod_seq;
+        self.mod_seqs.2 = self.mod_seqs.2.max(mod_seq);
+        self.uids.insert(uid);
+    }
+}
+
+/// Looks at messages until there are enough for one read.
+fn look(tx: &ReadTx, scene: &Scene, mut todo: VecDeque<(Uid, Uid)>, mut found: Found) -> store::Result<(VecDeque<(Uid, Uid)>, Found)> {
+    let (mut messages_left, mut octets_left) = (BATCH, OCTETS_MAX);
+    while let Some((first, last)) = todo.pop_front() {
+        let messages = tx.messages(scene.account, scene.mailbox, first, last, messages_left)?;
+        let all = messages.len() < messages_left;
+        messages_left -= messages.len();
+        let mut next = messages.last().filter(|_| !all).map(|message| message.uid.next());
+        for message in &messages {
+            if octets_left == 0 {
+                next = Some(message.uid);
+                break;
+            }
+            let (matches, octets) = candidate::judge(tx, scene, message)?;
+            octets_left = octets_left.saturating_sub(octets);
+            if matches {
+                found.add(message.uid, message.mod_seq);
+            }
+        }
+        if let Some(next) = next.filter(|next| *next <= last) {
+            todo.push_front((next, last));
+        }
+        if messages_left == 0 || octets_left == 0 {
+            break;
+        }
+    }
+    Ok((todo, found))
+}
+
+impl Key {
+    /// Turns sequence numbers, `*` and `$` into Uids.
+    fn resolve(&mut self, selected: &Selected) -> Result<(), Status> {
+        match self {
+            Self::Set(set) => *self = Self::Uids(selected.resolve(set, false)?),
+            Self::Uid(set) => *self = Self::Uids(selected.resolve(set, true)?),
+            Self::Not(key) => key.resolve(selected)?,
+            Self::Or(left, right) => {
+                left.resolve(selected)?;
+                right.resolve(selected)?;
+            }
+            Self::And(keys) => {
+                for key in keys.iter_mut() {
+                    key.resolve(selected)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The Uids among which matches can be: all, unless the search names some.
+    fn among(&self, uids: &UidSet) -> UidSet {
+        match self {
+            Self::Uids(set) => uids.intersect(set),
+            Self::And(keys) => keys.iter().fold(uids.clone(), |uids, key| key.among(&uids)),
+            _ => uids.clone(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What a session is told once: the host's settings and the limits of what a client may make grow.
+
+use std::time::Duration;
+
+/// How IMAP is served; shared by all sessions of a listener.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The text of the greeting, after its `[CAPABILITY …]`.
+    pub greeting: String,
+    /// STARTTLS is offered (there is a certificate, and the connection is not TLS already).
+    pub starttls: bool,
+    /// Passwords are taken without TLS: for loopback and tests. Otherwise LOGINDISABLED.
+    pub plaintext_login: bool,
+    /// What ID answers: names and values (RFC 2971 §3.3).
+    pub id: Vec<(String, String)>,
+    /// From which the SCRAM keys of unknown logins are invented: secret, the same for an installation.
+    pub pretence_key: [u8; 32],
+    /// The limits.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            greeting: "Postrider ready".to_owned(),
+            starttls: true,
+            plaintext_login: false,
+            id: vec![("name".to_owned(), "Postrider".to_owned()), ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
+            pretence_key: [0; 32],
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What a client may make grow, and how long it may be silent.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Octets of a line. 64 KiB; RFC 2683 §3.2.1.5 asks for 8,000 and clients send long sets. `BAD`.
+    pub line_octets_max: usize,
+    /// Octets of all literals of one command but APPEND's message. 256 KiB, our own. `BAD [TOOBIG]`.
+    pub literals_octets_max: u64,
+    /// The same before login. 8 KiB, our own.
+    pub literals_octets_before_login_max: u64,
+    /// Octets of a message that APPEND takes (RFC 7889). 64 MiB, our own. `NO [TOOBIG]`.
+    pub append_octets_max: u64,
+    /// Octets handed to the store at a time while a message comes in. 64 KiB, our own.
+    pub chunk_octets_max: usize,
+    /// Faulty commands before login. 20, our own. `BYE`.
+    pub faults_before_login_max: u32,
+    /// Failed logins on one connection. 5, our own. `BYE`.
+    pub login_failures_max: u32,
+    /// Silence before login. 3 minutes, as Dovecot has it. `BYE`.
+    pub login_wait_max: Duration,
+    /// Silence after login. 31 minutes; RFC 9051 §5.4 asks for at least 30. `BYE`.
+    pub silence_max: Duration,
+    /// Silence in IDLE. 61 minutes: clients renew it after 29 (RFC 2177 §3), phones sleep over it. `BYE`.
+    pub idle_max: Duration,
+    /// Longest silence of our own in IDLE: an untagged OK ends it. 115 seconds.
+    ///
+    /// Deviation: Outlook drops or hangs a silent IDLE, and routers forget the connection.
+    pub keep_alive: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line_octets_max: 64 * 1024,
+            literals_octets_max: 256 * 1024,
+            literals_octets_before_login_max: 8 * 1024,
+            append_octets_max: 64 * 1024 * 1024,
+            chunk_octets_max: 64 * 1024,
+            faults_before_login_max: 20,
+            login_failures_max: 5,
+            login_wait_max: Duration::from_mins(3),
+            silence_max: Duration::from_mins(31),
+            idle_max: Duration::from_mins(61),
+            keep_alive: Duration::from_secs(115),
+        }
+    }
+}

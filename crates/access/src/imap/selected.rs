@@ -1,0 +1,233 @@
+//! What one client has been told of its selected mailbox: which Uid stands at which sequence number,
+//! what is gone without its knowing, and up to which ModSeq it knows everything.
+//!
+//! Not the mailbox itself: the store has that, and other sessions change it. What they changed becomes
+//! [`News`] at the moments at which RFC 9051 §7.5.1 lets sequence numbers move.
+//!
+//! Invariants
+//! - A [`Selected`] is a value: news make a new one together with the octets that tell it, so that a
+//!   failed or repeated transaction never leaves the client with another view than ours.
+//! - It costs ranges, not messages: a dense mailbox of any size takes a few dozen octets.
+
+use crate::imap::commands::enable::Enabled;
+use crate::imap::response::{self, Status};
+use crate::imap::sequence::SequenceSet;
+use mail::uid_set::UidSet;
+use mail::{AccountId, Flag, Keyword, MailboxId, ModSeq, SeqNum, Uid, UidValidity};
+use store::{Message, ReadTx};
+
+/// One client's view of its mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Its numbering.
+    pub uid_validity: UidValidity,
+    /// EXAMINE.
+    pub read_only: bool,
+    /// Every message that the client was told of and that was not taken back.
+    pub uids: UidSet,
+    /// Those of them that are gone, which the client does not know yet.
+    pub gone: UidSet,
+    /// Those that this session was the first to be told of (RFC 3501 §2.3.2).
+    pub recent: UidSet,
+    /// What `$` stands for (RFC 5182).
+    pub saved: UidSet,
+    /// Changes up to this one are told, or noted in `gone`.
+    pub seen: ModSeq,
+    /// How many keywords FLAGS has named.
+    pub keywords: usize,
+}
+
+/// For whom and at what moment news are gathered.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// The account.
+    pub account: AccountId,
+    /// How the client wants it.
+    pub enabled: Enabled,
+    /// Messages may be taken back now.
+    pub expunges: bool,
+    /// A command with UIDs runs: its answers name them.
+    pub by_uid: bool,
+}
+
+/// What a client is to be told, and its view once it is.
+#[derive(Debug)]
+pub struct News {
+    /// Untagged responses.
+    pub data: Vec<u8>,
+    /// The view after them.
+    pub selected: Selected,
+    /// Messages that are new to it.
+    pub arrived: UidSet,
+}
+
+/// A change of flags by this client itself, in the transaction in which news are gathered.
+#[derive(Debug)]
+pub struct Own {
+    /// Messages that others changed before it: they are told in any case.
+    pub others: UidSet,
+    /// What is told of the rest.
+    pub tell: Tell,
+}
+
+/// What is told of a client's own change of flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell {
+    /// The flags.
+    Flags,
+    /// The new ModSeq only (`.SILENT` with CONDSTORE, RFC 7162 §3.1.3).
+    ModSeq,
+    /// Nothing: `.SILENT`, or FETCH tells it itself.
+    Nothing,
+}
+
+impl Selected {
+    /// The messages of a set.
+    ///
+    /// # Errors
+    /// A `BAD` when it names sequence numbers that do not exist (RFC 9051 §9, seq-number).
+    pub fn resolve(&self, set: &SequenceSet, by_uid: bool) -> Result<UidSet, Status> {
+        if set.is_saved() {
+            return Ok(self.saved.intersect(&self.uids));
+        }
+        if by_uid {
+            return Ok(set.uids(self.uids.last().unwrap_or(Uid(1))).intersect(&self.uids));
+        }
+        let exists = self.uids.len();
+        if set.highest() > exists || (exists == 0 && set.has_star()) {
+            return Err(Status::bad(format!("There are {exists} messages, the set names others")));
+        }
+        let ends = |(first, last): (Uid, Uid)| Some((self.uids.nth(SeqNum(first.0))?.0, self.uids.nth(SeqNum(last.0))?.0));
+        let spans: Vec<_> = set.numbers(exists).ranges().filter_map(ends).collect();
+        Ok(UidSet::from(spans).intersect(&self.uids))
+    }
+
+    /// Which told messages others have changed, as far as this client does not know.
+    ///
+    /// # Errors
+    /// When the store fails, or the mailbox is gone.
+    pub fn changed_by_others(&self, tx: &ReadTx, look: &Look) -> store::Result<UidSet> {
+        if tx.mod_seq(look.account)? == self.seen {
+            return Ok(UidSet::new());
+        }
+        let changes = tx.changes(look.account, self.mailbox, self.seen)?;
+        Ok(changes.messages.iter().map(|message| message.uid).collect())
+    }
+
+    /// What this client must be told; `None` if there is nothing, not even for ourselves.
+    ///
+    /// # Errors
+    /// When the store fails, or the mailbox is gone.
+    pub fn news(&self, tx: &ReadTx, look: &Look, own: Option<&Own>) -> store::Result<Option<News>> {
+        let nothing_to_take_back = self.gone.is_empty() || !look.expunges;
+        if nothing_to_take_back && tx.mod_seq(look.account)? == self.seen {
+            return Ok(None);
+        }
+        let changes = tx.changes(look.account, self.mailbox, self.seen)?;
+        let mut news = News { data: Vec::new(), selected: self.clone(), arrived: UidSet::new() };
+        let next = &mut news.selected;
+        next.seen = changes.mod_seq;
+        next.gone = next.gone.union(&changes.vanished.intersect(&self.uids));
+        if look.expunges {
+            next.take_back(look, &mut news.data);
+        }
+        for message in &changes.messages {
+            // Uids only ascend: what stands below the last one and is not known was gone before.
+            if self.uids.last().is_none_or(|last| message.uid > last) {
+                next.uids.insert(message.uid);
+                news.arrived.insert(message.uid);
+            }
+        }
+        if !news.arrived.is_empty() {
+            response::count(&mut news.data, next.uids.len(), "EXISTS");
+        }
+        if changes.messages.iter().any(|message| !message.flags.keywords().is_empty()) {
+            next.tell_keywords(tx, look, &mut news.data)?;
+        }
+        for message in changes.messages.iter().filter(|message| self.uids.contains(message.uid)) {
+            next.tell_change(message, look, own, &mut news.data);
+        }
+        Ok(Some(news))
+    }
+
+    /// EXPUNGE from the last to the first, so that no number moves before it is used; or VANISHED.
+    fn take_back(&mut self, look: &Look, data: &mut Vec<u8>) {
+        let gone = std::mem::take(&mut self.gone);
+        if look.enabled.qresync {
+            response::vanished(data, &gone, false);
+        } else {
+            for number in gone.iter().rev().filter_map(|uid| self.uids.rank(uid)) {
+                response::count(data, number.0, "EXPUNGE");
+            }
+        }
+        self.uids = self.uids.subtract(&gone);
+        self.recent = self.recent.subtract(&gone);
+        self.saved = self.saved.subtract(&gone);
+    }
+
+    /// FLAGS anew when the mailbox has keywords that the client has not heard of.
+    fn tell_keywords(&mut self, tx: &ReadTx, look: &Look, data: &mut Vec<u8>) -> store::Result<()> {
+        let keywords = tx.mailbox_keywords(look.account, self.mailbox)?;
+        if keywords.len() != self.keywords {
+            flags_defined(data, &keywords);
+            self.keywords = keywords.len();
+        }
+        Ok(())
+    }
+
+    fn tell_change(&self, message: &Message, look: &Look, own: Option<&Own>, data: &mut Vec<u8>) {
+        let tell = own.filter(|own| !own.others.contains(message.uid)).map_or(Tell::Flags, |own| own.tell);
+        if tell != Tell::Nothing {
+            self.flags_line(message, look, tell, data);
+        }
+    }
+
+    /// Appends `* 3 FETCH (UID 7 FLAGS (\Seen) MODSEQ (12))`.
+    pub fn flags_line(&self, message: &Message, look: &Look, tell: Tell, out: &mut Vec<u8>) {
+        let Some(number) = self.uids.rank(message.uid) else { return };
+        out.extend_from_slice(b"* ");
+        response::number(out, number.0);
+        out.extend_from_slice(b" FETCH (");
+        if look.by_uid || look.enabled.condstore || look.enabled.rev2 {
+            response::uid_item(out, message.uid);
+        }
+        if tell == Tell::Flags {
+            out.extend_from_slice(b"FLAGS ");
+            response::flags(out, &message.flags, self.is_recent(message.uid, look.enabled));
+            out.push(b' ');
+        }
+        if look.enabled.condstore {
+            out.extend_from_slice(b"MODSEQ (");
+            response::number(out, message.mod_seq.0);
+            out.extend_from_slice(b") ");
+        }
+        out.pop();
+        out.extend_from_slice(b")\r\n");
+    }
+
+    /// Whether the message carries `\Recent` for this client.
+    pub fn is_recent(&self, uid: Uid, enabled: Enabled) -> bool {
+        !enabled.rev2 && self.recent.contains(uid)
+    }
+}
+
+/// Keywords that every mailbox takes, whether they were used or not (RFC 9051 §2.3.2).
+const KNOWN: [&str; 5] = ["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing"];
+
+/// Appends FLAGS and PERMANENTFLAGS with the keywords of a mailbox.
+pub fn flags_defined(data: &mut Vec<u8>, keywords: &[Keyword]) {
+    let mut list = String::new();
+    for flag in [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft] {
+        list.push_str(&flag.to_string());
+        list.push(' ');
+    }
+    let unused = KNOWN.iter().filter(|known| !keywords.iter().any(|keyword| keyword.as_str().eq_ignore_ascii_case(known)));
+    for keyword in keywords.iter().map(Keyword::as_str).chain(unused.copied()) {
+        list.push_str(keyword);
+        list.push(' ');
+    }
+    response::line(data, &format!("* FLAGS ({})", list.trim_end()));
+    response::line(data, &format!("* OK [PERMANENTFLAGS ({list}\\*)] These are kept"));
+}

@@ -1,0 +1,349 @@
+//! Answers an IMAP session's questions from the store.
+//!
+//! Not the protocol: the session has that. Not the commands either: each is done in its own file of
+//! `commands`, with the means offered here.
+//!
+//! Invariants
+//! - No transaction is open while octets wait for the peer: a long answer is a row of short reads.
+//! - The client's view ([`Selected`]) is replaced only by what came with the octets that tell it.
+//! - Every await can be dropped: what must happen is inside one store write.
+
+use crate::imap::command::{Command, State};
+use crate::imap::commands::append::Upload;
+use crate::imap::commands::enable::Enabled;
+use crate::imap::commands::{expunge, fetch, store as store_flags};
+use crate::imap::limits::Config;
+use crate::imap::recent::Recents;
+use crate::imap::response::{self, Status};
+use crate::imap::selected::{Look, News, Selected};
+use crate::imap::session::{Answer, Ask, Done, Push, Session};
+use mail::{AccountId, Timestamp};
+use std::net::IpAddr;
+use std::sync::Arc;
+use store::auth::Authenticator;
+use store::{Error, ReadTx, Store, Subscription, WriteTx};
+use wire::Handler;
+use wire::sasl::{SaslAnswer, SaslAsk};
+
+/// What tells the time of day; the crate has no clock of its own.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What all IMAP connections share.
+pub struct Shared {
+    /// The store.
+    pub store: Store,
+    /// Who may log in.
+    pub authenticator: Authenticator,
+    /// The settings.
+    pub config: Arc<Config>,
+    clock: Clock,
+    pub(crate) recents: Recents,
+}
+
+impl Shared {
+    /// Everything that connections share.
+    pub fn new(store: Store, authenticator: Authenticator, config: Arc<Config>, clock: Clock) -> Self {
+        let recents = Recents::since(clock());
+        Self { store, authenticator, config, clock, recents }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// Answers one connection.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    peer: IpAddr,
+    account: AccountId,
+    enabled: Enabled,
+    selected: Option<Arc<Selected>>,
+    job: Option<Job>,
+    upload: Option<Box<Upload>>,
+    /// In IDLE: what wakes us.
+    watch: Option<Watch>,
+}
+
+/// IDLE on a selected mailbox.
+#[derive(Debug)]
+struct Watch {
+    subscription: Subscription,
+    /// Something changed that was not looked at yet.
+    stale: bool,
+}
+
+/// A command whose answer takes more than one step.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Fetch(Box<fetch::Job>),
+    Store(Box<store_flags::Job>),
+    Expunge(Box<expunge::Job>),
+}
+
+/// What a step of a command comes to; the error is its tagged reply.
+pub(crate) type Outcome = Result<Answer, Status>;
+
+impl Server {
+    /// Answers a connection from `peer`.
+    pub const fn new(shared: Arc<Shared>, peer: IpAddr) -> Self {
+        Self {
+            shared,
+            peer,
+            account: AccountId(0),
+            enabled: Enabled { condstore: false, qresync: false, rev2: false },
+            selected: None,
+            job: None,
+            upload: None,
+            watch: None,
+        }
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.shared.clock)()
+    }
+
+    pub(crate) const fn account(&self) -> AccountId {
+        self.account
+    }
+
+    pub(crate) const fn enabled(&self) -> Enabled {
+        self.enabled
+    }
+
+    pub(crate) const fn enabled_mut(&mut self) -> &mut Enabled {
+        &mut self.enabled
+    }
+
+    /// The selected mailbox; the session lets no command through that needs one without it.
+    pub(crate) fn selected(&self) -> Result<Arc<Selected>, Status> {
+        self.selected.clone().ok_or_else(|| Status::bad("Select a mailbox first"))
+    }
+
+    /// The same, if it may be changed.
+    pub(crate) fn selected_for_change(&self) -> Result<Arc<Selected>, Status> {
+        let selected = self.selected()?;
+        if selected.read_only { Err(Status::no("READ-ONLY", "The mailbox is selected read-only")) } else { Ok(selected) }
+    }
+
+    /// Selects a mailbox, or none; the one before.
+    pub(crate) fn select(&mut self, selected: Option<Selected>) -> Option<Arc<Selected>> {
+        std::mem::replace(&mut self.selected, selected.map(Arc::new))
+    }
+
+    /// Changes the view without a word to the client (`$`).
+    pub(crate) fn revise(&mut self, change: impl FnOnce(&mut Selected)) {
+        if let Some(selected) = &mut self.selected {
+            change(Arc::make_mut(selected));
+        }
+    }
+
+    pub(crate) const fn upload_mut(&mut self) -> &mut Option<Box<Upload>> {
+        &mut self.upload
+    }
+
+    pub(crate) const fn look(&self, expunges: bool, by_uid: bool) -> Look {
+        Look { account: self.account, enabled: self.enabled, expunges, by_uid }
+    }
+
+    pub(crate) async fn read<T: Send + 'static>(&self, f: impl FnOnce(&ReadTx) -> store::Result<T> + Send + 'static) -> Result<T, Status> {
+        self.shared.store.read(f).await.map_err(|error| refusal(&error))
+    }
+
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        f: impl FnMut(&mut WriteTx) -> store::Result<T> + Send + 'static,
+    ) -> Result<T, Status> {
+        self.shared.store.write(f).await.map_err(|error| refusal(&error))
+    }
+
+    /// Takes over a new view; the octets that tell it.
+    pub(crate) fn accept(&mut self, news: Option<News>) -> Vec<u8> {
+        let Some(mut news) = news else { return Vec::new() };
+        if !(news.arrived.is_empty() || self.enabled.rev2) {
+            let recent = self.shared.recents.claim(self.account, &news.selected, &news.arrived);
+            news.selected.recent = news.selected.recent.union(&recent);
+            response::count(&mut news.data, news.selected.recent.len(), "RECENT");
+        }
+        self.selected = Some(Arc::new(news.selected));
+        news.data
+    }
+
+    /// What the client must be told now.
+    pub(crate) async fn news(&mut self, expunges: bool) -> Result<Vec<u8>, Status> {
+        let Some(selected) = self.selected.clone() else { return Ok(Vec::new()) };
+        let look = self.look(expunges, false);
+        let news = self.shared.store.read(move |tx| selected.news(tx, &look, None)).await;
+        match news {
+            Ok(news) => Ok(self.accept(news)),
+            Err(Error::NotFound(_)) => Err(Status::bye("UNAVAILABLE", "Your mailbox was deleted")),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
+    /// Ends a command with what the client must be told besides.
+    pub(crate) async fn finish(&mut self, status: Status, expunges: bool) -> Outcome {
+        let data = self.news(expunges).await?;
+        Ok(Answer::Done(Done { data, status, state: None }))
+    }
+
+    /// Goes on with a long answer when the client has taken this.
+    pub(crate) fn more(&mut self, data: Vec<u8>, job: Job) -> Answer {
+        self.job = Some(job);
+        Answer::More(data)
+    }
+
+    async fn run(&mut self, tag: String, command: Command) -> Outcome {
+        match command {
+            Command::Noop | Command::Check => self.finish(Status::ok("Done"), true).await,
+            Command::Enable(enable) => Ok(enable.run(self)),
+            Command::Select(select) => select.run(self).await,
+            Command::Create(create) => create.run(self).await,
+            Command::Delete(delete) => delete.run(self).await,
+            Command::Rename(rename) => rename.run(self).await,
+            Command::Subscribe(subscribe) => subscribe.run(self).await,
+            Command::List(list) => list.run(self).await,
+            Command::Lsub(lsub) => lsub.run(self).await,
+            Command::Namespace => {
+                let data = b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n".to_vec();
+                Ok(Answer::Done(Done { data, status: Status::ok("Done"), state: None }))
+            }
+            Command::Status(status) => status.run(self).await,
+            Command::Idle => Ok(self.idle()),
+            Command::Close => expunge::close(self, true).await,
+            Command::Unselect => expunge::close(self, false).await,
+            Command::Expunge(expunge) => expunge.run(self).await,
+            Command::Search(search) => search.run(self, &tag).await,
+            Command::Fetch(fetch) => fetch.run(self).await,
+            Command::Store(store) => store.run(self).await,
+            Command::Copy(copy) => copy.run(self).await,
+            Command::Capability
+            | Command::Logout
+            | Command::Id(_)
+            | Command::StartTls
+            | Command::Authenticate(_)
+            | Command::Login(_)
+            | Command::Append(_) => Err(Status::no("SERVERBUG", "The session does that itself")),
+        }
+    }
+
+    async fn go_on(&mut self) -> Outcome {
+        match self.job.take() {
+            Some(Job::Fetch(job)) => job.step(self).await,
+            Some(Job::Store(job)) => job.step(self).await,
+            Some(Job::Expunge(job)) => job.step(self).await,
+            None => Err(Status::no("SERVERBUG", "There is nothing to go on with")),
+        }
+    }
+
+    /// From now on [`Handler::pushed`] tells what changes. What changed before is looked at once.
+    fn idle(&mut self) -> Answer {
+        if self.selected.is_some() {
+            self.watch = Some(Watch { subscription: self.shared.store.subscribe(self.account), stale: true });
+        }
+        Answer::Taken
+    }
+
+    fn enter(&mut self, account: AccountId) -> Answer {
+        self.account = account;
+        Answer::Done(Done { data: Vec::new(), status: Status::ok("Logged in"), state: Some(State::Authenticated) })
+    }
+
+    async fn authorise(&self, ask: SaslAsk) -> SaslAnswer {
+        self.shared.authenticator.answer(ask, Some(self.peer)).await
+    }
+}
+
+impl Handler<Session> for Server {
+    async fn answer(&mut self, ask: Ask) -> Answer {
+        let outcome = match ask {
+            Ask::Run { tag, command } => {
+                self.job = None;
+                self.upload = None;
+                self.run(tag, *command).await
+            }
+            Ask::Continue => self.go_on().await,
+            Ask::Auth(ask) => Ok(Answer::Auth(self.authorise(ask).await)),
+            Ask::Enter(account) => Ok(self.enter(account)),
+            Ask::Upload(target) => target.upload(self).await,
+            Ask::Chunk(octets) => Upload::chunk(self, &octets),
+            Ask::Append => Upload::append(self).await,
+            Ask::IdleEnd => {
+                self.watch = None;
+                self.finish(Status::ok("IDLE ended"), true).await
+            }
+        };
+        outcome.unwrap_or_else(|status| Answer::Done(Done::status(status)))
+    }
+
+    async fn pushed(&mut self) -> Push {
+        loop {
+            let Some(watch) = &mut self.watch else { return std::future::pending().await };
+            if !watch.stale {
+                watch.subscription.changed().await;
+                // Noted before anything is awaited: if this future is dropped, the next one looks.
+                watch.stale = true;
+            }
+            let news = self.news(true).await;
+            if let Some(watch) = &mut self.watch {
+                watch.stale = false;
+            }
+            match news {
+                Ok(data) if data.is_empty() => {}
+                Ok(data) => return Push::News(data),
+                Err(status) => return Push::Bye(Status::bye("UNAVAILABLE", status.text)),
+            }
+        }
+    }
+}
+
+/// The same answer with octets before its own.
+pub(crate) fn before(mut data: Vec<u8>, answer: Answer) -> Answer {
+    if data.is_empty() {
+        return answer;
+    }
+    match answer {
+        Answer::More(more) => {
+            data.extend(more);
+            Answer::More(data)
+        }
+        Answer::Done(done) => {
+            data.extend(done.data);
+            Answer::Done(Done { data, ..done })
+        }
+        other => other,
+    }
+}
+
+/// What a client hears of an error of the store (RFC 5530).
+pub(crate) fn refusal(error: &Error) -> Status {
+    match error {
+        Error::NotFound(_) => Status::no("NONEXISTENT", "There is no such mailbox"),
+        Error::Exists(_) => Status::no("ALREADYEXISTS", "That exists already"),
+        Error::OverQuota { .. } => Status::no("OVERQUOTA", "The quota does not allow it"),
+        Error::Full => Status::no("UNAVAILABLE", "The disk is full"),
+        Error::Limit(what) => Status::no("LIMIT", format!("Too many or too much: {}", plain(what))),
+        Error::HasChildren => Status::no("HASCHILDREN", "It has mailboxes below it"),
+        Error::Invalid(what) => Status::no("CANNOT", plain(what)),
+        Error::Corrupt { .. } => Status::no("CORRUPTION", "Stored mail is damaged, tell your administrator"),
+        Error::Stopped(_) | Error::Closed => Status::bye("UNAVAILABLE", "The store has stopped"),
+        _ => Status::no("UNAVAILABLE", "Cannot do that now, try again"),
+    }
+}
+
+/// A text as a line of ASCII.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
+}
+
+/// An object id of RFC 8474: a letter for its kind, and its number.
+pub(crate) fn object_id(kind: char, number: u64) -> String {
+    format!("{kind}{number}")
+}

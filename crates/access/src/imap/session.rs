@@ -1,0 +1,770 @@
+//! One IMAP connection as a value: octets and answers in, octets and questions out.
+//!
+//! Not the commands' doing: that is asked for ([`Ask::Run`]) and answered by [`crate::imap::serve`].
+//!
+//! ```text
+//!            ┌──────────── line without a literal: a command ───────────────┐
+//!            │                                                              ▼
+//!  Ready ────┼─ {n} ─▶ Literal ─▶ Ready        STARTTLS ─▶ Tls ─▶ Ready   Running ─▶ Ready
+//!    ▲       ├─ APPEND … {n} ─▶ Offered ─▶ Receiving ─▶ Received ─────────▶ ▲
+//!    │       ├─ refused {n+} ─▶ Discarding ─▶ Ready                         │ Answer::More: again
+//!    │       ├─ AUTHENTICATE ─▶ Challenged ◀─▶ Asked ─▶ Running (Ask::Enter)
+//!    │       └─ IDLE ─▶ Running ─▶ Idle ─ DONE or any other line ─▶ Running ─▶ Ready
+//! ```
+//!
+//! Invariants
+//! - At most one question is outstanding; while it is, input waits in the inbox.
+//! - A command's literals are capped together; APPEND's message is passed on in chunks.
+//! - After a fault the connection goes on at the next command: what a refused literal holds is never
+//!   read as commands.
+
+use crate::imap::command::{self, Command, State};
+use crate::imap::commands::append::{self, Target};
+use crate::imap::commands::authenticate::{self, Authenticate};
+use crate::imap::commands::capability;
+use crate::imap::commands::enable::Enabled;
+use crate::imap::commands::id;
+use crate::imap::commands::login::Login;
+use crate::imap::grammar::{Announced, Fault, Parser, announced};
+use crate::imap::limits::Config;
+use crate::imap::response::{Kind, Status};
+use mail::AccountId;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+use wire::sasl::{Exchange, Failure, Mechanism, SaslAnswer, SaslAsk, Step, Success};
+use wire::{Inbox, Input, Line, Output, Tls};
+
+/// What only the store can answer.
+#[derive(Debug, PartialEq)]
+pub enum Ask {
+    /// Do this. Answered with [`Answer::More`], [`Answer::Done`] or, for IDLE, [`Answer::Taken`].
+    Run {
+        /// Its tag, which ESEARCH repeats.
+        tag: String,
+        /// What to do.
+        command: Box<Command>,
+    },
+    /// The last [`Answer::More`] is on its way: go on.
+    Continue,
+    /// May this login in? Answered with [`Answer::Auth`].
+    Auth(SaslAsk),
+    /// The client is this account from now on. Answered with [`Answer::Done`].
+    Enter(AccountId),
+    /// A message is announced for this mailbox. Answered with [`Answer::Taken`] or [`Answer::Done`].
+    Upload(Box<Target>),
+    /// The next octets of the message. Answered with [`Answer::Taken`] or [`Answer::Done`].
+    Chunk(Vec<u8>),
+    /// The message is whole: keep it. Answered with [`Answer::Done`].
+    Append,
+    /// IDLE is over. Answered with [`Answer::Done`].
+    IdleEnd,
+}
+
+/// The store's answer.
+#[derive(Debug, PartialEq)]
+pub enum Answer {
+    /// Octets of a long response; the rest is computed when these are taken.
+    More(Vec<u8>),
+    /// The command is done.
+    Done(Done),
+    /// Go on with the message, or with IDLE.
+    Taken,
+    /// Whether the login may in.
+    Auth(SaslAnswer),
+}
+
+/// How a command ended.
+#[derive(Debug, PartialEq)]
+pub struct Done {
+    /// Untagged responses that stand before the tagged one.
+    pub data: Vec<u8>,
+    /// The tagged response; [`Kind::Bye`] ends the connection.
+    pub status: Status,
+    /// The state from now on; `None` if it is as it was.
+    pub state: Option<State>,
+}
+
+impl Done {
+    /// Nothing but a status.
+    pub const fn status(status: Status) -> Self {
+        Self { data: Vec::new(), status, state: None }
+    }
+}
+
+/// News for a client in IDLE.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Push {
+    /// Untagged responses.
+    News(Vec<u8>),
+    /// The connection cannot go on.
+    Bye(Status),
+}
+
+/// What the session is at.
+#[derive(Debug)]
+enum Phase {
+    /// Reads a command; `self.command` holds what came of it so far.
+    Ready,
+    /// Reads a literal of the command.
+    Literal { left: u64 },
+    /// Drops a refused literal and the rest of its command.
+    Discarding { left: u64, reply: Box<(String, Status)> },
+    /// Asked whether a message is welcome.
+    Offered { tag: String, announced: Announced },
+    /// Reads the message; `asked` while a chunk is being taken.
+    Receiving { tag: String, left: u64, asked: bool },
+    /// A question is outstanding for this command.
+    Running { tag: String },
+    /// Waits for the client's next SASL message.
+    Challenged { tag: String, exchange: Box<Exchange> },
+    /// Asked about a login.
+    Asked { tag: String, exchange: Option<Box<Exchange>> },
+    /// IDLE.
+    Idle { tag: String },
+    /// Waits for TLS.
+    Tls,
+    /// Nothing more is said.
+    Closed,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    nonce: String,
+    tls: Option<Box<Tls>>,
+    inbox: Inbox,
+    outbox: VecDeque<Output<Ask>>,
+    phase: Phase,
+    state: State,
+    enabled: Enabled,
+    /// The command so far: lines and literals as they came.
+    command: Vec<u8>,
+    literals_octets: u64,
+    faults: u32,
+    login_failures: u32,
+    exchanges: u32,
+    /// When the client last said something.
+    heard: Instant,
+    /// When we last said something in IDLE.
+    said: Instant,
+    /// The server is stopping: BYE as soon as nothing is in hand.
+    stopping: bool,
+    /// A client that went on without DONE may still send it.
+    late_done: bool,
+}
+
+impl Session {
+    /// A session that greets. `nonce` is at least 24 printable ASCII octets without a comma, fresh for
+    /// each connection; `tls` is that of a connection that began with TLS.
+    pub fn new(config: Arc<Config>, nonce: String, tls: Option<Tls>, now: Instant) -> Self {
+        let inbox = Inbox::new(config.limits.line_octets_max);
+        let mut session = Self {
+            config,
+            nonce,
+            tls: tls.map(Box::new),
+            inbox,
+            outbox: VecDeque::new(),
+            phase: Phase::Ready,
+            state: State::NotAuthenticated,
+            enabled: Enabled::default(),
+            command: Vec::new(),
+            literals_octets: 0,
+            faults: 0,
+            login_failures: 0,
+            exchanges: 0,
+            heard: now,
+            said: now,
+            stopping: false,
+            late_done: false,
+        };
+        let greeting = Status::ok(session.config.greeting.clone()).code(format!("CAPABILITY {}", session.capabilities()));
+        session.reply("*", &greeting);
+        session
+    }
+
+    fn capabilities(&self) -> String {
+        match self.state {
+            State::NotAuthenticated => capability::before_login(&self.config, self.tls.as_deref()),
+            _ => capability::after_login(&self.config),
+        }
+    }
+
+    fn send(&mut self, octets: Vec<u8>) {
+        if octets.is_empty() {
+            return;
+        }
+        // Pieces are joined, so that the driver writes once.
+        match self.outbox.back_mut() {
+            Some(Output::Send(last)) => last.extend_from_slice(&octets),
+            _ => self.outbox.push_back(Output::Send(octets)),
+        }
+    }
+
+    fn reply(&mut self, tag: &str, status: &Status) {
+        let mut out = Vec::new();
+        status.write(&mut out, if status.kind == Kind::Bye { "*" } else { tag });
+        self.send(out);
+        if status.kind == Kind::Bye {
+            self.close();
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        self.outbox.push_back(Output::Ask(ask));
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.inbox.clear();
+        self.command = Vec::new();
+        self.outbox.push_back(Output::Close);
+    }
+
+    /// Reads on until something is missing.
+    fn advance(&mut self) {
+        loop {
+            let moved = match std::mem::replace(&mut self.phase, Phase::Ready) {
+                Phase::Ready if self.stopping && self.command.is_empty() => self.leave(),
+                Phase::Ready => self.next_line(),
+                Phase::Literal { left } => self.literal(left),
+                Phase::Discarding { left, reply } => self.discard(left, reply),
+                Phase::Receiving { tag, left, asked: false } => self.receive(tag, left),
+                Phase::Challenged { tag, exchange } => self.challenged(tag, exchange),
+                Phase::Idle { tag } => self.idling(tag),
+                waiting => {
+                    self.phase = waiting;
+                    false
+                }
+            };
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn leave(&mut self) -> bool {
+        self.reply("*", &Status::bye("UNAVAILABLE", "The server is stopping, come back soon"));
+        false
+    }
+
+    fn next_line(&mut self) -> bool {
+        match self.inbox.line() {
+            None => return false,
+            Some(Line::Whole(line)) => self.line(&line),
+            Some(Line::TooLong) => self.bad_line("Line too long"),
+            Some(Line::Bare) => self.bad_line("Lines end with CR and LF"),
+        }
+        true
+    }
+
+    fn bad_line(&mut self, text: &'static str) {
+        let tag = self.tag_of(&[]);
+        self.forget_command();
+        self.fault(&tag, &Status::bad(text));
+    }
+
+    fn line(&mut self, line: &[u8]) {
+        if self.late_done && line.eq_ignore_ascii_case(b"DONE") {
+            self.late_done = false;
+            return;
+        }
+        match announced(line) {
+            Some(announced) => self.announced(line, announced),
+            None if self.command.is_empty() => self.execute(line),
+            None => {
+                let mut command = std::mem::take(&mut self.command);
+                command.extend_from_slice(line);
+                self.forget_command();
+                self.execute(&command);
+            }
+        }
+    }
+
+    fn forget_command(&mut self) {
+        self.command = Vec::new();
+        self.literals_octets = 0;
+    }
+
+    /// The tag of the command so far and `more`; `*` if it has none.
+    fn tag_of(&self, more: &[u8]) -> String {
+        let start = if self.command.is_empty() { more } else { &self.command };
+        let mut parser = Parser::new(start, false);
+        let tag = parser.tag().unwrap_or_default();
+        if tag.is_empty() || parser.space().is_err() { "*".to_owned() } else { tag.to_owned() }
+    }
+
+    fn announced(&mut self, line: &[u8], announced: Announced) {
+        if let Some((tag, target)) = self.message_target(line, announced) {
+            return self.offer(tag, target, announced);
+        }
+        let limits = &self.config.limits;
+        let max = match self.state {
+            State::NotAuthenticated => limits.literals_octets_before_login_max,
+            _ => limits.literals_octets_max,
+        };
+        self.literals_octets = self.literals_octets.saturating_add(announced.octets);
+        if self.literals_octets > max || self.command.len() + line.len() > limits.line_octets_max + self.literal_room() {
+            let status = Status::bad("Too many octets in literals").code("TOOBIG");
+            return self.refuse(line, announced, status);
+        }
+        self.command.extend_from_slice(line);
+        self.command.extend_from_slice(b"\r\n");
+        if announced.waits {
+            self.send(b"+ Ready\r\n".to_vec());
+        }
+        self.phase = Phase::Literal { left: announced.octets };
+    }
+
+    fn literal_room(&self) -> usize {
+        usize::try_from(self.literals_octets).unwrap_or(usize::MAX / 2)
+    }
+
+    /// The tag and target of an APPEND, if this literal is its message.
+    fn message_target(&self, line: &[u8], announced: Announced) -> Option<(String, Target)> {
+        let mut command = self.command.clone();
+        command.extend_from_slice(line.get(..announced.before)?);
+        let mut parser = Parser::new(&command, self.enabled.rev2);
+        let tag = parser.tag().ok()?.to_owned();
+        parser.space().ok()?;
+        parser.accept_word("APPEND").then_some(())?;
+        command::Legal::Authenticated.check(self.state).ok()?;
+        let target = append::target(&mut parser).ok().filter(|_| parser.is_done())?;
+        Some((tag, Target { octets: announced.octets, ..target }))
+    }
+
+    fn offer(&mut self, tag: String, target: Target, announced: Announced) {
+        self.forget_command();
+        if announced.octets > self.config.limits.append_octets_max {
+            let status = Status::no("TOOBIG", "The message is larger than this server takes");
+            return self.skip(tag, announced, status);
+        }
+        if announced.octets == 0 {
+            return self.skip(tag, announced, Status::no("CANNOT", "A message has at least one octet"));
+        }
+        self.phase = Phase::Offered { tag, announced };
+        self.ask(Ask::Upload(Box::new(target)));
+    }
+
+    /// Refuses the command in hand at a literal.
+    fn refuse(&mut self, line: &[u8], announced: Announced, status: Status) {
+        let tag = self.tag_of(line);
+        self.forget_command();
+        self.skip(tag, announced, status);
+    }
+
+    /// A literal that waits for us never comes; another is dropped before the reply.
+    fn skip(&mut self, tag: String, announced: Announced, status: Status) {
+        if announced.waits {
+            self.phase = Phase::Ready;
+            return self.fault(&tag, &status);
+        }
+        if announced.octets > self.config.limits.append_octets_max.saturating_mul(4) {
+            return self.reply("*", &Status::bye("TOOBIG", "That literal is absurd"));
+        }
+        self.phase = Phase::Discarding { left: announced.octets, reply: Box::new((tag, status)) };
+    }
+
+    fn discard(&mut self, left: u64, reply: Box<(String, Status)>) -> bool {
+        let waiting = self.inbox.len();
+        let now = usize::try_from(left).map_or(waiting, |left| left.min(waiting));
+        self.inbox.consume(now);
+        let left = left - now as u64;
+        if left > 0 {
+            self.phase = Phase::Discarding { left, reply };
+            return false;
+        }
+        let Some(line) = self.inbox.line() else {
+            self.phase = Phase::Discarding { left: 0, reply };
+            return false;
+        };
+        let next = if let Line::Whole(line) = line { announced(&line) } else { None };
+        let (tag, status) = *reply;
+        match next.filter(|next| !next.waits) {
+            Some(next) => self.skip(tag, next, status),
+            None => self.fault(&tag, &status),
+        }
+        true
+    }
+
+    fn literal(&mut self, left: u64) -> bool {
+        let bytes = self.inbox.take(usize::try_from(left).unwrap_or(usize::MAX));
+        self.command.extend_from_slice(&bytes);
+        let left = left - bytes.len() as u64;
+        if left > 0 {
+            self.phase = Phase::Literal { left };
+        }
+        left == 0
+    }
+
+    /// Says that a command failed, and ends the patience with a client that never says a right one.
+    fn fault(&mut self, tag: &str, status: &Status) {
+        self.reply(tag, status);
+        if self.state != State::NotAuthenticated || matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.faults += 1;
+        if self.faults >= self.config.limits.faults_before_login_max {
+            self.reply("*", &Status::bye("CLIENTBUG", "Too many faulty commands"));
+        }
+    }
+
+    fn execute(&mut self, command: &[u8]) {
+        let mut parser = Parser::new(command, self.enabled.rev2);
+        let tag = match parser.tag() {
+            Ok(tag) if parser.space().is_ok() => tag.to_owned(),
+            _ => return self.fault("*", &Status::bad("A command starts with a tag and a space")),
+        };
+        match self.parse(&mut parser) {
+            Ok(command) => self.run(tag, command),
+            Err(Fault::Refused(status)) => self.fault(&tag, &status),
+            Err(Fault::Syntax { at, expected }) => self.fault(&tag, &Status::bad(format!("Expected {expected} at octet {at}"))),
+        }
+    }
+
+    fn parse(&self, parser: &mut Parser<'_>) -> Result<Command, Fault> {
+        let refused = |status| Err(Fault::Refused(Box::new(status)));
+        let Some(row) = command::find(parser)? else { return refused(Status::bad("Unknown command")) };
+        if let Err(first) = row.legal.check(self.state) {
+            return refused(Status::bad(first));
+        }
+        let command = (row.parse)(parser)?;
+        parser.end()?;
+        Ok(command)
+    }
+
+    fn run(&mut self, tag: String, command: Command) {
+        match command {
+            Command::Capability => {
+                let text = format!("* CAPABILITY {}\r\n", self.capabilities());
+                self.send(text.into_bytes());
+                self.reply(&tag, &Status::ok("That is what I can"));
+            }
+            Command::Id(_) => {
+                self.send(id::answer(&self.config.id));
+                self.reply(&tag, &Status::ok("Pleased to meet you"));
+            }
+            Command::Logout => {
+                self.send(b"* BYE Goodbye\r\n".to_vec());
+                self.reply(&tag, &Status::ok("Logged out"));
+                self.close();
+            }
+            Command::StartTls => self.start_tls(&tag),
+            Command::Login(login) => self.login(tag, &login),
+            Command::Authenticate(authenticate) => self.authenticate(tag, &authenticate),
+            Command::Enable(enable) => {
+                let mut enabled = self.enabled;
+                enabled.enable(&enable.names);
+                self.enabled = enabled;
+                self.start(tag, Command::Enable(enable));
+            }
+            command => self.start(tag, command),
+        }
+    }
+
+    fn start(&mut self, tag: String, command: Command) {
+        self.phase = Phase::Running { tag: tag.clone() };
+        self.ask(Ask::Run { tag, command: Box::new(command) });
+    }
+
+    fn start_tls(&mut self, tag: &str) {
+        if self.tls.is_some() {
+            return self.fault(tag, &Status::bad("TLS is up already"));
+        }
+        if !self.config.starttls {
+            return self.fault(tag, &Status::bad("STARTTLS is not offered here"));
+        }
+        self.reply(tag, &Status::ok("Begin TLS now"));
+        // What came behind it in clear is not from whom we will talk to (RFC 9051 §6.2.1).
+        self.inbox.clear();
+        self.phase = Phase::Tls;
+        self.outbox.push_back(Output::StartTls);
+    }
+
+    fn login(&mut self, tag: String, login: &Login) {
+        if !capability::passwords_allowed(&self.config, self.tls.as_deref()) {
+            return self.fault(&tag, &Status::no("PRIVACYREQUIRED", "Start TLS first"));
+        }
+        self.phase = Phase::Asked { tag, exchange: None };
+        self.ask(Ask::Auth(login.ask()));
+    }
+
+    fn authenticate(&mut self, tag: String, authenticate: &Authenticate) {
+        let tls = self.tls.as_deref();
+        let Some(mechanism) = Mechanism::parse(&authenticate.mechanism) else {
+            return self.fault(&tag, &Status::no("CANNOT", "That mechanism is not offered"));
+        };
+        if !capability::offered(&self.config, tls).any(|offered| offered == mechanism) {
+            return self.fault(&tag, &Status::no("PRIVACYREQUIRED", "That mechanism is not offered on this connection"));
+        }
+        let initial = match &authenticate.initial {
+            None => None,
+            Some(text) => match authenticate::decode(text.expose().as_bytes()) {
+                Some(initial) => Some(initial),
+                None => return self.fault(&tag, &Status::bad("The initial response is no base64")),
+            },
+        };
+        self.exchanges += 1;
+        let nonce = format!("{}{}", self.nonce, self.exchanges);
+        let mut exchange = Box::new(Exchange::new(mechanism, &nonce, tls).pretending(&self.config.pretence_key));
+        let step = exchange.start(initial.as_deref());
+        self.step(tag, exchange, step);
+    }
+
+    fn step(&mut self, tag: String, exchange: Box<Exchange>, step: Step) {
+        match step {
+            Step::Challenge(challenge) => {
+                self.send(format!("+ {}\r\n", authenticate::encode(&challenge)).into_bytes());
+                self.phase = Phase::Challenged { tag, exchange };
+            }
+            Step::Ask(ask) => {
+                self.phase = Phase::Asked { tag, exchange: Some(exchange) };
+                self.ask(Ask::Auth(ask));
+            }
+            Step::Done(success) => self.enter(tag, &success),
+            Step::Failed(failure) => self.login_failed(&tag, failure),
+        }
+    }
+
+    fn challenged(&mut self, tag: String, mut exchange: Box<Exchange>) -> bool {
+        let Some(line) = self.inbox.line() else {
+            self.phase = Phase::Challenged { tag, exchange };
+            return false;
+        };
+        let message = match &line {
+            Line::Whole(line) if line == b"*" => {
+                self.fault(&tag, &Status::bad("Cancelled"));
+                return true;
+            }
+            Line::Whole(line) => authenticate::decode(line),
+            Line::TooLong | Line::Bare => None,
+        };
+        match message {
+            Some(message) => {
+                let step = exchange.step(&message);
+                self.step(tag, exchange, step);
+            }
+            None => self.fault(&tag, &Status::bad("A response in base64 is expected")),
+        }
+        true
+    }
+
+    fn authorised(&mut self, tag: String, exchange: Option<Box<Exchange>>, answer: SaslAnswer) {
+        match (exchange, answer) {
+            (Some(mut exchange), answer) => {
+                let step = exchange.answered(answer);
+                self.step(tag, exchange, step);
+            }
+            (None, SaslAnswer::Account { account, login }) => self.enter(tag, &Success { account, login }),
+            (None, SaslAnswer::Refused(failure)) => self.login_failed(&tag, failure),
+            (None, SaslAnswer::Verifier(_)) => self.login_failed(&tag, Failure::Temporary),
+        }
+    }
+
+    fn enter(&mut self, tag: String, success: &Success) {
+        self.phase = Phase::Running { tag };
+        self.ask(Ask::Enter(AccountId(success.account)));
+    }
+
+    fn login_failed(&mut self, tag: &str, failure: Failure) {
+        self.phase = Phase::Ready;
+        let status = match failure {
+            Failure::Credentials => Status::no("AUTHENTICATIONFAILED", "Wrong name or password"),
+            Failure::Malformed => Status::bad("The response breaks the mechanism's grammar"),
+            Failure::Temporary => Status::no("UNAVAILABLE", "Cannot check that now, try again"),
+            Failure::Disabled => Status::no("CONTACTADMIN", "This account is switched off"),
+        };
+        self.login_failures += 1;
+        self.reply(tag, &status);
+        if self.login_failures >= self.config.limits.login_failures_max {
+            self.reply("*", &Status::bye("AUTHENTICATIONFAILED", "Too many failed logins"));
+        }
+    }
+
+    fn receive(&mut self, tag: String, left: u64) -> bool {
+        if left == 0 {
+            return self.received(tag);
+        }
+        let max = usize::try_from(left).unwrap_or(usize::MAX).min(self.config.limits.chunk_octets_max);
+        let bytes = self.inbox.take(max);
+        let asked = !bytes.is_empty();
+        self.phase = Phase::Receiving { tag, left: left - bytes.len() as u64, asked };
+        if asked {
+            self.ask(Ask::Chunk(bytes));
+        }
+        false
+    }
+
+    /// The message is whole; only the end of the line may follow it.
+    fn received(&mut self, tag: String) -> bool {
+        let Some(line) = self.inbox.line() else {
+            self.phase = Phase::Receiving { tag, left: 0, asked: false };
+            return false;
+        };
+        match line {
+            Line::Whole(line) if line.is_empty() => {
+                self.phase = Phase::Running { tag };
+                self.ask(Ask::Append);
+                return false;
+            }
+            Line::Whole(line) => {
+                let status = Status::bad("Expected the end of the command behind the message");
+                match announced(&line).filter(|next| !next.waits) {
+                    Some(next) => self.skip(tag, next, status),
+                    None => self.fault(&tag, &status),
+                }
+            }
+            Line::TooLong | Line::Bare => self.fault(&tag, &Status::bad("Expected the end of the command behind the message")),
+        }
+        true
+    }
+
+    fn idling(&mut self, tag: String) -> bool {
+        let waiting = self.inbox.peek();
+        let done = waiting.len() >= 4 && waiting.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"DONE"));
+        if done || waiting.first().is_some_and(|first| !first.eq_ignore_ascii_case(&b'D')) {
+            // Deviation: iOS 18 sends its next command right behind IDLE. Anything but DONE ends IDLE
+            // too and stays where it is, to be read as a command.
+            let ended = !done || self.inbox.line().is_some();
+            if ended {
+                self.late_done = !done;
+                self.phase = Phase::Running { tag };
+                self.ask(Ask::IdleEnd);
+                return false;
+            }
+        } else if waiting.contains(&b'\n') {
+            self.late_done = true;
+            self.phase = Phase::Running { tag };
+            self.ask(Ask::IdleEnd);
+            return false;
+        }
+        self.phase = Phase::Idle { tag };
+        false
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        match (std::mem::replace(&mut self.phase, Phase::Ready), answer) {
+            (Phase::Running { tag }, Answer::More(octets)) => {
+                self.send(octets);
+                self.phase = Phase::Running { tag };
+                self.ask(Ask::Continue);
+            }
+            (Phase::Running { tag }, Answer::Done(done)) => self.done(&tag, done),
+            (Phase::Running { tag }, Answer::Taken) => {
+                self.send(b"+ Idling\r\n".to_vec());
+                self.said = self.heard;
+                self.late_done = false;
+                self.phase = Phase::Idle { tag };
+            }
+            (Phase::Offered { tag, announced }, Answer::Taken) => {
+                if announced.waits {
+                    self.send(b"+ Ready\r\n".to_vec());
+                }
+                self.phase = Phase::Receiving { tag, left: announced.octets, asked: false };
+            }
+            (Phase::Offered { tag, announced }, Answer::Done(done)) => self.skip(tag, announced, done.status),
+            (Phase::Receiving { tag, left, .. }, Answer::Taken) => self.phase = Phase::Receiving { tag, left, asked: false },
+            (Phase::Receiving { tag, left, .. }, Answer::Done(done)) => {
+                self.phase = Phase::Discarding { left, reply: Box::new((tag, done.status)) };
+            }
+            (Phase::Asked { tag, exchange }, Answer::Auth(answer)) => self.authorised(tag, exchange, answer),
+            (Phase::Closed, _) => self.phase = Phase::Closed,
+            (_, _) => self.reply("*", &Status::bye("SERVERBUG", "Lost track of your command")),
+        }
+    }
+
+    fn done(&mut self, tag: &str, done: Done) {
+        let entered = self.state == State::NotAuthenticated && done.state.is_some();
+        self.state = done.state.unwrap_or(self.state);
+        self.send(done.data);
+        let status = if entered { done.status.code(format!("CAPABILITY {}", self.capabilities())) } else { done.status };
+        self.reply(tag, &status);
+    }
+
+    fn pushed(&mut self, now: Instant, push: Push) {
+        match push {
+            Push::News(octets) if matches!(self.phase, Phase::Idle { .. }) => {
+                self.said = now;
+                self.send(octets);
+            }
+            Push::News(_) => {}
+            Push::Bye(status) => self.reply("*", &status),
+        }
+    }
+
+    fn ticked(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Closed | Phase::Running { .. } | Phase::Asked { .. } | Phase::Offered { .. }) {
+            return;
+        }
+        if now >= self.heard + self.silence_max() {
+            return self.reply("*", &Status::bye("UNAVAILABLE", "You have been silent for too long"));
+        }
+        if matches!(self.phase, Phase::Idle { .. }) && now >= self.said + self.config.limits.keep_alive {
+            self.said = now;
+            self.reply("*", &Status::ok("Still here"));
+        }
+    }
+
+    fn silence_max(&self) -> std::time::Duration {
+        let limits = &self.config.limits;
+        match (&self.phase, self.state) {
+            (_, State::NotAuthenticated) => limits.login_wait_max,
+            (Phase::Idle { .. }, _) => limits.idle_max,
+            _ => limits.silence_max,
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let silence = self.heard + self.silence_max();
+        if matches!(self.phase, Phase::Idle { .. }) { silence.min(self.said + self.config.limits.keep_alive) } else { silence }
+    }
+}
+
+impl wire::Session for Session {
+    type Ask = Ask;
+    type Answer = Answer;
+    type Push = Push;
+
+    fn handle(&mut self, now: Instant, input: Input<'_, Answer, Push>) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        match input {
+            Input::Bytes(bytes) => {
+                self.heard = now;
+                self.inbox.push(bytes);
+            }
+            Input::Eof => return self.close(),
+            Input::TlsStarted(tls) => {
+                self.inbox.clear();
+                self.forget_command();
+                self.tls = Some(Box::new(tls));
+                self.phase = Phase::Ready;
+                self.heard = now;
+            }
+            Input::Answer(answer) => self.answered(answer),
+            Input::Push(push) => self.pushed(now, push),
+            Input::Tick => self.ticked(now),
+        }
+        self.advance();
+    }
+
+    fn stop(&mut self, _now: Instant) {
+        self.stopping = true;
+        if matches!(self.phase, Phase::Idle { .. }) {
+            self.leave();
+        } else {
+            self.advance();
+        }
+    }
+
+    fn poll(&mut self) -> Output<Ask> {
+        let output = self.outbox.pop_front();
+        if self.outbox.is_empty() {
+            // An idle session holds no buffer.
+            self.outbox = VecDeque::new();
+        }
+        output.unwrap_or_else(|| Output::Wait(self.deadline()))
+    }
+}

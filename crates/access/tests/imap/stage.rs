@@ -1,0 +1,343 @@
+//! Plays a script to real sessions and the real server over a store in memory.
+//!
+//! | mark | meaning |
+//! |---|---|
+//! | `C: text`, `C2: text` | client 1 or 2 sends it; escapes as in `wire::transcript` |
+//! | `S: text`, `S2: text` | what the server says to that client |
+//! | `@ mail MAILBOX TEXT` | Ann gets this message; `<name` stands for the file `tests/mail/name` |
+//! | `@ many COUNT MAILBOX` | Ann gets that many small messages |
+//! | `@ flags MAILBOX UID FLAGS` | another program sets flags |
+//! | `@ expunge MAILBOX UID` | another program removes a message |
+//! | `@ delete MAILBOX` | another program deletes a mailbox |
+//! | `@ quota OCTETS` | Ann's quota |
+//! | `@ ready [MAILBOX]`, `@ ready2 [MAILBOX]` | the client is logged in and has selected; nothing of it is shown |
+//! | `@ secure` | passwords are taken under TLS only |
+//! | `@ tls`, `@ eof`, `@ +SECONDS` | of client 1; time passes for both |
+//! | `# words` | a comment |
+//!
+//! The time is 2026-11-21 12:00:00 UTC; Ann is ann@example.org and her password is `secret`.
+
+use access::imap::serve::{Server, Shared};
+use access::imap::{Answer, Ask, Config, Session};
+use mail::digest::Digest;
+use mail::{AccountId, Address, Domain, Flag, MailboxId, Timestamp, Uid, UidSet};
+use std::pin::pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+use store::auth::{Authenticator, Credentials};
+use store::{Body, FlagChange, NewAccount, NewEmail, Store};
+use wire::sasl::{SaslAnswer, Secret};
+use wire::transcript::{escape, octets};
+use wire::{Handler, Input, Output, Session as _, Tls};
+
+const NOON: i64 = 1_795_262_400;
+
+static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| Credentials::new(&Secret::new("secret")).unwrap());
+
+/// A store with Ann in it, and what tells its time.
+pub struct World {
+    pub store: Store,
+    pub account: AccountId,
+    pub config: Config,
+    seconds: Arc<AtomicI64>,
+    shared: Option<Arc<Shared>>,
+}
+
+/// One connection.
+pub struct Client {
+    session: Session,
+    server: Server,
+    said: Vec<u8>,
+    deadline: Option<Instant>,
+    pub closed: bool,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let store = Store::memory();
+        let now = Timestamp::from_seconds(NOON);
+        let account = store
+            .write_blocking(move |tx| {
+                tx.domain_add(&Domain::parse("example.org").unwrap(), now)?;
+                let address = Address::parse("ann@example.org").unwrap();
+                let new = NewAccount { address, name: "Ann".into(), credentials: CREDENTIALS.clone(), quota_octets_max: None };
+                tx.account_create(new, now)
+            })
+            .unwrap();
+        let config = Config { plaintext_login: true, ..Config::default() };
+        Self { store, account, config, seconds: Arc::new(AtomicI64::new(NOON)), shared: None }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(self.seconds.load(Ordering::Relaxed))
+    }
+
+    fn shared(&mut self) -> Arc<Shared> {
+        let seconds = self.seconds.clone();
+        let clock = Arc::new(move || Timestamp::from_seconds(seconds.load(Ordering::Relaxed)));
+        let new = || {
+            let authenticator = Authenticator::in_place(self.store.clone());
+            Arc::new(Shared::new(self.store.clone(), authenticator, Arc::new(self.config.clone()), clock))
+        };
+        self.shared.get_or_insert_with(new).clone()
+    }
+
+    pub fn connect(&mut self, now: Instant) -> Client {
+        let shared = self.shared();
+        let config = Arc::new(self.config.clone());
+        let session = Session::new(config, "nonce-nonce-nonce-nonce-1".into(), None, now);
+        let server = Server::new(shared, [127, 0, 0, 1].into());
+        Client { session, server, said: Vec::new(), deadline: None, closed: false }
+    }
+
+    /// A client that is logged in, and has selected if a mailbox is named.
+    pub fn ready(&mut self, now: Instant, mailbox: &str) -> Client {
+        let account = self.account;
+        let mut client = self.connect(now);
+        client.session.handle(now, Input::Bytes(b"x LOGIN ann@example.org secret\r\n"));
+        while let output = client.session.poll()
+            && !matches!(output, Output::Ask(Ask::Auth(_)))
+        {
+            assert!(matches!(output, Output::Send(_)), "{output:?}");
+        }
+        // Argon2 is dear, and other scripts show it.
+        let answer = SaslAnswer::Account { account: account.0, login: "ann@example.org".into() };
+        client.session.handle(now, Input::Answer(Answer::Auth(answer)));
+        client.pump(now);
+        if !mailbox.is_empty() {
+            client.send(now, format!("x SELECT {mailbox}\r\n").as_bytes());
+        }
+        client.said.clear();
+        client
+    }
+
+    pub fn mailbox(&self, name: &str) -> MailboxId {
+        let (account, name) = (self.account, name.to_owned());
+        self.store.read_blocking(move |tx| Ok(tx.mailbox_by_name(account, &name)?.map(|mailbox| mailbox.id))).unwrap().expect("a mailbox")
+    }
+
+    pub fn deliver(&self, mailbox: &str, message: &[u8]) {
+        let (account, mailbox, now) = (self.account, self.mailbox(mailbox), self.now());
+        let (body, digest) = (Body::new(message), Digest::of(message));
+        let add = move |tx: &mut store::WriteTx| {
+            let new = NewEmail { body: &body, digest: &digest, flags: mail::Flags::default(), internal_date: now, saved: now };
+            tx.email_add(account, mailbox, new)
+        };
+        self.store.write_blocking(add).unwrap();
+    }
+
+    fn event(&mut self, event: &str) {
+        let (verb, rest) = event.split_once(' ').unwrap_or((event, ""));
+        let (mailbox, argument) = rest.split_once(' ').unwrap_or((rest, ""));
+        let account = self.account;
+        match verb {
+            "mail" => self.deliver(mailbox, &message(argument)),
+            "many" => (1..=mailbox.parse().unwrap()).for_each(|n: u32| self.deliver(argument, small(n).as_bytes())),
+            "flags" => {
+                let (uid, flags) = argument.split_once(' ').unwrap();
+                let change = FlagChange::Set(flags.split(' ').filter_map(Flag::parse).collect());
+                let (uids, mailbox) = (uid.parse::<UidSet>().unwrap(), self.mailbox(mailbox));
+                self.store.write_blocking(move |tx| tx.flags_change(account, mailbox, &uids, &change, None)).unwrap();
+            }
+            "expunge" => {
+                let (uids, mailbox) = (argument.parse::<UidSet>().unwrap(), self.mailbox(mailbox));
+                self.store.write_blocking(move |tx| tx.messages_destroy(account, mailbox, &uids)).unwrap();
+            }
+            "delete" => {
+                let mailbox = self.mailbox(mailbox);
+                self.store.write_blocking(move |tx| tx.mailbox_delete(account, mailbox)).unwrap();
+            }
+            "quota" => {
+                let octets = mailbox.parse().unwrap();
+                self.store.write_blocking(move |tx| tx.account_set_quota(account, Some(octets))).unwrap();
+            }
+            "secure" => self.config.plaintext_login = false,
+            other => panic!("unknown event: @ {other}"),
+        }
+    }
+
+    /// Every Uid of a mailbox.
+    pub fn uids(&self, mailbox: &str) -> UidSet {
+        let (account, mailbox) = (self.account, self.mailbox(mailbox));
+        self.store.read_blocking(move |tx| tx.uids(account, mailbox)).unwrap()
+    }
+
+    /// The flags of a message.
+    pub fn flags(&self, mailbox: &str, uid: Uid) -> mail::Flags {
+        let (account, mailbox) = (self.account, self.mailbox(mailbox));
+        self.store.read_blocking(move |tx| tx.message(account, mailbox, uid)).unwrap().expect("a message").flags
+    }
+}
+
+fn message(text: &str) -> Vec<u8> {
+    match text.strip_prefix('<') {
+        Some(file) => {
+            let path = format!("{}/tests/mail/{file}", env!("CARGO_MANIFEST_DIR"));
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")).replace('\n', "\r\n").into_bytes()
+        }
+        None => octets(&format!("{text}\\")),
+    }
+}
+
+fn small(n: u32) -> String {
+    format!(
+        "From: Bob <bob@example.net>\r\nTo: ann@example.org\r\nSubject: Number {n}\r\nMessage-ID: <{n}@example.net>\r\n\r\nText {n}\r\n"
+    )
+}
+
+impl Client {
+    /// Sends octets and lets the server answer them.
+    pub fn send(&mut self, now: Instant, octets: &[u8]) {
+        if self.closed {
+            return;
+        }
+        self.session.handle(now, Input::Bytes(octets));
+        self.pump(now);
+    }
+
+    /// What the server has said since the last time.
+    pub fn heard(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.said)
+    }
+
+    /// Runs the session and its server until they wait for the client.
+    pub fn pump(&mut self, now: Instant) {
+        while !self.closed {
+            match self.session.poll() {
+                Output::Send(octets) => self.said.extend(octets),
+                Output::Ask(ask) => {
+                    let answer = block_on(self.server.answer(ask));
+                    self.session.handle(now, Input::Answer(answer));
+                }
+                Output::StartTls => self.said.extend_from_slice(b"[starts TLS]\r\n"),
+                Output::Close => {
+                    self.said.extend_from_slice(b"[closes]\r\n");
+                    self.closed = true;
+                }
+                Output::Wait(until) => {
+                    self.deadline = Some(until);
+                    let pushed = pin!(self.server.pushed()).poll(&mut Context::from_waker(Waker::noop()));
+                    match pushed {
+                        Poll::Ready(push) => self.session.handle(now, Input::Push(push)),
+                        Poll::Pending => return,
+                    }
+                }
+            }
+        }
+    }
+
+    fn input(&mut self, now: Instant, input: Input<'_, Answer, access::imap::Push>) {
+        if !self.closed {
+            self.session.handle(now, input);
+            self.pump(now);
+        }
+    }
+}
+
+/// A store in memory answers at once.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the store in memory does not wait"),
+    }
+}
+
+/// A script being played.
+struct Stage<'a> {
+    world: World,
+    clients: Vec<Option<Client>>,
+    now: Instant,
+    out: String,
+    /// Cuts what a client sends.
+    split: &'a mut dyn FnMut(&[u8]) -> Vec<Vec<u8>>,
+}
+
+/// Plays a script and returns it with what the server really said. `split` cuts what clients send.
+pub fn play(script: &str, split: &mut dyn FnMut(&[u8]) -> Vec<Vec<u8>>) -> String {
+    let mut stage = Stage { world: World::new(), clients: vec![None, None], now: Instant::now(), out: String::new(), split };
+    for line in script.lines().filter(|line| !line.starts_with('S')) {
+        stage.line(line);
+    }
+    stage.out
+}
+
+impl Stage<'_> {
+    fn line(&mut self, line: &str) {
+        self.out.push_str(line);
+        self.out.push('\n');
+        let text = |start: usize| line.get(start..).unwrap_or_default();
+        match line.split(' ').next().unwrap_or_default() {
+            "C:" => self.say(0, text(3)),
+            "C2:" => self.say(1, text(4)),
+            "@" => self.event(text(2)),
+            _ => {}
+        }
+        self.note();
+    }
+
+    fn client(&mut self, number: usize) -> &mut Client {
+        if self.clients[number].is_none() {
+            let mut client = self.world.connect(self.now);
+            client.pump(self.now);
+            self.clients[number] = Some(client);
+        }
+        self.clients[number].as_mut().unwrap()
+    }
+
+    fn say(&mut self, number: usize, text: &str) {
+        let now = self.now;
+        for piece in (self.split)(&octets(text)) {
+            self.client(number).send(now, &piece);
+        }
+    }
+
+    fn event(&mut self, event: &str) {
+        let now = self.now;
+        match event.split_once(' ').unwrap_or((event, "")) {
+            ("connect", _) => drop(self.client(0)),
+            ("tls", _) => {
+                let tls = Tls { version: "TLSv1.3".into(), exporter: Some([7; 32]), ..Tls::default() };
+                self.client(0).input(now, Input::TlsStarted(tls));
+            }
+            ("eof", _) => self.client(0).input(now, Input::Eof),
+            ("stop", _) => {
+                self.client(0).session.stop(now);
+                self.client(0).pump(now);
+            }
+            ("ready", mailbox) => self.clients[0] = Some(self.world.ready(now, mailbox)),
+            ("ready2", mailbox) => self.clients[1] = Some(self.world.ready(now, mailbox)),
+            (time, _) if time.starts_with('+') => self.pass(time[1..].parse().unwrap()),
+            _ => self.world.event(event),
+        }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.world.seconds.fetch_add(seconds.try_into().unwrap(), Ordering::Relaxed);
+        for client in self.clients.iter_mut().flatten() {
+            if client.deadline.is_some_and(|deadline| deadline <= self.now) {
+                client.input(self.now, Input::Tick);
+            }
+        }
+    }
+
+    /// Writes down what was said to each client.
+    fn note(&mut self) {
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            let Some(client) = client else { continue };
+            client.pump(self.now);
+            let said = std::mem::take(&mut client.said);
+            for line in said.split_inclusive(|octet| *octet == b'\n') {
+                let shown = match line.strip_suffix(b"\r\n") {
+                    Some(line) => escape(line),
+                    None => escape(line) + "\\",
+                };
+                let mark = if number == 0 { "S:" } else { "S2:" };
+                self.out.push_str(format!("{mark} {shown}").trim_end());
+                self.out.push('\n');
+            }
+        }
+    }
+}
