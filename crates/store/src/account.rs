@@ -272,3 +272,91 @@ fn name_check(name: &str) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{account_add, add, address, findings, inbox, said, tx, world};
+
+    #[test]
+    fn an_account_starts_with_its_mailboxes() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let names: Vec<_> = tx.mailboxes(ann)?.into_iter().map(|m| (m.name, m.role.is_some(), m.subscribed)).collect();
+            let expected = ["Archive", "Drafts", "INBOX", "Junk", "Sent", "Trash"].map(|name| (name.to_owned(), true, true));
+            assert_eq!(names, expected);
+            let account = tx.account_by_login("ANN@example.ORG")?.unwrap();
+            assert_eq!((account.id, account.enabled, account.emails, account.used_octets), (ann, true, 0, 0));
+            for stranger in ["bob@example.org", "ann+x@example.org", "ann", ""] {
+                assert_eq!(tx.account_by_login(stranger)?, None, "{stranger}");
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_cannot_be_an_account() {
+        let (store, _) = world();
+        tx(&store, |tx| {
+            tx.alias_set(&address("info@example.org"), vec![Target::Address(address("x@y"))])?;
+            for (text, want) in [
+                ("Ann@example.org", "account exists already"),
+                ("info@example.org", "alias exists already"),
+                ("x@elsewhere.example", "domain does not exist"),
+            ] {
+                assert_eq!(said(account_add(tx, text)), want, "{text}");
+            }
+            let long = "x".repeat(ACCOUNT_NAME_OCTETS_MAX + 1);
+            assert_eq!(said(tx.account_set_name(AccountId(1), &long)), "limit reached: octets of an account's name");
+            assert_eq!(said(tx.account_set_name(AccountId(1), "a\nb")), "a name has no control characters");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_account_changes() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            tx.account_set_name(ann, "Ann Example")?;
+            tx.account_set_enabled(ann, false)?;
+            tx.account_set_quota(ann, Some(99))?;
+            tx.account_set_address(ann, address("Anna@example.org"))?;
+            let account = tx.account(ann)?.unwrap();
+            assert_eq!((account.name.as_str(), account.enabled, account.quota_octets_max), ("Ann Example", false, Some(99)));
+            assert_eq!(tx.account_by_login("ann@example.org")?, None);
+            assert_eq!(tx.account_by_login("anna@example.org")?.map(|account| account.id), Some(ann));
+            tx.account_set_address(ann, address("ANNA@example.org"))?;
+            let bob = account_add(tx, "ann@example.org")?;
+            assert_eq!(tx.accounts()?.into_iter().map(|account| account.id).collect::<Vec<_>>(), [ann, bob]);
+            assert_eq!(said(tx.account_set_address(bob, address("anna@example.org"))), "account exists already");
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn an_account_leaves_nothing_and_its_successor_starts_above_it() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let bob = account_add(tx, "bob@example.org")?;
+            tx.alias_set(&address("both@example.org"), vec![Target::Account(ann), Target::Account(bob)])?;
+            tx.alias_set(&address("only@example.org"), vec![Target::Account(ann)])?;
+            tx.domain_catch_all_set(address("x@example.org").domain(), Some(vec![Target::Account(ann)]))?;
+            let (first, second) = (inbox(tx, ann), inbox(tx, bob));
+            add(tx, ann, first.id, "shared@x", "")?;
+            add(tx, bob, second.id, "shared@x", "")?;
+            let highest = tx.mailboxes(ann)?.iter().map(|mailbox| mailbox.uid_validity).max();
+            tx.account_remove(ann)?;
+            assert_eq!(tx.account(ann)?, None);
+            assert_eq!(tx.alias(&address("both@example.org"))?, Some(vec![Target::Account(bob)]));
+            assert_eq!(tx.alias(&address("only@example.org"))?, None);
+            assert_eq!(tx.domain(address("x@example.org").domain())?.and_then(|domain| domain.catch_all), None);
+            let again = account_add(tx, "ann@example.org")?;
+            assert!(again > bob, "an account's number is never used again");
+            assert!(tx.mailboxes(again)?.iter().map(|mailbox| mailbox.uid_validity).min() > highest);
+            assert_eq!(said(tx.account_remove(ann)), "account does not exist");
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+}

@@ -254,3 +254,78 @@ pub(crate) fn uid_entries(uids: &UidSet, entry: fn(UidSet) -> ChangeRecord) -> V
 pub(crate) fn destroyed_entries(emails: &[EmailId]) -> impl Iterator<Item = ChangeRecord> + '_ {
     emails.chunks(ITEMS_MAX).map(|emails| ChangeRecord::Destroyed(emails.to_vec()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FlagChange;
+    use crate::testing::{add, findings, flags, inbox, now, tx, uids, world};
+
+    #[test]
+    fn a_client_is_told_what_it_missed() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            let sent = tx.mailbox_by_role(ann, mail::Role::Sent)?.unwrap().id;
+            for number in 0..6 {
+                add(tx, ann, id, &format!("{number}@x"), "")?;
+            }
+            let since = tx.mod_seq(ann)?;
+            tx.flags_change(ann, id, &uids("2:3"), &FlagChange::Add(flags("\\Seen")), None)?;
+            tx.email_move(ann, id, &uids("3"), sent, now())?;
+            add(tx, ann, id, "new@x", "")?;
+            add(tx, ann, id, "short@x", "\\Deleted")?;
+            tx.expunge(ann, id, &uids("1:9"))?;
+            let shown = |mailbox, since| {
+                let changes = tx.changes(ann, mailbox, since).unwrap();
+                assert!(changes.complete);
+                (changes.messages.iter().map(|m| m.uid.0).collect::<Vec<_>>(), changes.vanished)
+            };
+            assert_eq!(shown(id, since), (vec![2, 7], uids("3,8")));
+            assert_eq!(shown(sent, since), (vec![1], uids("")));
+            assert_eq!(shown(id, ModSeq(0)), (vec![1, 2, 4, 5, 6, 7], uids("3,8")));
+            assert_eq!(shown(id, tx.mod_seq(ann)?), (vec![], uids("")));
+            assert_eq!(shown(id, ModSeq(u64::MAX)), (vec![], uids("")));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_is_forgotten_is_said_to_be() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            for number in 0..3 {
+                add(tx, ann, id, &format!("{number}@x"), "")?;
+            }
+            tx.messages_destroy(ann, id, &uids("2"))?;
+            let since = tx.mod_seq(ann)?;
+            for round in 0..=CHANGES_MAX {
+                let change = if round % 2 == 0 { FlagChange::Add(flags("\\Seen")) } else { FlagChange::Remove(flags("\\Seen")) };
+                tx.flags_change(ann, id, &uids("3"), &change, None)?;
+            }
+            let old = tx.changes(ann, id, since)?;
+            assert!(!old.complete);
+            assert_eq!((old.messages.iter().map(|m| m.uid.0).collect::<Vec<_>>(), old.vanished), (vec![3], uids("2")));
+            let record = tx.mailbox_record(ann, id)?;
+            assert!(record.changes <= CHANGES_MAX && record.changes > CHANGES_MAX - 2 * u32::try_from(FORGET).unwrap());
+            let young = tx.changes(ann, id, ModSeq(record.mod_seq.0 - 5))?;
+            assert!(young.complete && young.messages.len() == 1 && young.vanished.is_empty());
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn a_scattered_change_is_told_in_parts_of_bounded_size() {
+        let scattered: UidSet = (1..=20_000).map(|n| Uid(n * 2)).collect();
+        let entries = uid_entries(&scattered, ChangeRecord::Flags);
+        let octets: Vec<_> = entries.iter().map(|entry| crate::record::encode(entry).unwrap().len()).collect();
+        assert!(entries.len() == 5 && octets.iter().all(|octets| *octets < 50_000), "{octets:?}");
+        let joined = entries.into_iter().fold(UidSet::new(), |all, entry| match entry {
+            ChangeRecord::Flags(uids) => all.union(&uids),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(joined, scattered);
+    }
+}

@@ -292,3 +292,116 @@ impl NewEmail<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{add, digest, findings, flags, inbox, message_text, now, said, tx, uids, world};
+    use mail::Role;
+    use std::time::Duration;
+
+    #[test]
+    fn a_copy_is_the_same_email_with_flags_of_its_own() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let (inbox_id, sent) = (inbox(tx, ann).id, tx.mailbox_by_role(ann, Role::Sent)?.unwrap().id);
+            let added = add(tx, ann, inbox_id, "one@x", "\\Seen Work")?;
+            add(tx, ann, inbox_id, "two@x", "")?;
+            let used = tx.quota(ann)?;
+            let later = now().after(Duration::from_mins(5));
+            assert_eq!(tx.email_copy(ann, inbox_id, &uids("1,7"), sent, later)?, [(Uid(1), Uid(1))]);
+            assert_eq!(tx.quota(ann)?, used, "a copy costs nothing");
+            let copy = tx.message(ann, sent, Uid(1))?.unwrap();
+            assert_eq!((copy.email, copy.thread, copy.internal_date, copy.saved), (added.email, added.thread, now(), later));
+            tx.flags_change(ann, sent, &uids("1"), &crate::FlagChange::Set(flags("")), None)?;
+            assert_eq!(tx.message(ann, inbox_id, Uid(1))?.unwrap().flags, flags("\\Seen Work"));
+            assert_eq!(tx.email(ann, added.email)?.unwrap().places, [(inbox_id, Uid(1)), (sent, Uid(1))]);
+            assert_eq!(tx.messages_destroy(ann, inbox_id, &uids("1"))?.destroyed, []);
+            assert_eq!(tx.digest(ann, added.email)?.message_id.as_deref(), Some("one@x"));
+            assert_eq!(tx.messages_destroy(ann, sent, &uids("1"))?.destroyed, [added.email]);
+            assert_eq!((tx.email(ann, added.email)?, tx.blob(&copy.blob)?), (None, None));
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn a_move_may_be_within_one_mailbox() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            add(tx, ann, id, "one@x", "\\Deleted")?;
+            add(tx, ann, id, "two@x", "")?;
+            assert_eq!(tx.email_copy(ann, id, &uids("2:9"), id, now())?, [(Uid(2), Uid(3))]);
+            assert_eq!(tx.email_move(ann, id, &uids("1"), id, now())?, [(Uid(1), Uid(4))]);
+            assert_eq!((tx.uids(ann, id)?, tx.uids_deleted(ann, id, Uid(1), Uid(9))?), (uids("2:4"), uids("4")));
+            assert_eq!(tx.email_move(ann, id, &uids("99"), id, now())?, []);
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn equal_octets_are_stored_once() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            let (first, second) = (add(tx, ann, id, "one@x", "")?, add(tx, ann, id, "one@x", "")?);
+            assert!(first.email != second.email && first.thread == second.thread);
+            let blob = tx.message(ann, id, Uid(1))?.unwrap().blob;
+            assert_eq!(tx.blob(&blob)?.map(|blob| blob.references), Some(2));
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn mail_over_the_quota_is_refused_before_anything_is_written() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            add(tx, ann, id, "one@x", "")?;
+            let used = tx.quota(ann)?.used_octets;
+            tx.account_set_quota(ann, Some(used * 2 - 1))?;
+            let before = tx.mod_seq(ann)?;
+            assert!(said(add(tx, ann, id, "two@x", "Work")).starts_with("over quota"));
+            assert_eq!((tx.mod_seq(ann)?, tx.mailbox_keywords(ann, id)?.len()), (before, 0));
+            tx.account_set_quota(ann, Some(used * 2))?;
+            add(tx, ann, id, "two@x", "")?;
+            tx.account_set_quota(ann, Some(1))?;
+            assert!(!tx.quota(ann)?.has_room(0));
+            tx.email_copy(ann, id, &uids("1"), id, now())?;
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn a_digest_that_is_not_kept_is_made_again() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            let text = message_text("x", "one@x", &[]);
+            let (body, mut large) = (Body::new(text.as_bytes()), digest("x", "one@x", &[]));
+            large.preview = "x".repeat(DIGEST_OCTETS_MAX);
+            let new = NewEmail { body: &body, digest: &large, flags: flags(""), internal_date: now(), saved: now() };
+            let added = tx.email_add(ann, id, new)?;
+            assert_eq!(tx.digest(ann, added.email)?, Digest::of(text.as_bytes()));
+            assert_eq!(tx.email_record(ann, added.email)?.unwrap().1.len(), 0);
+            let unknown = EmailId(99);
+            assert_eq!(said(tx.digest(ann, unknown)), "email does not exist");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn an_email_has_only_so_many_places() {
+        let (store, ann) = world();
+        let error = store.write_blocking(move |tx| {
+            let id = inbox(tx, ann).id;
+            add(tx, ann, id, "one@x", "")?;
+            (0..PLACES_MAX).try_for_each(|_| tx.email_copy(ann, id, &uids("1"), id, now()).map(|_| ()))
+        });
+        assert_eq!(said(error), "limit reached: copies of one email");
+    }
+}

@@ -444,3 +444,189 @@ impl WriteTx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{add, findings, inbox, now, said, tx, uids, world};
+
+    fn names(tx: &ReadTx, account: AccountId) -> String {
+        let names: Vec<_> = tx.mailboxes(account).unwrap().into_iter().map(|mailbox| mailbox.name).collect();
+        names.into_iter().filter(|name| !Role::ALL.map(Role::default_name).contains(&name.as_str())).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn names_are_paths() {
+        for (input, want) in [
+            ("inbox", Ok("INBOX")),
+            ("Inbox/x", Ok("INBOX/x")),
+            ("x/inbox", Ok("x/inbox")),
+            ("inboxes", Ok("inboxes")),
+            ("Entwürfe", Ok("Entwürfe")),
+            ("100%*", Ok("100%*")),
+            ("", Err("a level of the mailbox name is empty")),
+            ("/a", Err("a level of the mailbox name is empty")),
+            ("a/", Err("a level of the mailbox name is empty")),
+            ("a//b", Err("a level of the mailbox name is empty")),
+            ("a/ /b", Err("a level of the mailbox name is empty")),
+            ("a\r\nb", Err("a mailbox name has no control characters")),
+            ("a\u{2028}b", Err("a mailbox name has no control characters")),
+        ] {
+            let name = mailbox_name(input).map_err(|error| error.to_string());
+            assert_eq!(name, want.map(str::to_owned).map_err(str::to_owned), "{input:?}");
+        }
+        assert_eq!(said(mailbox_name(&"x".repeat(MAILBOX_NAME_OCTETS_MAX + 1))), "limit reached: octets of a mailbox name");
+        assert_eq!(said(mailbox_name(&vec!["x"; MAILBOX_DEPTH_MAX + 1].join("/"))), "limit reached: levels of a mailbox name");
+    }
+
+    #[test]
+    fn mailboxes_are_made_with_their_parents_and_deleted_without_children() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let leaf = tx.mailbox_create(ann, "a/b/c", None)?;
+            assert_eq!(names(tx, ann), "a a/b a/b/c");
+            assert_eq!(said(tx.mailbox_create(ann, "a/b", None)), "mailbox exists already");
+            assert_eq!(said(tx.mailbox_create(ann, "other", Some(Role::Sent))), "mailbox with this role exists already");
+            let middle = tx.mailbox_by_name(ann, "a/b")?.unwrap().id;
+            assert_eq!(said(tx.mailbox_delete(ann, middle)), "the mailbox has mailboxes below it");
+            tx.mailbox_delete(ann, leaf)?;
+            tx.mailbox_delete(ann, middle)?;
+            assert_eq!(names(tx, ann), "a");
+            assert_eq!(said(tx.mailbox_delete(ann, leaf)), "mailbox does not exist");
+            assert_eq!(said(tx.mailbox_delete(ann, inbox(tx, ann).id)), "INBOX cannot be deleted");
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn a_mailbox_made_again_has_a_new_number_and_numbering() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let first = tx.mailbox_create(ann, "x", None)?;
+            add(tx, ann, first, "one@x", "")?;
+            let before = tx.mailbox(ann, first)?.unwrap();
+            tx.mailbox_delete(ann, first)?;
+            assert_eq!(tx.quota(ann)?.emails, 0);
+            let second = tx.mailbox_create(ann, "x", None)?;
+            let after = tx.mailbox(ann, second)?.unwrap();
+            assert!(second > first && after.uid_validity > before.uid_validity && after.mod_seq > before.mod_seq);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_whole_subtree_is_renamed() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let leaf = tx.mailbox_create(ann, "a/b/c", None)?;
+            tx.mailbox_create(ann, "ab", None)?;
+            tx.mailbox_subscribe(ann, "a/b/c", true)?;
+            let before = tx.mailbox(ann, leaf)?.unwrap();
+            let a = tx.mailbox_by_name(ann, "a")?.unwrap().id;
+            assert_eq!(said(tx.mailbox_rename(ann, a, "a/b/x", now())), "a mailbox cannot be moved below itself");
+            assert_eq!(said(tx.mailbox_rename(ann, a, "ab", now())), "mailbox exists already");
+            assert_eq!(tx.mailbox_rename(ann, a, "x/y", now())?, a);
+            assert_eq!(names(tx, ann), "ab x x/y x/y/b x/y/b/c");
+            let after = tx.mailbox(ann, leaf)?.unwrap();
+            assert_eq!(after, Mailbox { name: "x/y/b/c".into(), ..before });
+            let subscriptions = tx.subscriptions(ann)?;
+            assert!(["a/b/c", "x/y/b/c"].iter().all(|name| subscriptions.contains(&(*name).to_owned())));
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn renaming_inbox_moves_its_mail() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let inbox_id = inbox(tx, ann).id;
+            tx.mailbox_create(ann, "INBOX/child", None)?;
+            add(tx, ann, inbox_id, "one@x", "\\Seen")?;
+            let new = tx.mailbox_rename(ann, inbox_id, "old/mail", now())?;
+            assert_eq!(names(tx, ann), "INBOX/child old old/mail");
+            assert_eq!((inbox(tx, ann).id, inbox(tx, ann).emails), (inbox_id, 0));
+            assert_eq!(tx.mailbox(ann, new)?.map(|mailbox| (mailbox.emails, mailbox.unseen)), Some((1, 0)));
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn subscriptions_are_names() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            tx.mailbox_subscribe(ann, "nowhere/at all", true)?;
+            tx.mailbox_subscribe(ann, "nowhere/at all", true)?;
+            tx.mailbox_subscribe(ann, "Sent", false)?;
+            tx.mailbox_subscribe(ann, "Sent", false)?;
+            let sent = tx.mailbox_by_role(ann, Role::Sent)?.unwrap();
+            assert!(!sent.subscribed);
+            let trash = tx.mailbox_by_role(ann, Role::Trash)?.unwrap();
+            tx.mailbox_delete(ann, trash.id)?;
+            assert_eq!(tx.mailbox_by_role(ann, Role::Trash)?, None);
+            assert_eq!(tx.subscriptions(ann)?.join(" "), "Archive Drafts INBOX Junk Trash nowhere/at all");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn roles_are_given_once() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let (sent, drafts) = (tx.mailbox_by_role(ann, Role::Sent)?.unwrap().id, tx.mailbox_by_role(ann, Role::Drafts)?.unwrap().id);
+            assert_eq!(said(tx.mailbox_set_role(ann, drafts, Some(Role::Sent))), "mailbox with this role exists already");
+            assert_eq!(said(tx.mailbox_set_role(ann, inbox(tx, ann).id, None)), "INBOX keeps its role");
+            assert_eq!(said(tx.mailbox_set_role(ann, drafts, Some(Role::Inbox))), "INBOX keeps its role");
+            tx.mailbox_set_role(ann, sent, None)?;
+            tx.mailbox_set_role(ann, drafts, Some(Role::Sent))?;
+            assert_eq!(tx.mailbox_by_role(ann, Role::Sent)?.map(|mailbox| mailbox.id), Some(drafts));
+            assert_eq!(tx.mailbox_by_role(ann, Role::Drafts)?, None);
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn changes_of_the_list_are_told() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let start = tx.mod_seq(ann)?;
+            let x = tx.mailbox_create(ann, "x", None)?;
+            let y = tx.mailbox_create(ann, "y", None)?;
+            let middle = tx.mod_seq(ann)?;
+            tx.mailbox_delete(ann, y)?;
+            assert_eq!(tx.list_changes(ann, start)?.mailboxes, [x, y]);
+            assert_eq!(tx.list_changes(ann, middle)?.mailboxes, [y]);
+            let inbox = inbox(tx, ann).id;
+            assert!(tx.changes(ann, inbox, middle)?.list_changed);
+            add(tx, ann, inbox, "one@x", "")?;
+            let now = tx.mod_seq(ann)?;
+            assert!(!tx.changes(ann, inbox, now)?.list_changed);
+            assert!(tx.list_changes(ann, now)?.mailboxes.is_empty());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_mailbox_remembers_its_keywords_and_has_only_so_many() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let inbox = inbox(tx, ann).id;
+            add(tx, ann, inbox, "one@x", "Work $Forwarded")?;
+            add(tx, ann, inbox, "two@x", "WORK play")?;
+            tx.messages_destroy(ann, inbox, &uids("1"))?;
+            let keywords: Vec<_> = tx.mailbox_keywords(ann, inbox)?.into_iter().map(|k| k.as_str().to_owned()).collect();
+            assert_eq!(keywords, ["$Forwarded", "play", "Work"]);
+            Ok(())
+        });
+        let error = store.write_blocking(move |tx| {
+            let inbox = inbox(tx, ann).id;
+            let many: Vec<_> = (0..=MAILBOX_KEYWORDS_MAX).map(|n| format!("k{n}")).collect();
+            many.chunks(50).try_for_each(|some| add(tx, ann, inbox, "three@x", &some.join(" ")).map(|_| ()))
+        });
+        assert_eq!(said(error), "limit reached: keywords of this mailbox");
+        assert_eq!(findings(&store), [""; 0]);
+    }
+}

@@ -420,3 +420,124 @@ impl FlagChange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{add, findings, flags, inbox, said, tx, uids, world};
+
+    #[test]
+    fn flags_change_as_store_says() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            for (name, with) in [("one@x", ""), ("two@x", "\\Seen"), ("three@x", "Work")] {
+                add(tx, ann, id, name, with)?;
+            }
+            let all = uids("1:9");
+            let outcome = tx.flags_change(ann, id, &all, &FlagChange::Add(flags("\\Seen")), None)?;
+            assert_eq!(outcome.changed.iter().map(|m| m.uid.0).collect::<Vec<_>>(), [1, 3]);
+            assert_eq!((outcome.unchanged, outcome.modified), (uids("2"), uids("")));
+            assert_eq!(inbox(tx, ann).mod_seq, outcome.mod_seq);
+            assert_eq!(inbox(tx, ann).unseen, 0);
+
+            let since = outcome.mod_seq;
+            let again = tx.flags_change(ann, id, &all, &FlagChange::Add(flags("\\Seen")), None)?;
+            assert_eq!((again.changed, again.mod_seq, again.unchanged), (vec![], since, uids("1:3")), "nothing changed, nothing counts");
+
+            tx.flags_change(ann, id, &uids("2"), &FlagChange::Set(flags("Play")), None)?;
+            let conditional = tx.flags_change(ann, id, &all, &FlagChange::Add(flags("\\Flagged")), Some(since))?;
+            assert_eq!((conditional.modified, conditional.changed.len()), (uids("2"), 2));
+            let none = tx.flags_change(ann, id, &all, &FlagChange::Remove(flags("\\Flagged")), Some(ModSeq(0)))?;
+            assert_eq!((none.modified, none.changed.len()), (uids("1:3"), 0));
+
+            let removed = tx.flags_change(ann, id, &uids("3"), &FlagChange::Remove(flags("\\Flagged work \\Answered")), None)?;
+            assert_eq!(removed.changed[0].flags, flags("\\Seen"));
+            let empty = tx.flags_change(ann, id, &uids(""), &FlagChange::Set(flags("")), None)?;
+            assert_eq!((empty.changed.len(), empty.unchanged.len()), (0, 0));
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn a_message_has_only_so_many_keywords() {
+        let (store, ann) = world();
+        let error = store.write_blocking(move |tx| {
+            let id = inbox(tx, ann).id;
+            let many: Vec<_> = (0..Flags::KEYWORDS_MAX).map(|n| format!("k{n}")).collect();
+            add(tx, ann, id, "one@x", &many.join(" "))?;
+            tx.flags_change(ann, id, &uids("1"), &FlagChange::Add(flags("k0 \\Seen")), None)?;
+            tx.flags_change(ann, id, &uids("1"), &FlagChange::Add(flags("more")), None)
+        });
+        assert_eq!(said(error), "limit reached: keywords of a message");
+    }
+
+    #[test]
+    fn expunge_takes_what_is_deleted_and_asked_for() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            for (name, with) in [("one@x", "\\Deleted"), ("two@x", ""), ("three@x", "\\Deleted"), ("four@x", "\\Deleted")] {
+                add(tx, ann, id, name, with)?;
+            }
+            assert_eq!((inbox(tx, ann).deleted, tx.uids_deleted(ann, id, Uid(2), Uid(9))?), (3, uids("3:4")));
+            let before = tx.mod_seq(ann)?;
+            assert_eq!(tx.expunge(ann, id, &uids("2"))?, Expunged { mod_seq: before, ..Expunged::default() });
+            let gone = tx.expunge(ann, id, &uids("2:3"))?;
+            assert_eq!((gone.uids, gone.destroyed, gone.mod_seq), (uids("3"), vec![EmailId(3)], before.next()));
+            assert_eq!(tx.expunge(ann, id, &uids("1:4294967295"))?.uids, uids("1,4"));
+            assert_eq!(tx.messages_destroy(ann, id, &uids("1:5"))?.uids, uids("2"));
+            let mailbox = inbox(tx, ann);
+            assert_eq!((mailbox.emails, mailbox.octets, mailbox.uid_next, tx.quota(ann)?.used_octets), (0, 0, Uid(5), 0));
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn messages_come_in_order_and_in_portions() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            for number in 0..5 {
+                add(tx, ann, id, &format!("{number}@x"), "")?;
+            }
+            tx.messages_destroy(ann, id, &uids("3"))?;
+            let shown = |from, to, max| {
+                let messages = tx.messages(ann, id, Uid(from), Uid(to), max).unwrap();
+                messages.iter().map(|m| m.uid.0).collect::<Vec<_>>()
+            };
+            for (from, to, max, want) in [
+                (1, u32::MAX, 99, vec![1, 2, 4, 5]),
+                (1, u32::MAX, 2, vec![1, 2]),
+                (3, u32::MAX, 2, vec![4, 5]),
+                (2, 4, 99, vec![2, 4]),
+                (3, 3, 99, vec![]),
+                (6, 9, 99, vec![]),
+            ] {
+                assert_eq!(shown(from, to, max), want, "{from} {to} {max}");
+            }
+            assert_eq!(tx.uids(ann, id)?, uids("1:2,4:5"));
+            assert!(tx.message(ann, id, Uid(3))?.is_none() && tx.message(ann, id, Uid(4))?.is_some());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn more_messages_than_a_batch_change_together() {
+        let (store, ann) = world();
+        let count = u32::try_from(BATCH).unwrap() * 2 + 3;
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            for number in 0..count {
+                add(tx, ann, id, &format!("{number}@x"), "")?;
+            }
+            let all = uids("1:4294967295");
+            assert_eq!(tx.flags_change(ann, id, &all, &FlagChange::Add(flags("\\Deleted")), None)?.changed.len(), count as usize);
+            assert_eq!(tx.expunge(ann, id, &all)?.uids.len(), count);
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+}

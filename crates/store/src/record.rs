@@ -4,8 +4,8 @@
 //! [`Record::upgrade`] reads the forms before; a form that is newer than this program is an error,
 //! never a guess.
 //!
-//! Invariant: `tests/format_1.txt` holds one value of every kind as format 1 writes it, and they are
-//! read for ever.
+//! Invariant: `fixtures/format_1.txt` holds one value of every kind as format 1 writes it, and they
+//! are read for ever (`testing::fixtures`).
 
 use crate::error::{Error, Result};
 use crate::index::{Direction, KeyRange};

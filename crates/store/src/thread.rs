@@ -117,3 +117,79 @@ impl ThreadRecord {
         self.0.retain(|link| link.emails > 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{digest, findings, flags, inbox, message_text, now, tx, uids, world};
+    use crate::{Body, NewEmail};
+    use mail::MailboxId;
+
+    fn put(tx: &mut WriteTx, account: AccountId, mailbox: MailboxId, subject: &str, id: &str, references: &[&str]) -> Result<u64> {
+        let body = Body::new(message_text(subject, id, references).as_bytes());
+        let digest = digest(subject, id, references);
+        let new = NewEmail { body: &body, digest: &digest, flags: flags(""), internal_date: now(), saved: now() };
+        Ok(tx.email_add(account, mailbox, new)?.thread.0)
+    }
+
+    #[test]
+    fn conversations_join() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let inbox = inbox(tx, ann).id;
+            let long: Vec<String> = (0..40).map(|n| format!("a{n}@x")).collect();
+            let long: Vec<&str> = long.iter().map(String::as_str).collect();
+            for (subject, id, references, want, why) in [
+                ("Lunch", "1@x", &[][..], 1, "a first message"),
+                ("Re: Lunch", "2@x", &["1@x"], 1, "an answer"),
+                ("RE: LUNCH", "3@x", &["0@x", "9@x", "2@x"], 3, "another base subject: RE: is the digest's to take off"),
+                ("lunch", "4@x", &["2@x"], 1, "case does not count"),
+                ("Dinner", "5@x", &["2@x"], 5, "another subject"),
+                ("Re: Dinner", "6@x", &["2@x", "5@x"], 5, "the nearest reference with this subject"),
+                ("Lunch", "7@x", &[], 7, "the same subject alone joins nothing"),
+                ("Late", "9@x", &["8@x"], 8, "the answer came before its question"),
+                ("Late", "8@x", &[], 8, "and here is the question"),
+                ("Late", "10@x", &["8@x"], 8, "and another answer"),
+                ("Long", "a99@x", &long, 11, "a long list of references"),
+                ("Long", "a100@x", &["a0@x"], 11, "the first of them counts"),
+                ("Long", "a101@x", &["a38@x"], 11, "the last of them count"),
+                ("Long", "a102@x", &["a20@x"], 14, "those in the middle do not"),
+            ] {
+                assert_eq!(put(tx, ann, inbox, subject, id, references)?, want, "{id}: {why}");
+            }
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn ids_are_forgotten_with_their_last_email() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let inbox = inbox(tx, ann).id;
+            put(tx, ann, inbox, "Lunch", "1@x", &[])?;
+            put(tx, ann, inbox, "Lunch", "2@x", &["1@x"])?;
+            tx.messages_destroy(ann, inbox, &uids("1"))?;
+            assert_eq!(put(tx, ann, inbox, "Lunch", "3@x", &["1@x"])?, 1, "the answer still holds the thread");
+            tx.messages_destroy(ann, inbox, &uids("1:9"))?;
+            assert_eq!(put(tx, ann, inbox, "Lunch", "4@x", &["1@x"])?, 4);
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn one_id_cannot_be_made_to_grow() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let inbox = inbox(tx, ann).id;
+            for number in 0..THREADS_PER_ID_MAX * 2 {
+                put(tx, ann, inbox, &format!("subject {number}"), "same@x", &[])?;
+            }
+            let record: ThreadRecord = tx.record(&key::thread(ann, key::hash("same@x")))?.unwrap();
+            assert_eq!(record.0.len(), THREADS_PER_ID_MAX);
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+}

@@ -138,3 +138,91 @@ impl WriteTx {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::tests::queued;
+    use crate::testing::{address, findings, now, tx};
+    use crate::{Body, Store};
+    use mail::ReversePath;
+    use mail::event::Source;
+    use std::time::Duration;
+
+    fn accepted(message_id: &str) -> TrailEntry {
+        let event = Event::Accepted {
+            source: Source::Mx,
+            peer: None,
+            helo: "mx.example".into(),
+            tls: None,
+            account: None,
+            reverse_path: ReversePath(None),
+            message_id: Some(message_id.into()),
+            octets: 1,
+        };
+        TrailEntry { at: now(), event }
+    }
+
+    fn relayed(to: &str) -> TrailEntry {
+        TrailEntry { at: now(), event: Event::Relayed { recipient: address(to), host: "mx".into() } }
+    }
+
+    #[test]
+    fn trails_grow_and_are_found_by_message_id() {
+        let store = Store::memory();
+        tx(&store, |tx| {
+            let (first, second) = (tx.receipt_next(now())?, tx.receipt_next(now())?);
+            assert!(second > first);
+            tx.trail_append(first, &[accepted("a@x")])?;
+            tx.trail_append(first, &[])?;
+            tx.trail_append(first, &[relayed("b@y"), relayed("c@y")])?;
+            tx.trail_append(second, &[accepted("a@x")])?;
+            tx.trail_index(first, "<a@x>")?;
+            tx.trail_index(first, "other@x")?;
+            tx.trail_append(first, &[relayed("d@y")])?;
+            assert_eq!(tx.trail(first)?, [accepted("a@x"), relayed("b@y"), relayed("c@y"), relayed("d@y")]);
+            for (id, want) in [("a@x", vec![second, first]), ("<a@x>", vec![second, first]), ("other@x", vec![first]), ("A@x", vec![])] {
+                assert_eq!(tx.receipts_by_message_id(id)?, want, "{id}");
+            }
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn receipts_ascend_even_when_the_clock_goes_back() {
+        let store = Store::memory();
+        tx(&store, |tx| {
+            let first = tx.receipt_next(now())?;
+            let second = tx.receipt_next(Timestamp(now().0 - 60_000))?;
+            let third = tx.receipt_next(now().after(Duration::from_millis(1)))?;
+            assert!(first < second && second < third);
+            assert_eq!(third.0 >> 20, u64::try_from(now().0).unwrap() + 1);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn old_trails_are_swept_but_not_of_what_is_queued() {
+        let store = Store::memory();
+        tx(&store, |tx| {
+            let at = |minutes| now().after(Duration::from_mins(minutes));
+            let mut receipts = Vec::new();
+            for minutes in 0..4 {
+                let receipt = tx.receipt_next(at(minutes))?;
+                tx.trail_append(receipt, &[accepted(&format!("{minutes}@x"))])?;
+                tx.trail_index(receipt, "all@x")?;
+                receipts.push(receipt);
+            }
+            let body = Body::new(b"held");
+            tx.queue_add(&queued(receipts[1], &body, now()), &body)?;
+            let next = tx.trail_sweep(at(3), ReceiptId(0), 2)?;
+            assert_eq!(next, Some(receipts[1]));
+            assert_eq!(tx.trail_sweep(at(3), receipts[1], 99)?, None);
+            assert_eq!(tx.receipts_by_message_id("all@x")?, [receipts[3], receipts[1]]);
+            assert_eq!(tx.trail(receipts[0])?, []);
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+}

@@ -251,3 +251,134 @@ impl fmt::Debug for Authenticator {
         f.debug_struct("Authenticator").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{address, tx, world};
+    use std::net::Ipv4Addr;
+
+    const PEER: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+    /// ann@example.org with the password `secret`, an alias to her, and bob without a password.
+    fn store() -> (Store, AccountId) {
+        let (store, ann) = world();
+        let credentials = Credentials::new(&Secret::new("secret")).unwrap();
+        tx(&store, move |tx| {
+            tx.account_set_credentials(ann, credentials.clone())?;
+            tx.alias_set(&address("alias@example.org"), vec![crate::Target::Account(ann)])?;
+            crate::testing::account_add(tx, "bob@example.org")
+        });
+        (store, ann)
+    }
+
+    fn ask(authenticator: &Authenticator, login: &str, password: &str, peer: Option<IpAddr>) -> Result<AccountId, AuthError> {
+        block(authenticator.password(login, Secret::new(password), peer))
+    }
+
+    /// Waits for a future that other threads finish.
+    fn block<T>(future: impl Future<Output = T>) -> T {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Arc::new(Unpark(std::thread::current())).into();
+        let mut context = std::task::Context::from_waker(&waker);
+        let mut future = std::pin::pin!(future);
+        loop {
+            match future.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(out) => return out,
+                std::task::Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
+    #[test]
+    fn logins_are_checked() {
+        let (store, ann) = store();
+        let authenticator = Authenticator::new(store);
+        let long = "x".repeat(PASSWORD_OCTETS_MAX + 1);
+        for (login, password, want) in [
+            ("ann@example.org", "secret", Ok(ann)),
+            ("ANN@Example.Org", "secret", Ok(ann)),
+            ("ann@example.org", "Secret", Err(AuthError::Credentials)),
+            ("ann@example.org", "", Err(AuthError::Credentials)),
+            ("ann@example.org", &long, Err(AuthError::Credentials)),
+            ("ann+x@example.org", "secret", Err(AuthError::Credentials)),
+            ("alias@example.org", "secret", Err(AuthError::Credentials)),
+            ("bob@example.org", "", Err(AuthError::Credentials)),
+            ("bob@example.org", "secret", Err(AuthError::Credentials)),
+            ("nobody@example.org", "nobody has this password", Err(AuthError::Credentials)),
+            ("no address", "secret", Err(AuthError::Credentials)),
+        ] {
+            assert_eq!(ask(&authenticator, login, password, PEER), want, "{login} {password}");
+        }
+        assert_eq!(authenticator.failures(), 9);
+    }
+
+    #[test]
+    fn only_who_knows_the_password_learns_that_the_account_is_disabled() {
+        let (store, ann) = store();
+        tx(&store, move |tx| tx.account_set_enabled(ann, false));
+        let authenticator = Authenticator::in_place(store);
+        assert_eq!(ask(&authenticator, "ann@example.org", "secret", PEER), Err(AuthError::Disabled));
+        assert_eq!(ask(&authenticator, "ann@example.org", "wrong", PEER), Err(AuthError::Credentials));
+        assert_eq!(block(authenticator.verifier("ann@example.org")), Ok(None));
+    }
+
+    #[test]
+    fn what_was_proved_is_not_proved_again_until_the_password_changes() {
+        let (store, ann) = store();
+        // No check may wait: what is not known already is refused as too much.
+        let proved = Authenticator::in_place(store.clone());
+        assert_eq!(ask(&proved, "ann@example.org", "secret", PEER), Ok(ann));
+        assert_eq!(ask(&proved, "ann@example.org", "wrong", PEER), Err(AuthError::Credentials));
+        let known = |peer| {
+            let account = tx(&store, move |tx| tx.account(ann)).unwrap();
+            proved.knows(Some(&who(&account, peer)), &Secret::new("secret"))
+        };
+        let elsewhere = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!((known(PEER.unwrap()), known(elsewhere)), (true, false));
+        let credentials = Credentials::new(&Secret::new("secret")).unwrap();
+        tx(&store, move |tx| tx.account_set_credentials(ann, credentials.clone()));
+        assert!(!known(PEER.unwrap()), "the same password set anew is proved anew");
+    }
+
+    #[test]
+    fn too_many_checks_are_refused() {
+        let (store, ann) = store();
+        let none = Authenticator::with_limits(store, &Limits { waiting_max: 0, ..Limits::default() });
+        assert_eq!(ask(&none, "ann@example.org", "secret", PEER), Err(AuthError::Busy));
+        assert_eq!(ask(&none, "nobody@example.org", "secret", PEER), Err(AuthError::Busy));
+        assert_eq!(none.failures(), 0);
+        let account = block(none.account("ann@example.org")).unwrap().unwrap();
+        none.learn(Some(who(&account, PEER.unwrap())), &Secret::new("secret"));
+        assert_eq!(ask(&none, "ann@example.org", "secret", PEER), Ok(ann), "what is known needs no check");
+        assert_eq!(ask(&none, "ann@example.org", "secret", None), Err(AuthError::Busy), "without an address nothing is known");
+    }
+
+    #[test]
+    fn sasl_is_answered() {
+        let (store, ann) = store();
+        let authenticator = Authenticator::in_place(store);
+        let answer = |authzid: Option<&str>, password: &str| {
+            let ask =
+                SaslAsk::Password { authzid: authzid.map(str::to_owned), login: "Ann@example.org".into(), password: Secret::new(password) };
+            block(authenticator.answer(ask, PEER))
+        };
+        let account = SaslAnswer::Account { account: ann.0, login: "ann@example.org".into() };
+        assert_eq!(answer(None, "secret"), account);
+        assert_eq!(answer(Some("ann@EXAMPLE.org"), "secret"), account);
+        assert_eq!(answer(Some("bob@example.org"), "secret"), SaslAnswer::Refused(Failure::Credentials));
+        assert_eq!(answer(None, "wrong"), SaslAnswer::Refused(Failure::Credentials));
+        let verifier = |login: &str| block(authenticator.answer(SaslAsk::ScramVerifier { login: login.into() }, PEER));
+        let SaslAnswer::Verifier(Some(keys)) = verifier("ANN@example.org") else { panic!("no verifier") };
+        let derived = ScramVerifier::derive(&Secret::new("secret"), &keys.salt, keys.iterations, ann.0, "ann@example.org");
+        assert_eq!(keys, derived);
+        for stranger in ["nobody@example.org", "bob@example.org"] {
+            assert_eq!(verifier(stranger), SaslAnswer::Verifier(None), "{stranger}");
+        }
+    }
+}

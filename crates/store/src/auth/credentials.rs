@@ -142,6 +142,15 @@ impl fmt::Debug for Credentials {
 }
 
 #[cfg(test)]
+impl Credentials {
+    /// Credentials without work and randomness, for fixtures.
+    pub(crate) fn sample() -> Self {
+        let scram = Scram { salt: vec![1; 16], iterations: 4096, stored_key: [2; 32], server_key: [3; 32] };
+        Self { password: Some(Password { hash: "$argon2id$sample".into(), scram }), version: 7 }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,5 +1,6 @@
 //! What the tests of the nouns share: a world with one account, and messages.
 
+mod fixtures;
 mod model;
 
 use crate::auth::Credentials;

@@ -195,9 +195,8 @@ impl World {
     fn copy(&mut self, from: MailboxId, first: u32, len: u32, to: MailboxId, moving: bool) {
         let (account, set) = (self.account, UidSet::range(Uid(first), Uid(first + len)));
         let uids = set.clone();
-        let pairs = tx(&self.store, move |tx| match moving {
-            true => tx.email_move(account, from, &uids, to, now()),
-            false => tx.email_copy(account, from, &uids, to, now()),
+        let pairs = tx(&self.store, move |tx| {
+            if moving { tx.email_move(account, from, &uids, to, now()) } else { tx.email_copy(account, from, &uids, to, now()) }
         });
         let taken: Vec<_> =
             self.boxes[&from].messages.iter().filter(|(uid, _)| set.contains(**uid)).map(|(u, m)| (*u, m.clone())).collect();

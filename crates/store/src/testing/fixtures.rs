@@ -1,0 +1,203 @@
+//! One value of every kind as format 1 writes it: what was stored once is read for ever.
+//!
+//! A line of `fixtures/format_1.txt` is a name and the octets. When a form changes, its format octet goes
+//! up, `Record::upgrade` reads the old one, and the old line stays under a name of its own;
+//! `UPDATE=1` adds lines that are new and changes none.
+
+use super::{address, flags, now};
+use crate::account::AccountRecord;
+use crate::alias::{AddressRecord, Target};
+use crate::auth::Credentials;
+use crate::change::ChangeRecord;
+use crate::domain::DomainRecord;
+use crate::email::EmailRecord;
+use crate::mailbox::{KeywordRecord, MailboxRecord, NameRecord, RoleRecord};
+use crate::message::MessageRecord;
+use crate::queue::{Final, QueueMessage, QueueRecipient, RecipientState};
+use crate::record::{Record, decode, encode};
+use crate::thread::{Link, ThreadRecord};
+use crate::trail::TrailRecord;
+use crate::uid::{Count, Counters};
+use mail::event::Source;
+use mail::*;
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+use std::path::Path;
+
+/// The fixtures and what is new.
+struct Fixtures {
+    lines: BTreeMap<String, String>,
+    update: bool,
+}
+
+impl Fixtures {
+    fn check<R: Record + PartialEq + Debug>(&mut self, name: &str, record: &R) {
+        let octets = encode(record).unwrap();
+        let written = octets.iter().fold(String::new(), |mut text, octet| {
+            write!(text, "{octet:02x}").unwrap();
+            text
+        });
+        if self.update {
+            self.lines.entry(name.to_owned()).or_insert_with(|| written.clone());
+        }
+        let line = self.lines.get(name).unwrap_or_else(|| panic!("{name} is in no line; UPDATE=1 adds it"));
+        let stored: Vec<u8> = (0..line.len()).step_by(2).map(|at| u8::from_str_radix(&line[at..at + 2], 16).unwrap()).collect();
+        assert_eq!(decode::<R>(b"", &stored).unwrap(), *record, "{name} is read otherwise than it was written");
+        assert_eq!(written, *line, "{name} is written otherwise: raise its FORMAT and keep reading this line");
+    }
+}
+
+#[test]
+fn every_record_is_read_as_it_was_written() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/format_1.txt");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.split_once(' ')).map(|(name, octets)| (name.to_owned(), octets.to_owned()));
+    let mut fixtures = Fixtures { lines: lines.collect(), update: std::env::var_os("UPDATE").is_some() };
+    accounts(&mut fixtures);
+    messages(&mut fixtures);
+    queue(&mut fixtures);
+    events(&mut fixtures);
+    if fixtures.update {
+        let text: Vec<_> = fixtures.lines.iter().map(|(name, octets)| format!("{name} {octets}\n")).collect();
+        std::fs::write(&path, text.concat()).unwrap();
+    }
+}
+
+fn accounts(fixtures: &mut Fixtures) {
+    let targets = vec![Target::Account(AccountId(300)), Target::Address(address("x@y.example"))];
+    fixtures.check("count", &Count(1 << 60));
+    fixtures.check("domain", &DomainRecord { catch_all: Some(targets.clone()), created: now() });
+    fixtures.check("address.account", &AddressRecord::Account(AccountId(300)));
+    fixtures.check("address.alias", &AddressRecord::Alias(address("info@example.org"), targets));
+    let account =
+        |credentials| AccountRecord { address: address("ann@example.org"), name: "Ann".into(), enabled: true, credentials, created: now() };
+    fixtures.check("account", &account(Credentials::sample()));
+    fixtures.check("account.none", &account(Credentials::none()));
+    let counters = Counters {
+        mod_seq: ModSeq(1),
+        email: EmailId(2),
+        mailbox: MailboxId(3),
+        uid_validity: UidValidity(1_700_000_000),
+        emails: 4,
+        used_octets: 5,
+        quota_octets_max: Some(6),
+        mailboxes: 7,
+        list_mod_seq: ModSeq(8),
+        list_floor: ModSeq(9),
+        list_changes: 10,
+    };
+    fixtures.check("counters", &counters);
+    let mailbox = MailboxRecord {
+        name: "Entwürfe".into(),
+        role: Some(Role::Drafts),
+        uid_validity: UidValidity(1_700_000_000),
+        uid_next: Uid(1000),
+        emails: 900,
+        unseen: 10,
+        deleted: 1,
+        octets: 1 << 33,
+        mod_seq: ModSeq(77),
+        change_floor: ModSeq(5),
+        changes: 6,
+    };
+    fixtures.check("mailbox", &mailbox);
+    fixtures.check("mailbox_name", &NameRecord(MailboxId(300)));
+    fixtures.check("mailbox_role", &RoleRecord(MailboxId(300)));
+    fixtures.check("keyword", &KeywordRecord(Keyword::parse("$Forwarded").unwrap()));
+}
+
+fn messages(fixtures: &mut Fixtures) {
+    let message = MessageRecord {
+        email: EmailId(1000),
+        thread: ThreadId(999),
+        flags: flags("\\Seen \\Flagged $Forwarded Work"),
+        mod_seq: ModSeq(123_456),
+        came: ModSeq(123_000),
+        octets: 44_000,
+        internal_date: now(),
+        saved: now(),
+        blob: BlobHash([0xab; 32]),
+    };
+    fixtures.check("message", &message);
+    let email = EmailRecord {
+        blob: BlobHash([0xab; 32]),
+        octets: 44_000,
+        thread: ThreadId(999),
+        thread_ids: vec![1, u64::MAX],
+        places: vec![(MailboxId(1), Uid(5)), (MailboxId(300), Uid(70_000))],
+    };
+    fixtures.check("email", &email);
+    fixtures.check("thread", &ThreadRecord(vec![Link { subject: u64::MAX, thread: ThreadId(3), emails: 2 }]));
+    fixtures.check("change.flags", &ChangeRecord::Flags("1:3,9".parse().unwrap()));
+    fixtures.check("change.vanished", &ChangeRecord::Vanished("1,300:70000".parse().unwrap()));
+    fixtures.check("change.destroyed", &ChangeRecord::Destroyed(vec![EmailId(1), EmailId(1000)]));
+    fixtures.check("change.mailboxes", &ChangeRecord::Mailboxes(vec![MailboxId(2)]));
+}
+
+fn queue(fixtures: &mut Fixtures) {
+    let recipient = Recipient { address: address("x@y.example"), notify: Some(Notify::NEVER), original: Some("rfc822;o@y.example".into()) };
+    let states = [
+        RecipientState::Open { attempts: 3, next: now(), delay_reported: true, last: Some("451 4.3.0 later".into()) },
+        RecipientState::Done(Final::Delivered { at: now(), host: "mx.y.example".into() }),
+        RecipientState::Done(Final::Failed { at: now(), status: EnhancedStatus::new(5, 1, 1), reason: "no such user".into() }),
+        RecipientState::Done(Final::Dropped { at: now() }),
+    ];
+    let message = QueueMessage {
+        receipt: ReceiptId(u64::MAX - 1),
+        source: Source::Submission,
+        reverse_path: ReversePath(Some(address("ann@example.org"))),
+        ret: Some(Ret::Headers),
+        envelope_id: Some("e+1".into()),
+        body: BodyType::EightBitMime,
+        smtputf8: true,
+        blob: BlobHash([0xcd; 32]),
+        skip_octets: 40,
+        octets: 44_000,
+        accepted: now(),
+        expires: now(),
+        held: true,
+        account: Some(AccountId(300)),
+        recipients: states.map(|state| QueueRecipient { recipient: recipient.clone(), state }).to_vec(),
+    };
+    fixtures.check("queue", &message);
+}
+
+fn events(fixtures: &mut Fixtures) {
+    let recipient = address("x@y.example");
+    let status = EnhancedStatus::new(4, 7, 1);
+    let events = [
+        Event::Accepted {
+            source: Source::Mx,
+            peer: Some([192, 0, 2, 1].into()),
+            helo: "mx.example".into(),
+            tls: Some("TLS1.3".into()),
+            account: Some(AccountId(1)),
+            reverse_path: ReversePath(None),
+            message_id: Some("1@x".into()),
+            octets: 5,
+        },
+        Event::Resolved { recipient: recipient.clone(), targets: vec!["account 1".into()] },
+        Event::Refused { recipient: recipient.clone(), code: 550, status, text: "no".into() },
+        Event::Delivered { recipient: recipient.clone(), account: AccountId(1), mailbox: MailboxId(2), email: EmailId(3), uid: Uid(4) },
+        Event::Queued { recipient: recipient.clone() },
+        Event::Attempted {
+            recipient: recipient.clone(),
+            host: "mx".into(),
+            address: Some("2001:db8::1".parse().unwrap()),
+            tls: None,
+            reply: "250 ok".into(),
+            code: Some(250),
+            status: Some(status),
+            millis: 12,
+        },
+        Event::Relayed { recipient: recipient.clone(), host: "mx".into() },
+        Event::Deferred { recipient: recipient.clone(), until: now(), reason: "busy".into() },
+        Event::Failed { recipient: recipient.clone(), status, reason: "no".into() },
+        Event::Reported { action: "failed".into(), to: recipient.clone(), receipt: ReceiptId(9) },
+        Event::Discarded { recipient: recipient.clone(), reason: "NOTIFY=NEVER".into() },
+        Event::Handled { action: "hold".into(), recipient: Some(recipient) },
+    ];
+    let entries = events.map(|event| TrailEntry { at: now(), event });
+    fixtures.check("trail", &TrailRecord::Entries(entries.to_vec()));
+    fixtures.check("trail.message_id", &TrailRecord::MessageId(u64::MAX));
+}
