@@ -5,10 +5,11 @@
 //! Invariant: every recipient ends in exactly one of filed, queued or not reached; an account gets a
 //! message once however many recipients lead to it.
 
-use crate::bounce::{self, Action, Report, ReportedRecipient};
+use crate::bounce::{self, Report};
 use crate::queue::schedule::retry_at;
 use crate::settings::Settings;
 use mail::digest::Digest;
+use mail::dsn::Action;
 use mail::event::Source;
 use mail::{
     AccountId, Address, BodyType, EmailId, Event, Flags, MailboxId, ReceiptId, Recipient, Ret, ReversePath, Role, Timestamp, TrailEntry,
@@ -244,7 +245,7 @@ fn report_success(
 ) -> store::Result<Vec<Event>> {
     let wanted = |recipient: &Recipient| recipient.notify.is_some_and(|notify| notify.success);
     let told = outcomes.iter().zip(&arrival.recipients).filter(|(outcome, (recipient, _))| outcome.filed && wanted(recipient));
-    let recipients: Vec<_> = told.map(|(_, (recipient, _))| ReportedRecipient::delivered(recipient)).collect();
+    let recipients: Vec<_> = told.map(|(_, (recipient, _))| bounce::delivered(recipient, now)).collect();
     if recipients.is_empty() || arrival.reverse_path.0.is_none() {
         return Ok(Vec::new());
     }

@@ -3,8 +3,9 @@
 //! Not the commit: [`super::commit`] writes what is judged here.
 
 use super::schedule::retry_at;
-use crate::bounce::{Action, Report, ReportedRecipient};
+use crate::bounce::{Report, utc};
 use crate::settings::Queue as Settings;
+use mail::dsn::{Action, RecipientReport};
 use mail::{EnhancedStatus, Event, Notify, Recipient, Timestamp};
 use smtp::client::Class;
 use std::net::IpAddr;
@@ -55,7 +56,8 @@ pub(crate) struct Judged {
 
 impl Judged {
     /// Notes that the sender wants to hear of a recipient.
-    fn report(&mut self, action: Action, recipient: ReportedRecipient) {
+    fn report(&mut self, recipient: RecipientReport) {
+        let action = recipient.action;
         match self.reports.iter_mut().find(|report| report.action == action) {
             Some(report) => report.recipients.push(recipient),
             None => self.reports.push(Report { action, recipients: vec![recipient] }),
@@ -93,11 +95,11 @@ fn attempted(recipient: &Recipient, one: &Tried) -> Event {
     Event::Attempted { recipient: recipient.address.clone(), host, address, tls, reply, code, status: Some(one.status), millis }
 }
 
-fn relayed(judged: &mut Judged, message: &QueueMessage, recipient: &Recipient, one: &Tried, at: Timestamp) {
-    judged.states.push((one.index, RecipientState::Done(Final::Delivered { at, host: one.attempt.host.clone() })));
+fn relayed(judged: &mut Judged, message: &QueueMessage, recipient: &Recipient, one: &Tried, now: Timestamp) {
+    judged.states.push((one.index, RecipientState::Done(Final::Delivered { at: now, host: one.attempt.host.clone() })));
     judged.events.push(Event::Relayed { recipient: recipient.address.clone(), host: one.attempt.host.clone() });
     if !one.peer_reports && message.reverse_path.0.is_some() && notify(recipient).success {
-        judged.report(Action::Relayed, reported(recipient, EnhancedStatus::new(2, 0, 0), one, None));
+        judged.report(reported(Action::Relayed, recipient, EnhancedStatus::new(2, 0, 0), one, now));
     }
 }
 
@@ -108,9 +110,9 @@ fn failed(
     one: &Tried,
     status: EnhancedStatus,
     reason: &str,
-    at: Timestamp,
+    now: Timestamp,
 ) {
-    judged.states.push((one.index, RecipientState::Done(Final::Failed { at, status, reason: reason.to_owned() })));
+    judged.states.push((one.index, RecipientState::Done(Final::Failed { at: now, status, reason: reason.to_owned() })));
     judged.events.push(Event::Failed { recipient: recipient.address.clone(), status, reason: reason.to_owned() });
     let silence = if message.reverse_path.0.is_none() {
         Some("it has no sender to report to: a report itself")
@@ -121,13 +123,13 @@ fn failed(
     };
     match silence {
         Some(reason) => judged.events.push(Event::Discarded { recipient: recipient.address.clone(), reason: reason.to_owned() }),
-        None => judged.report(Action::Failed, reported(recipient, status, one, None)),
+        None => judged.report(reported(Action::Failed, recipient, status, one, now)),
     }
 }
 
-fn expired(judged: &mut Judged, message: &QueueMessage, recipient: &Recipient, one: &Tried, at: Timestamp) {
+fn expired(judged: &mut Judged, message: &QueueMessage, recipient: &Recipient, one: &Tried, now: Timestamp) {
     let reason = format!("the time to deliver it is over; the last attempt: {}", one.attempt.reply);
-    failed(judged, message, recipient, one, EnhancedStatus::new(5, 4, 7), &reason, at);
+    failed(judged, message, recipient, one, EnhancedStatus::new(5, 4, 7), &reason, now);
 }
 
 #[derive(Clone, Copy)]
@@ -151,7 +153,8 @@ fn deferred(
     let late = now.since(message.accepted) >= settings.warn_after;
     let warn = late && !deferral.delay_reported && message.reverse_path.0.is_some() && notify(recipient).delay;
     if warn {
-        judged.report(Action::Delayed, reported(recipient, one.status, one, Some(message.expires)));
+        let report = reported(Action::Delayed, recipient, one.status, one, now);
+        judged.report(RecipientReport { will_retry_until: Some(utc(message.expires)), ..report });
     }
     let delay_reported = deferral.delay_reported || warn;
     let state = RecipientState::Open { attempts: deferral.attempts, next: deferral.next, delay_reported, last: Some(reason) };
@@ -162,14 +165,16 @@ fn notify(recipient: &Recipient) -> Notify {
     recipient.notify.unwrap_or_default()
 }
 
-fn reported(recipient: &Recipient, status: EnhancedStatus, one: &Tried, until: Option<Timestamp>) -> ReportedRecipient {
-    let host = (!one.attempt.host.is_empty()).then(|| one.attempt.host.clone());
-    ReportedRecipient {
+fn reported(action: Action, recipient: &Recipient, status: EnhancedStatus, one: &Tried, now: Timestamp) -> RecipientReport {
+    let Attempt { host, code, reply, .. } = &one.attempt;
+    RecipientReport {
         recipient: recipient.clone(),
+        action,
         status,
-        remote_host: host,
-        reply: one.attempt.code.map(|_| one.attempt.reply.clone()),
-        reason: one.attempt.reply.clone(),
-        until,
+        reason: code.is_none().then(|| reply.clone()),
+        remote_host: (!host.is_empty()).then(|| host.clone()),
+        reply: code.map(|_| reply.clone()),
+        last_attempt: Some(utc(now)),
+        will_retry_until: None,
     }
 }

@@ -7,21 +7,22 @@
 //! for the others: that recipient is queued for local delivery, and tried again like any other. If
 //! nobody else gets the message, it is refused. LMTP has a reply for each and needs neither.
 
-use super::header::{self, Additions};
-use super::trace::{self, Trace};
 use super::{Accepted, Receiver, Transaction, refusal};
 use crate::counters::Counters;
 use crate::local::Arrival;
 use crate::local::{self, Placed, WhenFull};
-use mail::date::{self, DateTime};
+use mail::date::DateTime;
 use mail::digest::Digest;
 use mail::event::Source;
-use mail::{Address, BodyType, Event, Timestamp};
+use mail::received::{self, Protocol, ProtocolKind, Received};
+use mail::submission::{self, Completion};
+use mail::{Address, BodyType, Event, Timestamp, header};
 use smtp::Reply;
 use smtp::server::{Answer, Role};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use store::{Body, Draft};
+use wire::Tls;
 
 /// The message so far.
 #[derive(Default)]
@@ -95,40 +96,55 @@ impl Receiver {
     /// came with and the octets of `Return-Path`.
     fn start(&self, transaction: &Transaction, head: &[u8]) -> (Vec<u8>, usize, u32) {
         let now = self.context.clock.wall();
-        let return_path = trace::return_path(&transaction.mail.reverse_path);
-        let fields = return_path.clone() + &self.received(transaction, now);
-        let additions = (self.role == Role::Submission).then(|| self.additions(now));
-        let (block, body) = head.split_at(mail::header::body_start(head));
-        let prepared = header::prepare(block, &fields, additions.as_ref());
-        let mut start = prepared.block;
+        let return_path = format!("Return-Path: <{}>\r\n", transaction.mail.reverse_path);
+        let received = self.received(transaction, now);
+        let (block, body) = head.split_at(header::body_start(head));
+        let mut start = Vec::with_capacity(return_path.len() + received.len() + head.len() + 256);
+        start.extend_from_slice(return_path.as_bytes());
+        start.extend_from_slice(received.as_bytes());
+        if self.role == Role::Submission {
+            start.extend_from_slice(&self.completed(block, now));
+        } else {
+            // Without any header what the message starts with is its body.
+            let headless = header::fields(block).next().is_none() && !block.starts_with(b"\r\n");
+            start.extend_from_slice(if headless { b"\r\n" } else { b"" });
+            start.extend_from_slice(block);
+        }
         start.extend_from_slice(body);
-        (start, prepared.hops, u32::try_from(return_path.len()).unwrap_or(0))
+        (start, received::count(block), u32::try_from(return_path.len()).unwrap_or(0))
     }
 
+    /// Where our own accounts sent from is not told to the world: their address stays in the trail.
     fn received(&self, transaction: &Transaction, now: Timestamp) -> String {
         let recipient = match transaction.recipients.as_slice() {
             [only] => Some(&only.recipient.address),
             _ => None,
         };
-        trace::received(&Trace {
-            role: self.role,
-            peer: self.peer,
+        let kind = match (self.role, self.esmtp) {
+            (Role::Lmtp, _) => ProtocolKind::Lmtp,
+            (_, true) => ProtocolKind::Esmtp,
+            (_, false) => ProtocolKind::Smtp,
+        };
+        let authenticated = self.account.is_some();
+        let tls = self.tls.as_ref().map(words_of);
+        let field = Received {
             helo: &self.helo,
-            esmtp: self.esmtp,
-            tls: self.tls.as_ref(),
-            signed_in: self.account.is_some(),
-            smtputf8: transaction.mail.smtputf8,
+            peer: (!authenticated).then_some(self.peer),
+            peer_name: None,
             by: self.context.settings.hostname.as_str(),
+            protocol: Protocol { kind, tls: tls.is_some(), authenticated, utf8: transaction.mail.smtputf8 },
+            tls: tls.as_deref(),
+            id: None,
             recipient,
-            now,
-        })
+            at: utc(now),
+        };
+        field.to_string()
     }
 
-    fn additions(&self, now: Timestamp) -> Additions {
+    fn completed(&self, block: &[u8], now: Timestamp) -> Vec<u8> {
         let count = self.context.messages.fetch_add(1, Ordering::Relaxed);
-        let (seed, host) = (self.context.seed, &self.context.settings.hostname);
-        let date = date::rfc5322(DateTime { at: now, zone_minutes: 0 });
-        Additions { date, message_id: format!("<{:x}.{count:x}.{seed:x}@{host}>", now.0) }
+        let message_id = format!("{:x}.{count:x}.{:x}@{}", now.0, self.context.seed, self.context.settings.hostname);
+        submission::complete(block, &Completion { date: utc(now), message_id: &message_id })
     }
 
     fn ready(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Reply> {
@@ -204,7 +220,7 @@ impl Receiver {
             source,
             peer: Some(self.peer),
             helo: self.helo.clone(),
-            tls: self.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)),
+            tls: self.tls.as_ref().map(words_of),
             account: self.account,
             reverse_path: command.reverse_path.clone(),
             message_id: digest.message_id.clone(),
@@ -258,7 +274,16 @@ fn quoted(local_part: &str) -> String {
     if plain { local_part.to_owned() } else { format!("\"{}\"", local_part.replace('\\', "\\\\").replace('"', "\\\"")) }
 }
 
+fn utc(at: Timestamp) -> DateTime {
+    DateTime { at, zone_minutes: 0 }
+}
+
+/// Version and cipher in words.
+fn words_of(tls: &Tls) -> String {
+    format!("{} {}", tls.version, tls.cipher)
+}
+
 fn has_whole_header(head: &[u8]) -> bool {
-    let start = mail::header::body_start(head);
+    let start = header::body_start(head);
     start < head.len() || head.ends_with(b"\r\n\r\n") || head == b"\r\n"
 }

@@ -18,11 +18,9 @@
 //! - A refused or failed transaction leaves nothing in the store.
 
 mod data;
-mod header;
 mod mail_from;
 mod rcpt;
 mod refusal;
-mod trace;
 
 use crate::counters::Counters;
 use crate::settings::Settings;
