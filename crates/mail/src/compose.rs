@@ -14,6 +14,9 @@ use std::borrow::Cow;
 /// Length of a line that folding aims at, characters (RFC 5322 §2.1.1).
 pub const LINE_CHARS: usize = 78;
 
+/// Longest line that mail can carry, octets (RFC 5322 §2.1.1).
+pub const LINE_OCTETS_MAX: usize = 998;
+
 /// A header block that grows field by field.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
@@ -103,12 +106,12 @@ pub struct Part {
     pub body: Vec<u8>,
 }
 
-/// A part of plain text; lines may end in LF. It is left readable where lines are short ASCII, and is
-/// quoted-printable otherwise.
+/// A part of plain text; lines may end in LF. It is left readable where it is ASCII in lines that mail can
+/// carry, and is quoted-printable otherwise.
 pub fn text_part(text: &str) -> Part {
     let fields = Fields::new();
     let lines: Vec<&str> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
-    if text.is_ascii() && lines.iter().all(|line| line.len() <= LINE_CHARS) {
+    if text.is_ascii() && lines.iter().all(|line| line.len() <= LINE_OCTETS_MAX) {
         let fields = fields.raw("Content-Type", "text/plain; charset=us-ascii");
         return Part { fields, body: lines.join("\r\n").into_bytes() };
     }
