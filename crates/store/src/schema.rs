@@ -99,6 +99,8 @@ spaces! {
     Trail = 33, "trail";
     /// hash of a Message-ID (8), receipt (8) → nothing.
     MessageId = 34, "message_id";
+    /// name → random octets that must not be guessed: the key of invented SCRAM verifiers.
+    Secret = 35, "secret";
 }
 
 #[cfg(test)]

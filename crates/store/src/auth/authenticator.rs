@@ -6,6 +6,7 @@ use super::workers::Workers;
 use crate::Store;
 use crate::account::Account;
 use crate::error::Error;
+use crate::schema::Space;
 use mail::AccountId;
 use std::fmt;
 use std::net::IpAddr;
@@ -31,6 +32,9 @@ pub enum AuthError {
     #[error("logins cannot be checked now")]
     Temporary,
 }
+
+/// The name of the key from which the verifiers of unknown logins are invented.
+const PRETEND_KEY: &[u8] = b"pretend_key";
 
 /// The bounds of an [`Authenticator`]; all our own choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +74,8 @@ struct Shared {
 }
 
 impl Authenticator {
-    /// An authenticator over the accounts of a store, with the default limits.
+    /// An authenticator over the accounts of a store, with the default limits. Writes a random key
+    /// into a new store, and so may wait for a sync.
     pub fn new(store: Store) -> Self {
         Self::with_limits(store, &Limits::default())
     }
@@ -88,11 +93,12 @@ impl Authenticator {
     fn build(store: Store, limits: &Limits, workers: Option<Workers>) -> Self {
         // Without randomness nothing is remembered: a known key would be worse than the work.
         let (key, entries_max) = random().map_or(([0; 32], 0), |key| (key, limits.proofs_max));
+        let pretend_key = pretend_key(&store);
         let shared = Shared {
             store,
             workers,
             proofs: Mutex::new(Proofs::new(key, limits.proof_lifetime, entries_max)),
-            pretend_key: random().unwrap_or_default(),
+            pretend_key,
             nobody: OnceLock::new(),
             failures: AtomicU64::new(0),
         };
@@ -147,7 +153,7 @@ impl Authenticator {
         }
     }
 
-    /// The key for `wire::sasl::Exchange::pretending`.
+    /// The key for `wire::sasl::Exchange::pretending`, the same for the life of the installation.
     pub fn pretend_key(&self) -> &[u8; 32] {
         &self.shared.pretend_key
     }
@@ -226,6 +232,22 @@ impl Authenticator {
         let make = || Credentials::new(&Secret::new("nobody has this password")).ok();
         self.shared.nobody.get_or_init(make).clone()
     }
+}
+
+/// The key that an installation keeps; one for this process if it cannot.
+fn pretend_key(store: &Store) -> [u8; 32] {
+    let fresh = random().unwrap_or_default();
+    let kept = store.write_blocking(move |tx| {
+        if let Some(key) = tx.get(Space::Secret, PRETEND_KEY)?.and_then(|key| key.try_into().ok()) {
+            return Ok(key);
+        }
+        tx.put(Space::Secret, PRETEND_KEY, fresh.to_vec());
+        Ok(fresh)
+    });
+    kept.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the key of invented verifiers cannot be kept");
+        fresh
+    })
 }
 
 fn who(account: &Account, peer: IpAddr) -> Who {
@@ -377,6 +399,8 @@ mod tests {
         let SaslAnswer::Verifier(Some(keys)) = verifier("ANN@example.org") else { panic!("no verifier") };
         let derived = ScramVerifier::derive(&Secret::new("secret"), &keys.salt, keys.iterations, ann.0, "ann@example.org");
         assert_eq!(keys, derived);
+        let after_a_restart = Authenticator::in_place(authenticator.shared.store.clone());
+        assert_eq!(after_a_restart.pretend_key(), authenticator.pretend_key());
         for stranger in ["nobody@example.org", "bob@example.org"] {
             assert_eq!(verifier(stranger), SaslAnswer::Verifier(None), "{stranger}");
         }
