@@ -80,6 +80,11 @@ pub struct Queue {
     /// Most messages being worked on or waiting for a connection in memory; the rest stays in the
     /// store until there is room. Default 10,000.
     pub window_max: usize,
+    /// Most transactions that wait in memory for one destination, so that it does not fill the window;
+    /// what is due beyond is looked at again after [`Queue::crowded_wait`]. Default 2,500.
+    pub waiting_max: usize,
+    /// How long mail for a crowded destination is left in the store. Default 2 minutes.
+    pub crowded_wait: Duration,
 }
 
 impl Default for Queue {
@@ -96,6 +101,8 @@ impl Default for Queue {
             down_initial: Duration::from_secs(30),
             down_max: minutes(10),
             window_max: 10_000,
+            waiting_max: 2_500,
+            crowded_wait: minutes(2),
         }
     }
 }

@@ -6,12 +6,13 @@ use smtp::server::{Answer, Ask, Server};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use wire::Handler;
 
 use crate::chance::Chance;
 
-/// How often what goes wrong, in percent. Nothing by default.
+/// How often what goes wrong, in percent if nothing else is said. Nothing by default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
     /// Connections that are refused.
@@ -25,6 +26,8 @@ pub struct Faults {
     pub defer_recipient: u8,
     /// Messages that are answered with 451 at their end.
     pub defer_message: u8,
+    /// How long each message waits for its answer, milliseconds.
+    pub slow_millis: u32,
 }
 
 /// Most octets that pass before a connection that is to break breaks.
@@ -97,6 +100,9 @@ pub(crate) struct Moody<H> {
 
 impl<H: Handler<Server> + Send> Handler<Server> for Moody<H> {
     async fn answer(&mut self, ask: Ask) -> Answer {
+        if matches!(ask, Ask::Data { .. }) && self.faults.slow_millis > 0 {
+            tokio::time::sleep(Duration::from_millis(self.faults.slow_millis.into())).await;
+        }
         match ask {
             Ask::Rcpt(_) if self.chance.strikes(self.faults.defer_recipient) => not_now(450),
             Ask::Data { .. } if self.chance.strikes(self.faults.defer_message) => {

@@ -255,7 +255,7 @@ fn storm(seed: u64, faults: Faults, kills: usize) -> (String, sim::Audit, usize)
     })
 }
 
-const FAULTS: Faults = Faults { refuse: 20, cut_sending: 20, cut_receiving: 0, defer_recipient: 10, defer_message: 10 };
+const FAULTS: Faults = Faults { refuse: 20, cut_sending: 20, cut_receiving: 0, defer_recipient: 10, defer_message: 10, slow_millis: 0 };
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {

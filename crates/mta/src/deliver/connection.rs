@@ -241,12 +241,11 @@ impl Connection {
     async fn nobody_answers(&self, carry: &Carry, unusable: Unusable) {
         let now = self.post.world.clock.wall();
         let Some(job) = carry.take_job() else { return };
-        let mut jobs = if unusable.class == Class::Permanent {
-            self.post.board.give_up(&self.destination)
+        let jobs = if unusable.class == Class::Permanent {
+            [job].into_iter().chain(self.post.board.give_up(&self.destination)).collect()
         } else {
-            self.post.board.unreachable(&self.destination, now, &self.post.settings.queue)
+            self.post.board.unreachable(&self.destination, job, now, &self.post.settings.queue)
         };
-        jobs.insert(0, job);
         for job in jobs {
             let tried = job.recipients.iter().map(|index| tried(*index, &unusable)).collect();
             self.post.settle(&job, tried, None).await;

@@ -41,7 +41,6 @@ struct State {
     /// How many jobs of each message are not finished.
     messages: BTreeMap<ReceiptId, usize>,
     active: u32,
-    waiting: usize,
     closing: bool,
 }
 
@@ -55,6 +54,12 @@ struct Line {
 impl Line {
     fn new(settings: &Settings) -> Self {
         Self { destination: schedule::Destination::new(settings), jobs: VecDeque::new(), arrived: Arc::default() }
+    }
+
+    /// Until when no more can wait here.
+    fn closed_until(&self, now: Timestamp, settings: &Settings) -> Option<Timestamp> {
+        let crowded = (self.jobs.len() >= settings.waiting_max).then(|| now.after(settings.crowded_wait));
+        self.destination.down_until.filter(|until| *until > now).or(crowded)
     }
 }
 
@@ -78,13 +83,9 @@ impl Board {
         self.state().messages.len()
     }
 
-    /// How many jobs wait for a connection.
-    pub(crate) fn waiting(&self) -> usize {
-        self.state().waiting
-    }
-
-    /// Puts a message's jobs on the board; those for destinations that are down are handed back with
-    /// the moment until which they are. A message that is there already is not taken again.
+    /// Puts a message's jobs on the board; those for destinations that are down or crowded are handed
+    /// back with the moment until which they are, those for here without. A message that is there
+    /// already is not taken again.
     pub(crate) fn put(
         &self,
         receipt: ReceiptId,
@@ -104,13 +105,12 @@ impl Board {
                 continue;
             }
             let line = state.lines.entry(destination).or_insert_with(|| Line::new(settings));
-            if line.destination.is_down(now) {
-                back.push((job, line.destination.down_until));
+            if let Some(until) = line.closed_until(now, settings) {
+                back.push((job, Some(until)));
                 continue;
             }
             line.jobs.push_back(job);
             line.arrived.notify_one();
-            state.waiting += 1;
         }
         back
     }
@@ -172,7 +172,6 @@ impl Board {
         let mut state = self.state();
         if let Some(line) = state.lines.get_mut(destination) {
             line.jobs.push_front(Job { given_back: true, ..job });
-            state.waiting += 1;
         }
     }
 
@@ -183,27 +182,26 @@ impl Board {
         }
     }
 
-    /// The destination could not be reached. If that leaves it down, what waits for it is handed
-    /// back: it has failed as well.
-    pub(crate) fn unreachable(&self, destination: &Destination, now: Timestamp, settings: &Settings) -> Vec<Job> {
+    /// The destination could not be reached for this job. Gives the jobs that have failed by that: none
+    /// if other connections are at work, one of which may take it; all that wait if there are none.
+    pub(crate) fn unreachable(&self, destination: &Destination, job: Job, now: Timestamp, settings: &Settings) -> Vec<Job> {
         let mut state = self.state();
-        let Some(line) = state.lines.get_mut(destination) else { return Vec::new() };
+        let Some(line) = state.lines.get_mut(destination) else { return vec![job] };
         line.destination.unreachable(now, settings);
-        if !line.destination.is_down(now) {
+        let down = line.destination.is_down(now);
+        if !down && !job.given_back {
+            line.jobs.push_front(Job { given_back: true, ..job });
+            line.arrived.notify_one();
             return Vec::new();
         }
-        let jobs: Vec<Job> = line.jobs.drain(..).collect();
-        state.waiting -= jobs.len();
-        jobs
+        let others = if down { line.jobs.len() } else { 0 };
+        [job].into_iter().chain(line.jobs.drain(..others)).collect()
     }
 
     /// Takes everything that waits for a destination: nothing can be sent there at all.
     pub(crate) fn give_up(&self, destination: &Destination) -> Vec<Job> {
         let mut state = self.state();
-        let Some(line) = state.lines.get_mut(destination) else { return Vec::new() };
-        let jobs: Vec<Job> = line.jobs.drain(..).collect();
-        state.waiting -= jobs.len();
-        jobs
+        state.lines.get_mut(destination).map(|line| line.jobs.drain(..).collect()).unwrap_or_default()
     }
 
     /// A connection has ended.
@@ -235,7 +233,6 @@ impl State {
         let taken = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
         line.destination.active += taken;
         self.active += taken;
-        self.waiting -= jobs.len();
         jobs
     }
 
@@ -244,7 +241,6 @@ impl State {
             return None;
         }
         let job = self.lines.get_mut(destination)?.jobs.pop_front()?;
-        self.waiting -= 1;
         Some(job)
     }
 
@@ -270,5 +266,114 @@ impl Drop for Idle<'_> {
         if let Some(line) = self.board.state().lines.get_mut(self.destination) {
             line.destination.idle = line.destination.idle.saturating_sub(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mail::event::Source;
+    use mail::{BlobHash, BodyType, Domain, ReversePath};
+
+    fn to(domain: &str) -> Destination {
+        Destination::Mx(Domain::parse(domain).unwrap())
+    }
+
+    fn job(receipt: u64) -> Job {
+        let message = QueueMessage {
+            receipt: ReceiptId(receipt),
+            source: Source::Mx,
+            reverse_path: ReversePath(None),
+            ret: None,
+            envelope_id: None,
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            blob: BlobHash([0; 32]),
+            skip_octets: 0,
+            octets: 0,
+            accepted: Timestamp(0),
+            expires: Timestamp(0),
+            held: false,
+            account: None,
+            recipients: Vec::new(),
+        };
+        Job { message: Arc::new(message), recipients: vec![0], given_back: false }
+    }
+
+    fn settings() -> Settings {
+        Settings { connections_initial: 2, waiting_max: 3, ..Settings::default() }
+    }
+
+    fn put(board: &Board, receipt: u64, destination: &str) -> Vec<Option<Timestamp>> {
+        let jobs = vec![(to(destination), job(receipt))];
+        board.put(ReceiptId(receipt), jobs, Timestamp(0), &settings()).into_iter().map(|(_, until)| until).collect()
+    }
+
+    fn receipts(jobs: &[(Destination, Job)]) -> Vec<u64> {
+        jobs.iter().map(|(_, job)| job.message.receipt.0).collect()
+    }
+
+    #[test]
+    fn a_message_is_on_the_board_once_until_all_its_jobs_are_finished() {
+        let board = Board::default();
+        let jobs = vec![(to("a.x"), job(1)), (to("b.x"), job(1))];
+        board.put(ReceiptId(1), jobs, Timestamp(0), &settings());
+        put(&board, 1, "a.x");
+        assert_eq!(receipts(&board.starts(Timestamp(0), &settings())), [1, 1]);
+        board.finished(ReceiptId(1));
+        assert_eq!(board.len(), 1);
+        board.finished(ReceiptId(1));
+        assert_eq!(board.len(), 0);
+    }
+
+    #[test]
+    fn what_has_no_place_is_handed_back() {
+        let board = Board::default();
+        for receipt in 1..=3 {
+            assert_eq!(put(&board, receipt, "a.x"), []);
+        }
+        assert_eq!(put(&board, 4, "a.x"), [Some(Timestamp(120_000))], "crowded");
+        assert_eq!(put(&board, 5, "b.x"), [], "another destination has room");
+        let local = board.put(ReceiptId(6), vec![(Destination::Local, job(6))], Timestamp(0), &settings());
+        assert!(matches!(local.as_slice(), [(_, None)]));
+    }
+
+    #[test]
+    fn an_unreachable_destination_takes_all_that_waits_with_it_unless_others_are_at_work() {
+        let board = Board::default();
+        for receipt in 1..=3 {
+            put(&board, receipt, "a.x");
+        }
+        let mut started = board.starts(Timestamp(0), &settings());
+        assert_eq!(receipts(&started), [1, 2]);
+        let (key, second) = started.pop().unwrap();
+        assert!(board.unreachable(&key, second, Timestamp(0), &settings()).is_empty(), "the other connection may take it");
+        board.ended(&key);
+        let (_, first) = started.pop().unwrap();
+        let failed: Vec<u64> = board.unreachable(&key, first, Timestamp(0), &settings()).iter().map(|job| job.message.receipt.0).collect();
+        assert_eq!(failed, [1, 2, 3]);
+        assert_eq!(put(&board, 7, "a.x"), [Some(Timestamp(30_000))], "down");
+        assert_eq!(board.next_up(Timestamp(0)), None, "nothing waits");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_gets_the_next_message_or_ends() {
+        let board = Board::default();
+        put(&board, 1, "a.x");
+        let (key, _) = board.starts(Timestamp(0), &settings()).pop().unwrap();
+        let waiting = board.next(&key, Duration::from_secs(2));
+        let arriving = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            put(&board, 2, "a.x");
+            assert_eq!(board.starts(Timestamp(0), &settings()).len(), 0, "the idle connection takes it");
+        };
+        let (next, ()) = tokio::join!(waiting, arriving);
+        assert_eq!(next.map(|job| job.message.receipt.0), Some(2));
+        let began = tokio::time::Instant::now();
+        assert!(board.next(&key, Duration::from_secs(2)).await.is_none());
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        board.close();
+        put(&board, 3, "a.x");
+        assert!(board.next(&key, Duration::from_secs(2)).await.is_none(), "no more work once it is closed");
     }
 }

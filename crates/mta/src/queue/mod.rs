@@ -41,6 +41,8 @@ use tokio::task::JoinSet;
 
 /// Most messages read from the store at once.
 const READ_MAX: usize = 500;
+/// The wait between two reads, for each message on the board: 200 ms with a window of 10,000.
+const READ_PACE: Duration = Duration::from_micros(20);
 /// Outcomes that may wait to be committed.
 const COMPLETIONS_MAX: usize = 1024;
 /// The wait after the store failed to tell what is due.
@@ -84,6 +86,9 @@ struct Runner {
     unread: bool,
     /// When the next message is due that was not when it was read.
     next_due: Option<Timestamp>,
+    /// Not to be read before: what is on the board is read past each time, so that the more there is
+    /// the less often it is worth it.
+    read_after: Timestamp,
 }
 
 /// Recipients by where they go, as places in their message.
@@ -101,7 +106,7 @@ struct Due {
 impl Runner {
     fn new(post: Arc<Post>) -> Self {
         let changes = post.store.subscribe_queue();
-        Self { post, changes, connections: JoinSet::new(), unread: true, next_due: None }
+        Self { post, changes, connections: JoinSet::new(), unread: true, next_due: None, read_after: Timestamp(0) }
     }
 
     async fn run(mut self, stop: Stop) {
@@ -123,11 +128,13 @@ impl Runner {
     async fn read(&mut self) {
         let now = self.now();
         self.unread |= self.next_due.is_some_and(|next| next <= now);
-        while self.unread {
-            let room = self.post.settings.queue.window_max.saturating_sub(self.post.board.len());
-            if room == 0 || self.post.board.waiting() >= READ_MAX {
+        while self.unread && self.read_after <= now {
+            let on_board = self.post.board.len();
+            let room = self.post.settings.queue.window_max.saturating_sub(on_board);
+            if room == 0 {
                 return;
             }
+            self.read_after = now.after(READ_PACE.saturating_mul(u32::try_from(on_board).unwrap_or(u32::MAX)));
             let due = match self.due(now, room.min(READ_MAX)).await {
                 Ok(due) => due,
                 Err(error) => {
@@ -184,7 +191,8 @@ impl Runner {
     /// Waits for something to do; true: it is over.
     async fn wait(&mut self, stop: &Stop) -> bool {
         let now = self.now();
-        let wake_at = [self.next_due.filter(|next| *next > now), self.post.board.next_up(now)].into_iter().flatten().min();
+        let read_at = self.unread.then_some(self.read_after).filter(|at| *at > now);
+        let wake_at = [self.next_due.filter(|next| *next > now), self.post.board.next_up(now), read_at].into_iter().flatten().min();
         let idle = Duration::from_hours(1);
         let wait = wake_at.map_or(idle, |at| at.since(now)).max(Duration::from_millis(1));
         tokio::select! {

@@ -178,3 +178,89 @@ fn reported(action: Action, recipient: &Recipient, status: EnhancedStatus, one: 
         will_retry_until: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mail::event::Source;
+    use mail::{Address, BlobHash, BodyType, ReceiptId, ReversePath};
+    use store::QueueRecipient;
+
+    const DAY: i64 = 86_400;
+
+    /// A message of one recipient, accepted at 0, with `attempts` behind it.
+    fn message(sender: &str, notify: Option<Notify>, attempts: u32, warned: bool) -> QueueMessage {
+        let recipient = Recipient { notify, ..Recipient::new(Address::parse("bob@b.example").unwrap()) };
+        let state = RecipientState::Open { attempts, next: Timestamp(0), delay_reported: warned, last: None };
+        QueueMessage {
+            receipt: ReceiptId(1),
+            source: Source::Submission,
+            reverse_path: ReversePath(Address::parse(sender).ok()),
+            ret: None,
+            envelope_id: None,
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            blob: BlobHash([0; 32]),
+            skip_octets: 0,
+            octets: 10,
+            accepted: Timestamp(0),
+            expires: Timestamp::from_seconds(5 * DAY),
+            held: false,
+            account: None,
+            recipients: vec![QueueRecipient { recipient, state }],
+        }
+    }
+
+    fn judged(message: &QueueMessage, class: Class, peer_reports: bool, now: i64) -> String {
+        let settings = Settings { jitter_percent: 0, ..Settings::default() };
+        let status = match class {
+            Class::Delivered => EnhancedStatus::new(2, 0, 0),
+            Class::Transient => EnhancedStatus::new(4, 4, 1),
+            Class::Permanent => EnhancedStatus::new(5, 1, 1),
+        };
+        let attempt = Attempt { host: "mx.b.example".into(), reply: "words".into(), ..Attempt::default() };
+        let judged = judge(message, &[Tried { index: 0, class, status, peer_reports, attempt }], Timestamp::from_seconds(now), &settings);
+        let state = match judged.states.as_slice() {
+            [(0, RecipientState::Open { attempts, next, delay_reported, .. })] => {
+                format!("open {attempts} {} {delay_reported}", next.seconds())
+            }
+            [(0, RecipientState::Done(Final::Failed { status, .. }))] => format!("failed {status}"),
+            [(0, RecipientState::Done(Final::Delivered { .. }))] => "delivered".to_owned(),
+            other => format!("{other:?}"),
+        };
+        let discarded = judged.events.iter().any(|event| matches!(event, Event::Discarded { .. }));
+        let reports: Vec<_> = judged.reports.iter().map(|report| report.action.to_string()).collect();
+        format!("{state}; {}{}", reports.join(" "), if discarded { "discarded" } else { "" })
+    }
+
+    #[test]
+    fn outcomes_are_judged() {
+        let success = Some(Notify { success: true, failure: true, delay: false });
+        for (sender, notify, attempts, warned, class, peer_reports, now, want) in [
+            ("ann@a.example", None, 0, false, Class::Delivered, false, 0, "delivered; "),
+            ("ann@a.example", success, 0, false, Class::Delivered, false, 0, "delivered; relayed"),
+            ("ann@a.example", success, 0, false, Class::Delivered, true, 0, "delivered; "),
+            ("", success, 0, false, Class::Delivered, false, 0, "delivered; "),
+            ("ann@a.example", None, 0, false, Class::Permanent, false, 0, "failed 5.1.1; failed"),
+            ("", None, 0, false, Class::Permanent, false, 0, "failed 5.1.1; discarded"),
+            ("ann@a.example", Some(Notify::NEVER), 0, false, Class::Permanent, false, 0, "failed 5.1.1; discarded"),
+            ("ann@a.example", None, 0, false, Class::Transient, false, 100, "open 1 400 false; "),
+            ("ann@a.example", None, 5, false, Class::Transient, false, 4 * 3600, "open 6 21600 true; delayed"),
+            ("ann@a.example", None, 5, true, Class::Transient, false, 4 * 3600, "open 6 21600 true; "),
+            ("ann@a.example", success, 5, false, Class::Transient, false, 4 * 3600, "open 6 21600 false; "),
+            ("", None, 5, false, Class::Transient, false, 4 * 3600, "open 6 21600 false; "),
+            ("ann@a.example", None, 40, true, Class::Transient, false, 5 * DAY - 1, "open 41 432000 true; "),
+            ("ann@a.example", None, 41, true, Class::Transient, false, 5 * DAY, "failed 5.4.7; failed"),
+        ] {
+            let got = judged(&message(sender, notify, attempts, warned), class, peer_reports, now);
+            assert_eq!(got, want, "{sender} {notify:?} {attempts} {class:?} {now}");
+        }
+    }
+
+    #[test]
+    fn a_recipient_that_an_administrator_finished_meanwhile_is_passed_over() {
+        let mut message = message("ann@a.example", None, 0, false);
+        message.recipients[0].state = RecipientState::Done(Final::Dropped { at: Timestamp(0) });
+        assert_eq!(judged(&message, Class::Permanent, false, 0), "[]; ");
+    }
+}
