@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 /// Messages read at once by what walks through many.
 const BATCH: usize = 512;
+/// Ranges of Uids this near to each other are read as one.
+const GAP_MAX: u32 = 16;
 
 /// A message in a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,8 +142,9 @@ impl ReadTx {
 
     /// Adds the messages of a set that exist, in order.
     pub(crate) fn messages_of(&self, account: AccountId, mailbox: MailboxId, uids: &UidSet, found: &mut Vec<Message>) -> Result<()> {
-        for (from, to) in uids.ranges() {
-            found.extend(self.messages(account, mailbox, from, to, usize::MAX)?);
+        for (from, to) in spans(uids) {
+            let span = self.messages(account, mailbox, from, to, usize::MAX)?;
+            found.extend(span.into_iter().filter(|message| uids.contains(message.uid)));
         }
         Ok(())
     }
@@ -177,28 +180,45 @@ impl ReadTx {
 pub(crate) struct Walk {
     account: AccountId,
     mailbox: MailboxId,
+    uids: UidSet,
     /// What is still to be visited, the next at the end.
-    ranges: Vec<(Uid, Uid)>,
+    spans: Vec<(Uid, Uid)>,
 }
 
 impl Walk {
     pub(crate) fn new(account: AccountId, mailbox: MailboxId, uids: &UidSet) -> Self {
-        Self { account, mailbox, ranges: uids.ranges().rev().collect() }
+        let mut spans = spans(uids);
+        spans.reverse();
+        Self { account, mailbox, uids: uids.clone(), spans }
     }
 
     /// The next messages; empty at the end.
     pub(crate) fn next(&mut self, tx: &ReadTx) -> Result<Vec<(Uid, MessageRecord)>> {
-        while let Some((from, to)) = self.ranges.pop() {
-            let batch = tx.message_records(&key::messages(self.account, self.mailbox, from, to), BATCH)?;
+        while let Some((from, to)) = self.spans.pop() {
+            let mut batch = tx.message_records(&key::messages(self.account, self.mailbox, from, to), BATCH)?;
             if let Some((last, _)) = batch.last().filter(|(last, _)| batch.len() == BATCH && *last < to) {
-                self.ranges.push((last.next(), to));
+                self.spans.push((last.next(), to));
             }
+            batch.retain(|(uid, _)| self.uids.contains(*uid));
             if !batch.is_empty() {
                 return Ok(batch);
             }
         }
         Ok(Vec::new())
     }
+}
+
+/// The ranges of a set, those that nearly touch taken together: reading over a few strangers is
+/// cheaper than starting to read anew.
+fn spans(uids: &UidSet) -> Vec<(Uid, Uid)> {
+    let mut spans: Vec<(Uid, Uid)> = Vec::new();
+    for (from, to) in uids.ranges() {
+        match spans.last_mut() {
+            Some(span) if from.0 - span.1.0 <= GAP_MAX => span.1 = to,
+            _ => spans.push((from, to)),
+        }
+    }
+    spans
 }
 
 impl FlagChange {
@@ -520,6 +540,29 @@ mod tests {
             }
             assert_eq!(tx.uids(ann, id)?, uids("1:2,4:5"));
             assert!(tx.message(ann, id, Uid(3))?.is_none() && tx.message(ann, id, Uid(4))?.is_some());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_set_with_gaps_touches_no_stranger() {
+        let (store, ann) = world();
+        let many = u32::try_from(BATCH).unwrap() + 40;
+        tx(&store, move |tx| {
+            let id = inbox(tx, ann).id;
+            for number in 0..many {
+                add(tx, ann, id, &format!("{number}@x"), "")?;
+            }
+            let odd: UidSet = (1..=many).step_by(2).map(Uid).collect();
+            for set in [uids("2,4:5,30,59,900"), odd] {
+                let change = FlagChange::Add(flags("\\Flagged"));
+                tx.flags_change(ann, id, &uids("1:4294967295"), &FlagChange::Set(flags("")), None)?;
+                let since = tx.mod_seq(ann)?;
+                let changed: UidSet = tx.flags_change(ann, id, &set, &change, None)?.changed.iter().map(|m| m.uid).collect();
+                assert_eq!(changed, set.intersect(&tx.uids(ann, id)?));
+                let told: UidSet = tx.changes(ann, id, since)?.messages.iter().map(|m| m.uid).collect();
+                assert_eq!(told, changed);
+            }
             Ok(())
         });
     }
