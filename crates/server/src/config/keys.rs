@@ -1,0 +1,179 @@
+//! The reference of every key in the config file: name, type, default, meaning.
+//!
+//! `config schema` prints it and `docs/configuration.md` repeats it. A test holds it to
+//! [`super::Config`]: a key that is missing here, or a default that differs, fails.
+
+use serde::Serialize;
+
+/// One key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Key {
+    /// Dotted; `[]` after a table that may be given several times.
+    pub name: &'static str,
+    /// What may stand there, in a word or two.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// As it would be written; empty if there is none.
+    pub default: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+const fn key(name: &'static str, kind: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    Key { name, kind, default, meaning }
+}
+
+/// Every key, in the order of the file.
+pub const KEYS: &[Key] = &[
+    key(
+        "hostname",
+        "host name",
+        "",
+        "The name this server gives itself in greetings and Received fields. Required; it should have an A or AAAA record.",
+    ),
+    key("data", "directory", "\"/var/lib/postrider\"", "Where mail, accounts and queue are kept."),
+    key(
+        "allow_plaintext_login",
+        "list of networks",
+        "[]",
+        "Networks whose clients may send a password without TLS, e.g. [\"127.0.0.0/8\"].",
+    ),
+    key("relay_networks", "list of networks", "[]", "Networks whose hosts may send anywhere through the MX port without signing in."),
+    key("dns", "list of address:port", "[]", "DNS resolvers to ask, e.g. [\"127.0.0.1:53\"]. Empty: the system's."),
+    key("outbound_port", "port", "25", "Port on which the MX hosts of other domains are reached."),
+    key("source_address", "address", "", "Local address from which connections to other servers are made."),
+    key(
+        "tls.certificate",
+        "file",
+        "",
+        "PEM file of the certificate and its chain. Without it a self-signed one is made in the data directory.",
+    ),
+    key("tls.key", "file", "", "PEM file of the certificate's private key."),
+    key("tls.ca_file", "file", "", "PEM file of authorities to trust in outbound TLS besides the system's."),
+    key(
+        "queue.retry",
+        "list of spans",
+        "[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\", \"2h\", \"3h\", \"4h\"]",
+        "Waits between attempts; the last one is repeated until the lifetime ends.",
+    ),
+    key("queue.lifetime", "span", "\"5d\"", "How long delivery is tried before the message is returned to its sender."),
+    key("queue.delay_warning", "span", "\"4h\"", "When the sender is told once that delivery takes long."),
+    key("queue.connections", "number", "200", "Connections to other servers at once, in all."),
+    key("queue.connections_per_destination", "number", "20", "Connections at once to one destination."),
+    key("queue.connect_timeout", "span", "\"30s\"", "How long a connection to another server may take to open."),
+    key("limits.message_octets", "size", "\"50 MiB\"", "Largest message that is taken (SIZE)."),
+    key("limits.connections", "number", "20000", "Connections at once, in all."),
+    key("limits.connections_per_address", "number", "200", "Connections at once from one address."),
+    key("limits.recipients", "number", "1000", "Recipients of one message; at least 100."),
+    key("limits.smtp_idle", "span", "\"5m\"", "How long an SMTP client may be silent."),
+    key("limits.imap_idle", "span", "\"30m\"", "How long an IMAP client may be silent."),
+    key("limits.pop3_idle", "span", "\"10m\"", "How long a POP3 client may be silent."),
+    key("limits.shutdown", "span", "\"10s\"", "How long connections may go on after a request to stop."),
+    key("log.level", "error | warn | info | debug | trace", "\"info\"", "How much is logged."),
+    key("log.format", "text | json", "\"text\"", "The form of log lines."),
+    key(
+        "listener[].protocol",
+        "smtp | submission | submissions | lmtp | imap | imaps | pop3 | pop3s | metrics",
+        "",
+        "What is spoken on the port. Without any [[listener]]: smtp, submission, submissions, imap, imaps and pop3s on their own ports of every address.",
+    ),
+    key("listener[].address", "address:port", "", "Address and port, e.g. \"[::]:25\"; port 0 takes a free one."),
+    key(
+        "listener[].proxy_protocol_from",
+        "list of networks",
+        "[]",
+        "Networks whose connections begin with a PROXY protocol header (version 1 or 2).",
+    ),
+    key(
+        "route[].recipient_domains",
+        "list of domains",
+        "[]",
+        "The route is for mail to these domains: \"example.org\", or \"*.example.org\" for those below it.",
+    ),
+    key(
+        "route[].sender_domains",
+        "list of domains",
+        "[]",
+        "The route is for mail from these domains. With neither list it is for all mail no other route fits.",
+    ),
+    key("route[].hosts", "list of host[:port]", "[]", "The hosts that take this mail, tried in order. Empty: by MX, as without a route."),
+    key("route[].balanced", "true | false", "false", "Try the hosts in a random order."),
+    key("route[].accept", "true | false", "false", "The MX port takes mail for these recipient domains from anyone, as a backup MX does."),
+    key(
+        "route[].tls",
+        "none | opportunistic | required | implicit",
+        "\"opportunistic\"",
+        "Whether the connection is encrypted; required and implicit also check the certificate.",
+    ),
+    key("route[].credentials_file", "file", "", "File with the login on its first line and the password on its second."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, Listener, Protocol, Route, RouteTls};
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    /// Every key set to something, so that none is left out when it is written.
+    fn full() -> Config {
+        let domain = mail::Domain::parse("h").unwrap();
+        let mut config = Config::new(domain, PathBuf::from(super::super::DEFAULT_DATA));
+        config.tls = toml::from_str("certificate = \"c\"\nkey = \"k\"\nca_file = \"a\"").unwrap();
+        config.source_address = Some([127, 0, 0, 1].into());
+        let mut listener = Listener::new(Protocol::Smtp, "127.0.0.1:0".parse().unwrap());
+        listener.proxy_protocol_from = vec!["10.0.0.0/8".parse().unwrap()];
+        config.listener = vec![listener];
+        let mut route: Route = toml::from_str("hosts = [\"h\"]\nsender_domains = [\"s\"]\ncredentials_file = \"f\"").unwrap();
+        route.tls = RouteTls::Required;
+        config.route = vec![route];
+        config
+    }
+
+    fn leaves(prefix: &str, value: &toml::Value, out: &mut BTreeSet<String>) {
+        let Some(table) = value.as_table() else {
+            out.insert(prefix.to_owned());
+            return;
+        };
+        for (name, value) in table {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            match value.as_array().and_then(|items| items.first()).filter(|first| first.is_table()) {
+                Some(first) => leaves(&format!("{key}[]"), first, out),
+                None => leaves(&key, value, out),
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_is_in_the_reference_and_no_other() {
+        let mut written = BTreeSet::new();
+        leaves("", &toml::Value::try_from(full()).unwrap(), &mut written);
+        let known: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
+        // A route has one of the two lists.
+        written.insert("route[].recipient_domains".to_owned());
+        assert_eq!(written, known);
+    }
+
+    #[test]
+    fn defaults_are_what_the_reference_says() {
+        let default = Config::parse(Path::new("p"), "hostname = \"h\"").unwrap();
+        let mut text = String::from("hostname = \"h\"\n");
+        for key in KEYS.iter().filter(|key| !key.default.is_empty() && !key.name.contains("[]")) {
+            text.extend([key.name, " = ", key.default, "\n"]);
+        }
+        assert_eq!(Config::parse(Path::new("p"), &text).unwrap(), default);
+        assert_eq!(default, Config::new(default.hostname.clone(), default.data.clone()));
+        let minimal = "hostname = \"h\"\n[[listener]]\nprotocol = \"smtp\"\naddress = \"[::1]:0\"\n[[route]]\n";
+        let stated = format!(
+            "{minimal}recipient_domains = []\nsender_domains = []\nhosts = []\nbalanced = false\naccept = false\ntls = \"opportunistic\"\n"
+        )
+        .replace("\"[::1]:0\"\n", "\"[::1]:0\"\nproxy_protocol_from = []\n");
+        assert_eq!(Config::parse(Path::new("p"), minimal).unwrap(), Config::parse(Path::new("p"), &stated).unwrap());
+    }
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        let config = full();
+        assert_eq!(Config::parse(Path::new("p"), &toml::to_string(&config).unwrap()).unwrap(), config);
+    }
+}

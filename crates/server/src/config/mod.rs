@@ -1,0 +1,483 @@
+//! The config file: one short TOML file, parsed once into a value.
+//!
+//! Every key has a default but `hostname`; [`keys::KEYS`] is the reference of them all, and a test
+//! keeps the two in step. A bad file is refused with its line, its key and what was expected.
+//!
+//! Invariant: a [`Config`] is a value. Reload makes a new one and swaps it; a session keeps the one
+//! it started with.
+
+pub mod keys;
+pub mod problem;
+pub mod value;
+
+pub use problem::Problem;
+pub use value::{Network, Octets, Span};
+
+use mail::Domain;
+use mta::route::{Pattern, Target};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where the config file is, unless `--config` or `POSTRIDER_CONFIG` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/postrider/postrider.toml";
+
+/// Where the mail is, unless the config says otherwise.
+pub const DEFAULT_DATA: &str = "/var/lib/postrider";
+
+/// Everything an operator can set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The name this server gives itself.
+    pub hostname: Domain,
+    /// The data directory.
+    #[serde(default = "default_data")]
+    pub data: PathBuf,
+    /// Networks whose clients may send a password without TLS.
+    #[serde(default)]
+    pub allow_plaintext_login: Vec<Network>,
+    /// Networks whose hosts may send anywhere through the MX port without signing in.
+    #[serde(default)]
+    pub relay_networks: Vec<Network>,
+    /// Resolvers; none means the system's.
+    #[serde(default)]
+    pub dns: Vec<SocketAddr>,
+    /// The port of other servers' MX hosts.
+    #[serde(default = "smtp_port")]
+    pub outbound_port: u16,
+    /// Where our connections to other servers come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<IpAddr>,
+    /// Certificate, key and trust.
+    #[serde(default)]
+    pub tls: TlsFiles,
+    /// How long and how often.
+    #[serde(default)]
+    pub queue: Queue,
+    /// What a peer may use up.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What is written to the log.
+    #[serde(default)]
+    pub log: Log,
+    /// Ports.
+    #[serde(default = "Listener::standard")]
+    pub listener: Vec<Listener>,
+    /// Mail that does not go by MX.
+    #[serde(default)]
+    pub route: Vec<Route>,
+}
+
+fn default_data() -> PathBuf {
+    PathBuf::from(DEFAULT_DATA)
+}
+
+const fn smtp_port() -> u16 {
+    25
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsFiles {
+    /// PEM file of the certificate and its chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file of the private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// PEM file of further authorities to trust in outbound TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[queue]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    /// Waits between attempts; the last one is repeated.
+    pub retry: Vec<Span>,
+    /// How long delivery is tried.
+    pub lifetime: Span,
+    /// When the sender is told that it takes long.
+    pub delay_warning: Span,
+    /// Connections to other servers at once in all.
+    pub connections: u32,
+    /// Connections at once to one destination.
+    pub connections_per_destination: u32,
+    /// How long a connection may take to open.
+    pub connect_timeout: Span,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            retry: [5, 10, 20, 40, 60, 120, 180, 240].map(Span::minutes).to_vec(),
+            lifetime: Span::days(5),
+            delay_warning: Span::hours(4),
+            connections: 200,
+            connections_per_destination: 20,
+            connect_timeout: Span::seconds(30),
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Largest message.
+    pub message_octets: Octets,
+    /// Connections at once in all.
+    pub connections: usize,
+    /// Connections at once from one address.
+    pub connections_per_address: usize,
+    /// Recipients of one message.
+    pub recipients: usize,
+    /// How long an SMTP client may be silent.
+    pub smtp_idle: Span,
+    /// How long an IMAP client may be silent.
+    pub imap_idle: Span,
+    /// How long a POP3 client may be silent.
+    pub pop3_idle: Span,
+    /// How long connections may go on after a request to stop.
+    pub shutdown: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_octets: Octets(50 << 20),
+            connections: 20_000,
+            connections_per_address: 200,
+            recipients: 1_000,
+            smtp_idle: Span::minutes(5),
+            imap_idle: Span::minutes(30),
+            pop3_idle: Span::minutes(10),
+            shutdown: Span::seconds(10),
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How much.
+    pub level: LogLevel,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Text }
+    }
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are the levels' own names")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// SMTP from other servers (port 25).
+    Smtp,
+    /// SMTP from our accounts, STARTTLS (port 587).
+    Submission,
+    /// SMTP from our accounts, TLS from the first octet (port 465).
+    Submissions,
+    /// LMTP from local programs.
+    Lmtp,
+    /// IMAP with STARTTLS (port 143).
+    Imap,
+    /// IMAP, TLS from the first octet (port 993).
+    Imaps,
+    /// POP3 with STLS (port 110).
+    Pop3,
+    /// POP3, TLS from the first octet (port 995).
+    Pop3s,
+    /// Prometheus metrics over HTTP.
+    Metrics,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 9] =
+        [Self::Smtp, Self::Submission, Self::Submissions, Self::Lmtp, Self::Imap, Self::Imaps, Self::Pop3, Self::Pop3s, Self::Metrics];
+
+    /// Its word in the config file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+            Self::Submissions => "submissions",
+            Self::Lmtp => "lmtp",
+            Self::Imap => "imap",
+            Self::Imaps => "imaps",
+            Self::Pop3 => "pop3",
+            Self::Pop3s => "pop3s",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    /// Whether TLS starts with the first octet.
+    pub const fn implicit_tls(self) -> bool {
+        matches!(self, Self::Submissions | Self::Imaps | Self::Pop3s)
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|protocol| protocol.name() == text).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|protocol| protocol.name()).collect();
+            format!("unknown protocol {text:?}: expected one of {}", names.join(", "))
+        })
+    }
+}
+
+/// `[[listener]]`: one port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Address and port; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Networks whose connections begin with a PROXY header.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxy_protocol_from: Vec<Network>,
+}
+
+impl Listener {
+    /// A listener without extras.
+    pub const fn new(protocol: Protocol, address: SocketAddr) -> Self {
+        Self { protocol, address, proxy_protocol_from: Vec::new() }
+    }
+
+    /// The ports of a mail server, on every address.
+    pub fn standard() -> Vec<Self> {
+        let ports = [
+            (Protocol::Smtp, 25),
+            (Protocol::Submission, 587),
+            (Protocol::Submissions, 465),
+            (Protocol::Imap, 143),
+            (Protocol::Imaps, 993),
+            (Protocol::Pop3s, 995),
+        ];
+        let any = |(protocol, port)| Self::new(protocol, SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), port));
+        ports.into_iter().map(any).collect()
+    }
+}
+
+/// `[[route]]`: mail that goes to given hosts instead of by MX.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Only mail to these domains: `example.org`, `*.example.org`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipient_domains: Vec<String>,
+    /// Only mail from these domains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sender_domains: Vec<String>,
+    /// Hosts, `name`, `name:port` or `address:port`; none means by MX.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Whether the hosts are taken in a random order instead of the one written.
+    #[serde(default)]
+    pub balanced: bool,
+    /// Whether the MX port takes mail for these recipient domains from anyone.
+    #[serde(default)]
+    pub accept: bool,
+    /// Whether the connection must be encrypted.
+    #[serde(default)]
+    pub tls: RouteTls,
+    /// File with the login on its first line and the password on its second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_file: Option<PathBuf>,
+}
+
+/// The TLS of a route.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteTls {
+    /// Never.
+    None,
+    /// STARTTLS if it is offered, certificate not checked.
+    #[default]
+    Opportunistic,
+    /// STARTTLS with a certificate that is checked, or no delivery.
+    Required,
+    /// TLS from the first octet with a certificate that is checked (port 465).
+    Implicit,
+}
+
+impl Config {
+    /// A config of defaults.
+    pub fn new(hostname: Domain, data: PathBuf) -> Self {
+        Self {
+            hostname,
+            data,
+            allow_plaintext_login: Vec::new(),
+            relay_networks: Vec::new(),
+            dns: Vec::new(),
+            outbound_port: smtp_port(),
+            source_address: None,
+            tls: TlsFiles::default(),
+            queue: Queue::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+            listener: Listener::standard(),
+            route: Vec::new(),
+        }
+    }
+
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or says something that cannot be.
+    pub fn load(path: &Path) -> Result<Self, Problem> {
+        let text = std::fs::read_to_string(path).map_err(|error| Problem::unreadable(path, &error))?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads and checks a text; `path` is for the messages.
+    ///
+    /// # Errors
+    /// When it says something that cannot be.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
+        let config: Self = toml::from_str(text).map_err(|error| Problem::from_toml(path, text, &error))?;
+        config.check().map_err(|(key, message)| Problem::at_key(path, text, &key, message))?;
+        Ok(config)
+    }
+
+    /// What serde cannot see: keys that need each other, numbers that may not be zero.
+    fn check(&self) -> Result<(), (String, String)> {
+        self.check_tls()?;
+        self.check_queue()?;
+        self.check_limits()?;
+        self.check_routes()?;
+        self.check_listeners()
+    }
+
+    fn check_tls(&self) -> Result<(), (String, String)> {
+        match (&self.tls.certificate, &self.tls.key) {
+            (Some(_), None) => wrong("tls.certificate", "a certificate needs its private key: expected tls.key beside it"),
+            (None, Some(_)) => wrong("tls.key", "a private key needs its certificate: expected tls.certificate beside it"),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_queue(&self) -> Result<(), (String, String)> {
+        if self.queue.retry.is_empty() {
+            return wrong("queue.retry", "expected at least one wait, e.g. [\"5m\", \"30m\", \"4h\"]");
+        }
+        if self.queue.retry.iter().any(|wait| wait.0.is_zero()) {
+            return wrong("queue.retry", "expected waits of at least 1s");
+        }
+        at_least_one("queue.connections", self.queue.connections as usize)?;
+        at_least_one("queue.connections_per_destination", self.queue.connections_per_destination as usize)
+    }
+
+    fn check_limits(&self) -> Result<(), (String, String)> {
+        at_least_one("limits.connections", self.limits.connections)?;
+        at_least_one("limits.connections_per_address", self.limits.connections_per_address)?;
+        if self.limits.recipients < 100 {
+            return wrong("limits.recipients", "expected at least 100 (RFC 5321 §4.5.3.1.8)");
+        }
+        if self.limits.message_octets < Octets(64 << 10) {
+            return wrong("limits.message_octets", "expected at least \"64 KiB\" (RFC 5321 §4.5.3.1.7)");
+        }
+        for (key, span) in [
+            ("limits.smtp_idle", self.limits.smtp_idle),
+            ("limits.imap_idle", self.limits.imap_idle),
+            ("limits.pop3_idle", self.limits.pop3_idle),
+        ] {
+            if span.0.is_zero() {
+                return wrong(key, "expected a span longer than 0s");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_routes(&self) -> Result<(), (String, String)> {
+        self.route.iter().enumerate().try_for_each(|(place, route)| route.check(&format!("route[{place}]")))
+    }
+
+    fn check_listeners(&self) -> Result<(), (String, String)> {
+        for (place, listener) in self.listener.iter().enumerate() {
+            let key = format!("listener[{place}].address");
+            let twice = self.listener.iter().take(place).any(|other| other.address == listener.address && listener.address.port() != 0);
+            if twice {
+                return wrong(&key, "this address and port are already listened on");
+            }
+            if listener.protocol == Protocol::Metrics && !listener.address.ip().is_loopback() {
+                return wrong(&key, "expected a loopback address for metrics, e.g. \"127.0.0.1:9464\"");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Route {
+    /// `key` is where it stands in the file: `route[2]`.
+    fn check(&self, key: &str) -> Result<(), (String, String)> {
+        if !self.recipient_domains.is_empty() && !self.sender_domains.is_empty() {
+            return wrong(&format!("{key}.sender_domains"), "expected either recipient_domains or sender_domains, not both");
+        }
+        for (name, domains) in [("recipient_domains", &self.recipient_domains), ("sender_domains", &self.sender_domains)] {
+            if let Some(bad) = domains.iter().find(|text| Pattern::parse(text).is_err()) {
+                return wrong(&format!("{key}.{name}"), &format!("{bad:?} is no domain: expected \"example.org\" or \"*.example.org\""));
+            }
+        }
+        if let Some(bad) = self.hosts.iter().find(|text| Target::parse(text).is_err()) {
+            return wrong(
+                &format!("{key}.hosts"),
+                &format!("{bad:?} is no host: expected \"mx.example.org\", \"mx.example.org:587\" or \"192.0.2.7:25\""),
+            );
+        }
+        if self.accept && self.recipient_domains.is_empty() {
+            return wrong(&format!("{key}.accept"), "expected recipient_domains beside it: mail for every domain would make an open relay");
+        }
+        Ok(())
+    }
+}
+
+fn wrong<T>(key: &str, message: &str) -> Result<T, (String, String)> {
+    Err((key.to_owned(), message.to_owned()))
+}
+
+fn at_least_one(key: &str, number: usize) -> Result<(), (String, String)> {
+    if number == 0 { wrong(key, "expected a number from 1") } else { Ok(()) }
+}

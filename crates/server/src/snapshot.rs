@@ -1,0 +1,100 @@
+//! One config value, turned into the settings that each layer below takes.
+//!
+//! Invariant: a snapshot never changes. Reload makes a new one; a connection keeps the one it
+//! started with.
+
+use crate::config::{Config, Network};
+use crate::failure::Result;
+use crate::mail_path;
+use std::net::IpAddr;
+use std::sync::Arc;
+use wire::sasl::Mechanism;
+
+/// The settings of every layer.
+pub struct Snapshot {
+    /// For SMTP from other servers.
+    pub mx: Arc<smtp::server::Config>,
+    /// For SMTP from our accounts.
+    pub submission: ByPeer<smtp::server::Config>,
+    /// For LMTP.
+    pub lmtp: Arc<smtp::server::Config>,
+    /// For IMAP.
+    pub imap: ByPeer<access::imap::Config>,
+    /// For POP3.
+    pub pop3: Arc<access::pop3::Config>,
+    /// Whose peers may send a password without TLS.
+    plaintext_networks: Vec<Network>,
+    /// For the mail path.
+    pub mail: Arc<mta::Settings>,
+}
+
+/// Settings that differ for the few peers who may send a password without TLS.
+pub struct ByPeer<C> {
+    trusted: Arc<C>,
+    others: Arc<C>,
+}
+
+impl<C> ByPeer<C> {
+    /// `make` is told whether it makes those of the few.
+    pub fn new(make: impl Fn(bool) -> C) -> Self {
+        Self { trusted: Arc::new(make(true)), others: Arc::new(make(false)) }
+    }
+
+    /// The settings for a peer.
+    pub fn of(&self, trusted: bool) -> Arc<C> {
+        Arc::clone(if trusted { &self.trusted } else { &self.others })
+    }
+}
+
+impl Snapshot {
+    /// Reads the credentials that routes name; everything else is in the config already.
+    ///
+    /// # Errors
+    /// When a file of credentials cannot be read.
+    pub fn new(config: &Config, pretence_key: [u8; 32]) -> Result<Self> {
+        let hostname = config.hostname.as_str();
+        let smtp = |role| {
+            let mut made = smtp::server::Config::new(hostname, role);
+            made.limits.message_octets_max = config.limits.message_octets.0;
+            made.limits.recipients_max = config.limits.recipients;
+            made.limits.idle_max = config.limits.smtp_idle.0;
+            made.pretence_key = pretence_key;
+            made
+        };
+        let mx = smtp::server::Config { starttls: true, ..smtp(smtp::server::Role::Mx) };
+        let submission = |plaintext: bool| smtp::server::Config {
+            starttls: true,
+            mechanisms: vec![Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login],
+            auth_needs_tls: !plaintext,
+            ..smtp(smtp::server::Role::Submission)
+        };
+        Ok(Self {
+            mx: Arc::new(mx),
+            submission: ByPeer::new(submission),
+            lmtp: Arc::new(smtp(smtp::server::Role::Lmtp)),
+            imap: ByPeer::new(|plaintext| imap(config, plaintext, pretence_key)),
+            pop3: Arc::new(pop3(config, pretence_key)),
+            plaintext_networks: config.allow_plaintext_login.clone(),
+            mail: Arc::new(mail_path::settings(config)?),
+        })
+    }
+
+    /// Whether a peer may send a password without TLS.
+    pub fn allows_plaintext(&self, peer: IpAddr) -> bool {
+        self.plaintext_networks.iter().any(|network| network.0.contains(peer))
+    }
+}
+
+fn imap(config: &Config, plaintext_login: bool, pretence_key: [u8; 32]) -> access::imap::Config {
+    let mut made = access::imap::Config { plaintext_login, pretence_key, ..access::imap::Config::default() };
+    made.greeting = format!("{} Postrider ready", config.hostname);
+    made.limits.append_octets_max = config.limits.message_octets.0;
+    made.limits.silence_max = config.limits.imap_idle.0;
+    made
+}
+fn pop3(config: &Config, pretence_key: [u8; 32]) -> access::pop3::Config {
+    let mut made = access::pop3::Config { pretence_key, ..access::pop3::Config::default() };
+    made.greeting = format!("{} Postrider ready", config.hostname);
+    made.limits.idle_max = config.limits.pop3_idle.0;
+    made
+}
