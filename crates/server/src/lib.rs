@@ -1,1 +1,24 @@
-//! server
+//! Config, command line and wiring of the binary `postrider`.
+//!
+//! The layers below know nothing of files of settings, processes or terminals: this crate turns one
+//! config value into theirs, starts everything and stops it again.
+//!
+//! What this crate is not: it holds no mail logic. A decision about mail that is made here is in the
+//! wrong place.
+
+pub mod admin;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod demo;
+pub mod failure;
+pub mod logging;
+pub mod machine;
+pub mod mail_path;
+pub mod metrics;
+pub mod output;
+pub mod random;
+pub mod secret;
+pub mod signals;
+pub mod snapshot;
+pub mod wire_up;

@@ -1,0 +1,156 @@
+//! `postrider queue`
+
+use super::Context;
+use crate::admin::queue::{self, Action, QueueView, RecipientView, Selection};
+use crate::clock::now;
+use crate::failure::{Failure, Result};
+use crate::output::{Format, number, plural, relative, size, whole, words};
+use crate::secret::confirm;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Queue {
+    /// List messages
+    List {
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Show one message and what happened to its recipients
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Try messages now
+    Retry(Chosen),
+    /// Keep messages, but do not try them
+    Hold(Chosen),
+    /// Try held messages again
+    Release(Chosen),
+    /// Give messages up and return them to their senders
+    Bounce(Chosen),
+    /// Forget messages without a word to anybody
+    Drop(Chosen),
+}
+
+/// Which messages by what they say.
+#[derive(Debug, Args)]
+pub(super) struct Filter {
+    /// Only with a recipient of this address or domain
+    #[arg(long, value_name = "ADDRESS|DOMAIN")]
+    to: Option<String>,
+    /// Only from this address or domain
+    #[arg(long, value_name = "ADDRESS|DOMAIN")]
+    from: Option<String>,
+}
+
+/// Which messages an action is for.
+#[derive(Debug, Args)]
+pub(super) struct Chosen {
+    /// Their ids
+    ids: Vec<String>,
+    /// All messages, or all that --to and --from leave
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    #[command(flatten)]
+    filter: Filter,
+    /// Only this recipient of theirs
+    #[arg(long, value_name = "ADDRESS")]
+    recipient: Option<String>,
+}
+
+impl Queue {
+    pub(super) fn run(self, context: &Context) -> Result<()> {
+        match self {
+            Self::List { filter } => {
+                let selection = Selection { ids: Vec::new(), to: filter.to, from: filter.from };
+                list(context, &context.call(queue::List { selection })?);
+                Ok(())
+            }
+            Self::Show { id } => {
+                show(context, &context.call(queue::Show { id })?);
+                Ok(())
+            }
+            Self::Retry(chosen) => act(context, Action::Retry, chosen, "tried now", "try now"),
+            Self::Hold(chosen) => act(context, Action::Hold, chosen, "held", "hold"),
+            Self::Release(chosen) => act(context, Action::Release, chosen, "released", "release"),
+            Self::Bounce(chosen) => act(context, Action::Bounce, chosen, "bounced", "bounce"),
+            Self::Drop(chosen) => act(context, Action::Drop, chosen, "dropped", "drop"),
+        }
+    }
+}
+
+fn act(context: &Context, action: Action, chosen: Chosen, done: &str, would: &str) -> Result<()> {
+    let Chosen { ids, all, filter, recipient } = chosen;
+    let filtered = filter.to.is_some() || filter.from.is_some();
+    if ids.is_empty() && !all && !filtered {
+        return Err(Failure::usage("which messages? Expected ids, --to, --from or --all"));
+    }
+    if matches!(action, Action::Bounce | Action::Drop) {
+        let which = if ids.is_empty() { "every message that fits".to_owned() } else { ids.join(", ") };
+        confirm(&format!("{would} {which}, for good?"), context.global.yes || context.global.dry_run)?;
+    }
+    let selection = Selection { ids, to: filter.to, from: filter.from };
+    let views = context.call(queue::Act { action, selection, recipient })?;
+    if context.printer.format == Format::Table {
+        context.printer.say(&format!("{} {}", context.did(done, would), plural(views.len() as u64, "message")));
+    } else {
+        list(context, &views);
+    }
+    Ok(())
+}
+
+fn list(context: &Context, messages: &[QueueView]) {
+    let columns = [whole("id"), words("from"), words("to"), number("size"), words("age"), number("tries"), words("next"), words("last")];
+    context.printer.list(messages, &columns, |message| {
+        let waiting = message.recipients.iter().filter(|recipient| recipient.next.is_some());
+        let soonest = waiting.clone().min_by(|a, b| a.next.cmp(&b.next));
+        vec![
+            message.id.clone(),
+            if message.from.is_empty() { "<>".to_owned() } else { message.from.clone() },
+            to(message),
+            size(message.octets),
+            ago(&message.accepted),
+            waiting.clone().map(|recipient| recipient.attempts).max().unwrap_or(0).to_string(),
+            if message.held { "held".to_owned() } else { soonest.and_then(|r| r.next.as_deref()).map(ago).unwrap_or_default() },
+            soonest.and_then(|recipient| recipient.last.clone()).unwrap_or_default(),
+        ]
+    });
+    if context.printer.format == Format::Table && !messages.is_empty() {
+        context.printer.say(&format!("\n{}", plural(messages.len() as u64, "message")));
+    }
+}
+
+fn to(message: &QueueView) -> String {
+    match message.recipients.as_slice() {
+        [] => String::new(),
+        [only] => only.address.clone(),
+        [first, rest @ ..] => format!("{} and {} more", first.address, rest.len()),
+    }
+}
+
+/// A moment in RFC 3339 as a person says it.
+pub(super) fn ago(rfc3339: &str) -> String {
+    let at = rfc3339.parse::<jiff::Timestamp>().map(|at| mail::Timestamp(at.as_millisecond()));
+    at.map_or_else(|_| rfc3339.to_owned(), |at| relative(at, now()))
+}
+
+fn show(context: &Context, message: &QueueView) {
+    let lines = [
+        ("id", message.id.clone()),
+        ("from", if message.from.is_empty() { "<>: a report".to_owned() } else { message.from.clone() }),
+        ("size", size(message.octets)),
+        ("accepted", format!("{} ({})", message.accepted, ago(&message.accepted))),
+        ("given up", format!("{} ({})", message.expires, ago(&message.expires))),
+        ("state", if message.held { "held" } else { "waiting" }.to_owned()),
+    ];
+    context.printer.one(message, &lines);
+    if context.printer.format == Format::Table {
+        crate::output::print("");
+        let columns = [whole("recipient"), words("state"), number("tries"), words("next"), words("last")];
+        let row = |r: &RecipientView| {
+            let next = r.next.as_deref().map(ago).unwrap_or_default();
+            vec![r.address.clone(), r.state.clone(), r.attempts.to_string(), next, r.last.clone().unwrap_or_default()]
+        };
+        context.printer.list(&message.recipients, &columns, row);
+    }
+}

@@ -1,0 +1,237 @@
+//! `postrider user`
+
+use super::Context;
+use crate::admin::user::{self, UserDetails, UserView};
+use crate::config::Octets;
+use crate::failure::{Failure, Result};
+use crate::output::{number, plural, size, whole, words};
+use crate::secret::{Password, confirm};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum User {
+    /// Make a user
+    Add {
+        /// Address and login
+        address: String,
+        /// The owner's name
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Most mail, e.g. 5GiB
+        #[arg(long, value_name = "SIZE")]
+        quota: Option<Octets>,
+        /// Make the domain ours if it is not
+        #[arg(long)]
+        create_domain: bool,
+        #[command(flatten)]
+        password: PasswordFrom,
+    },
+    /// List users
+    List {
+        /// Only this domain's
+        domain: Option<String>,
+    },
+    /// Show a user with its mailboxes
+    Show {
+        /// Address
+        address: String,
+    },
+    /// Change a user's name or address
+    Set {
+        /// Address
+        address: String,
+        /// The owner's name
+        #[arg(long)]
+        name: Option<String>,
+        /// Another address and login
+        #[arg(long, value_name = "ADDRESS")]
+        address_new: Option<String>,
+    },
+    /// Let a user sign in no more; its mail still comes
+    Disable {
+        /// Address
+        address: String,
+    },
+    /// Let a user sign in again
+    Enable {
+        /// Address
+        address: String,
+    },
+    /// Remove a user and all its mail
+    Remove {
+        /// Address
+        address: String,
+    },
+    /// Set a user's password
+    Passwd {
+        /// Address
+        address: String,
+        #[command(flatten)]
+        password: PasswordFrom,
+    },
+    /// Show or set how much mail a user may have
+    Quota {
+        /// Address
+        address: String,
+        /// The size, e.g. 5GiB, or "none"; without it the quota is shown
+        size: Option<String>,
+    },
+}
+
+/// Where a password comes from; without any of these it is asked for.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct PasswordFrom {
+    /// Take the first line of standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Take the first line of a file
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Make a random one and print it
+    #[arg(long)]
+    random: bool,
+}
+
+impl PasswordFrom {
+    pub(super) fn read(&self, context: &Context, address: &str) -> Result<Password> {
+        let password = match &self.password_file {
+            Some(file) => Password::from_file(file)?,
+            None if self.password_stdin => Password::from_stdin()?,
+            None if self.random => Password::random()?,
+            None => Password::prompt(&format!("password for {address}"))?,
+        };
+        if password.is_short() {
+            context.printer.warn("the password is short: ten characters and more are advised");
+        }
+        Ok(password)
+    }
+
+    /// What was made and must be shown, for nobody else knows it.
+    pub(super) fn made<'a>(&self, password: &'a Password) -> Option<&'a str> {
+        self.random.then(|| password.reveal())
+    }
+}
+
+/// A user and the password that was made for it.
+#[derive(Serialize)]
+struct Made<'a> {
+    #[serde(flatten)]
+    user: &'a UserView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+}
+
+impl User {
+    pub(super) fn run(self, context: &Context) -> Result<()> {
+        match self {
+            Self::Add { address, name, quota, create_domain, password } => {
+                let secret = password.read(context, &address)?;
+                let quota_octets_max = quota.map(|quota| quota.0);
+                let user = context.call(user::Add { address, name, password: secret.clone(), quota_octets_max, create_domain })?;
+                show_made(context, &user, password.made(&secret), &context.did("added", "add"));
+            }
+            Self::List { domain } => list(context, &context.call(user::List { domain })?),
+            Self::Show { address } => show(context, &context.call(user::Show { address })?),
+            Self::Set { address, name, address_new } => {
+                if name.is_none() && address_new.is_none() {
+                    return Err(Failure::usage("nothing to change: expected --name or --address-new"));
+                }
+                set(
+                    context,
+                    user::Set { address, name, new_address: address_new, enabled: None, quota_octets_max: None },
+                    "changed",
+                    "change",
+                )?;
+            }
+            Self::Disable { address } => set(context, enabled(address, false), "disabled", "disable")?,
+            Self::Enable { address } => set(context, enabled(address, true), "enabled", "enable")?,
+            Self::Remove { address } => {
+                confirm(&format!("Remove {address} and all its mail, for good?"), context.global.yes || context.global.dry_run)?;
+                let view = context.call(user::Remove { address })?;
+                context
+                    .printer
+                    .done(&view, &format!("{} {} and {}", context.did("removed", "remove"), view.address, plural(view.emails, "email")));
+            }
+            Self::Passwd { address, password } => {
+                let secret = password.read(context, &address)?;
+                let user = context.call(user::SetPassword { address, password: secret.clone() })?;
+                show_made(context, &user, password.made(&secret), &context.did("changed the password of", "change the password of"));
+            }
+            Self::Quota { address, size } => quota(context, address, size.as_deref())?,
+        }
+        Ok(())
+    }
+}
+
+fn enabled(address: String, enabled: bool) -> user::Set {
+    user::Set { address, name: None, new_address: None, enabled: Some(enabled), quota_octets_max: None }
+}
+
+fn set(context: &Context, change: user::Set, done: &str, would: &str) -> Result<()> {
+    let view = context.call(change)?;
+    context.printer.done(&view, &format!("{} {}", context.did(done, would), view.address));
+    Ok(())
+}
+
+fn show_made(context: &Context, user: &UserView, password: Option<&str>, did: &str) {
+    let words = password.map(|password| format!(", password {password}")).unwrap_or_default();
+    let sentence = format!("{did} {}{words}", user.address);
+    if password.is_some() && context.printer.quiet && context.printer.format == crate::output::Format::Table {
+        crate::output::print(password.unwrap_or_default());
+    }
+    context.printer.done(&Made { user, password }, &sentence);
+}
+
+fn quota(context: &Context, address: String, size: Option<&str>) -> Result<()> {
+    let Some(text) = size else {
+        let view = context.call(user::Show { address })?.user;
+        context
+            .printer
+            .one(&view, &[("user", view.address.clone()), ("used", crate::output::size(view.used_octets)), ("quota", limit(&view))]);
+        return Ok(());
+    };
+    let quota = if text == "none" {
+        None
+    } else {
+        Some(text.parse::<Octets>().map_err(|error| Failure::usage(format!("{text:?}: {error} or none")))?.0)
+    };
+    let change = user::Set { address, name: None, new_address: None, enabled: None, quota_octets_max: Some(quota) };
+    let view = context.call(change)?;
+    context.printer.done(&view, &format!("{} the quota of {} to {}", context.did("set", "set"), view.address, limit(&view)));
+    Ok(())
+}
+
+fn limit(user: &UserView) -> String {
+    user.quota_octets_max.map_or_else(|| "none".to_owned(), size)
+}
+
+fn list(context: &Context, users: &[UserView]) {
+    let columns = [whole("user"), words("name"), number("emails"), number("used"), number("quota"), words("state")];
+    context.printer.list(users, &columns, |user| {
+        let state = if user.enabled { "" } else { "disabled" };
+        vec![user.address.clone(), user.name.clone(), user.emails.to_string(), size(user.used_octets), limit(user), state.to_owned()]
+    });
+}
+
+fn show(context: &Context, details: &UserDetails) {
+    let user = &details.user;
+    let lines = [
+        ("user", user.address.clone()),
+        ("name", user.name.clone()),
+        ("state", if user.enabled { "enabled" } else { "disabled: cannot sign in, mail still comes" }.to_owned()),
+        ("mail", format!("{}, {}, quota {}", plural(user.emails, "email"), size(user.used_octets), limit(user))),
+        ("aliases", if details.aliases.is_empty() { "none".to_owned() } else { details.aliases.join(", ") }),
+        ("made", user.created.clone()),
+    ];
+    context.printer.one(details, &lines);
+    if context.printer.format == crate::output::Format::Table {
+        crate::output::print("");
+        let columns = [words("mailbox"), number("emails"), number("unseen"), number("size")];
+        context.printer.list(&details.mailboxes, &columns, |mailbox| {
+            vec![mailbox.name.clone(), mailbox.emails.to_string(), mailbox.unseen.to_string(), size(mailbox.octets)]
+        });
+    }
+}
