@@ -26,6 +26,16 @@ pub enum Fault {
     Refused(Box<Status>),
 }
 
+impl Fault {
+    /// What the client hears.
+    pub fn status(self) -> Status {
+        match self {
+            Self::Syntax { at, expected } => Status::bad(format!("Expected {expected} at octet {at}")),
+            Self::Refused(status) => *status,
+        }
+    }
+}
+
 /// A token or the reason why there is none.
 pub type Parsed<T> = Result<T, Fault>;
 

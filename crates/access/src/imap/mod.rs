@@ -11,6 +11,8 @@
 
 pub mod command;
 pub mod commands;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod grammar;
 mod limits;
 pub mod mailbox_name;

@@ -35,7 +35,7 @@ pub struct Selected {
     pub saved: UidSet,
     /// Changes up to this one are told, or noted in `gone`.
     pub seen: ModSeq,
-    /// How many keywords FLAGS has named.
+    /// How many keywords FLAGS has named besides those that it always names.
     pub keywords: usize,
 }
 
@@ -170,9 +170,10 @@ impl Selected {
     /// FLAGS anew when the mailbox has keywords that the client has not heard of.
     fn tell_keywords(&mut self, tx: &ReadTx, look: &Look, data: &mut Vec<u8>) -> store::Result<()> {
         let keywords = tx.mailbox_keywords(look.account, self.mailbox)?;
-        if keywords.len() != self.keywords {
+        let unusual = unusual(&keywords);
+        if unusual != self.keywords {
             flags_defined(data, &keywords);
-            self.keywords = keywords.len();
+            self.keywords = unusual;
         }
         Ok(())
     }
@@ -215,6 +216,11 @@ impl Selected {
 
 /// Keywords that every mailbox takes, whether they were used or not (RFC 9051 §2.3.2).
 const KNOWN: [&str; 5] = ["$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing"];
+
+/// How many keywords are not among those that FLAGS always names.
+pub fn unusual(keywords: &[Keyword]) -> usize {
+    keywords.iter().filter(|keyword| !KNOWN.iter().any(|known| keyword.as_str().eq_ignore_ascii_case(known))).count()
+}
 
 /// Appends FLAGS and PERMANENTFLAGS with the keywords of a mailbox.
 pub fn flags_defined(data: &mut Vec<u8>, keywords: &[Keyword]) {

@@ -296,8 +296,10 @@ impl Session {
     }
 
     fn announced(&mut self, line: &[u8], announced: Announced) {
-        if let Some((tag, target)) = self.message_target(line, announced) {
-            return self.offer(tag, target, announced);
+        match self.message_target(line, announced) {
+            Some((tag, Ok(target))) => return self.offer(tag, target, announced),
+            Some((_, Err(fault))) => return self.refuse(line, announced, fault.status()),
+            None => {}
         }
         let limits = &self.config.limits;
         let max = match self.state {
@@ -321,8 +323,8 @@ impl Session {
         usize::try_from(self.literals_octets).unwrap_or(usize::MAX / 2)
     }
 
-    /// The tag and target of an APPEND, if this literal is its message.
-    fn message_target(&self, line: &[u8], announced: Announced) -> Option<(String, Target)> {
+    /// The tag and target of an APPEND, if this literal is its message, or what is wrong before it.
+    fn message_target(&self, line: &[u8], announced: Announced) -> Option<(String, Result<Target, Fault>)> {
         let mut command = self.command.clone();
         command.extend_from_slice(line.get(..announced.before)?);
         let mut parser = Parser::new(&command, self.enabled.rev2);
@@ -330,8 +332,13 @@ impl Session {
         parser.space().ok()?;
         parser.accept_word("APPEND").then_some(())?;
         command::Legal::Authenticated.check(self.state).ok()?;
-        let target = append::target(&mut parser).ok().filter(|_| parser.is_done())?;
-        Some((tag, Target { octets: announced.octets, ..target }))
+        match append::target(&mut parser) {
+            Ok(target) if parser.is_done() => Some((tag, Ok(Target { octets: announced.octets, ..target }))),
+            Ok(_) => Some((tag, parser.fault("a literal with the message"))),
+            // Where all was read and more is wanted, the literal is an argument.
+            Err(_) if parser.is_done() => None,
+            Err(fault) => Some((tag, Err(fault))),
+        }
     }
 
     fn offer(&mut self, tag: String, target: Target, announced: Announced) {
@@ -418,8 +425,7 @@ impl Session {
         };
         match self.parse(&mut parser) {
             Ok(command) => self.run(tag, command),
-            Err(Fault::Refused(status)) => self.fault(&tag, &status),
-            Err(Fault::Syntax { at, expected }) => self.fault(&tag, &Status::bad(format!("Expected {expected} at octet {at}"))),
+            Err(fault) => self.fault(&tag, &fault.status()),
         }
     }
 

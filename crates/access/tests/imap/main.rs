@@ -4,9 +4,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::missing_panics_doc,
     reason = "a test says what is wrong by failing"
 )]
 
 mod scripts;
 mod stage;
+mod views;

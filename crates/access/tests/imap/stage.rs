@@ -37,25 +37,25 @@ const NOON: i64 = 1_795_262_400;
 static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| Credentials::new(&Secret::new("secret")).unwrap());
 
 /// A store with Ann in it, and what tells its time.
-pub struct World {
-    pub store: Store,
-    pub account: AccountId,
-    pub config: Config,
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) account: AccountId,
+    pub(crate) config: Config,
     seconds: Arc<AtomicI64>,
     shared: Option<Arc<Shared>>,
 }
 
 /// One connection.
-pub struct Client {
+pub(crate) struct Client {
     session: Session,
     server: Server,
     said: Vec<u8>,
     deadline: Option<Instant>,
-    pub closed: bool,
+    pub(crate) closed: bool,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let store = Store::memory();
         let now = Timestamp::from_seconds(NOON);
         let account = store
@@ -70,7 +70,7 @@ impl World {
         Self { store, account, config, seconds: Arc::new(AtomicI64::new(NOON)), shared: None }
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_seconds(self.seconds.load(Ordering::Relaxed))
     }
 
@@ -84,7 +84,7 @@ impl World {
         self.shared.get_or_insert_with(new).clone()
     }
 
-    pub fn connect(&mut self, now: Instant) -> Client {
+    pub(crate) fn connect(&mut self, now: Instant) -> Client {
         let shared = self.shared();
         let config = Arc::new(self.config.clone());
         let session = Session::new(config, "nonce-nonce-nonce-nonce-1".into(), None, now);
@@ -93,7 +93,7 @@ impl World {
     }
 
     /// A client that is logged in, and has selected if a mailbox is named.
-    pub fn ready(&mut self, now: Instant, mailbox: &str) -> Client {
+    pub(crate) fn ready(&mut self, now: Instant, mailbox: &str) -> Client {
         let account = self.account;
         let mut client = self.connect(now);
         client.session.handle(now, Input::Bytes(b"x LOGIN ann@example.org secret\r\n"));
@@ -113,12 +113,12 @@ impl World {
         client
     }
 
-    pub fn mailbox(&self, name: &str) -> MailboxId {
+    pub(crate) fn mailbox(&self, name: &str) -> MailboxId {
         let (account, name) = (self.account, name.to_owned());
         self.store.read_blocking(move |tx| Ok(tx.mailbox_by_name(account, &name)?.map(|mailbox| mailbox.id))).unwrap().expect("a mailbox")
     }
 
-    pub fn deliver(&self, mailbox: &str, message: &[u8]) {
+    pub(crate) fn deliver(&self, mailbox: &str, message: &[u8]) {
         let (account, mailbox, now) = (self.account, self.mailbox(mailbox), self.now());
         let (body, digest) = (Body::new(message), Digest::of(message));
         let add = move |tx: &mut store::WriteTx| {
@@ -137,7 +137,7 @@ impl World {
             "many" => (1..=mailbox.parse().unwrap()).for_each(|n: u32| self.deliver(argument, small(n).as_bytes())),
             "flags" => {
                 let (uid, flags) = argument.split_once(' ').unwrap();
-                let change = FlagChange::Set(flags.split(' ').filter_map(Flag::parse).collect());
+                let change = FlagChange::Set(flags.replace("\\\\", "\\").split(' ').filter_map(Flag::parse).collect());
                 let (uids, mailbox) = (uid.parse::<UidSet>().unwrap(), self.mailbox(mailbox));
                 self.store.write_blocking(move |tx| tx.flags_change(account, mailbox, &uids, &change, None)).unwrap();
             }
@@ -159,13 +159,13 @@ impl World {
     }
 
     /// Every Uid of a mailbox.
-    pub fn uids(&self, mailbox: &str) -> UidSet {
+    pub(crate) fn uids(&self, mailbox: &str) -> UidSet {
         let (account, mailbox) = (self.account, self.mailbox(mailbox));
         self.store.read_blocking(move |tx| tx.uids(account, mailbox)).unwrap()
     }
 
     /// The flags of a message.
-    pub fn flags(&self, mailbox: &str, uid: Uid) -> mail::Flags {
+    pub(crate) fn flags(&self, mailbox: &str, uid: Uid) -> mail::Flags {
         let (account, mailbox) = (self.account, self.mailbox(mailbox));
         self.store.read_blocking(move |tx| tx.message(account, mailbox, uid)).unwrap().expect("a message").flags
     }
@@ -189,7 +189,7 @@ fn small(n: u32) -> String {
 
 impl Client {
     /// Sends octets and lets the server answer them.
-    pub fn send(&mut self, now: Instant, octets: &[u8]) {
+    pub(crate) fn send(&mut self, now: Instant, octets: &[u8]) {
         if self.closed {
             return;
         }
@@ -198,12 +198,12 @@ impl Client {
     }
 
     /// What the server has said since the last time.
-    pub fn heard(&mut self) -> Vec<u8> {
+    pub(crate) fn heard(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.said)
     }
 
     /// Runs the session and its server until they wait for the client.
-    pub fn pump(&mut self, now: Instant) {
+    pub(crate) fn pump(&mut self, now: Instant) {
         while !self.closed {
             match self.session.poll() {
                 Output::Send(octets) => self.said.extend(octets),
@@ -255,7 +255,7 @@ struct Stage<'a> {
 }
 
 /// Plays a script and returns it with what the server really said. `split` cuts what clients send.
-pub fn play(script: &str, split: &mut dyn FnMut(&[u8]) -> Vec<Vec<u8>>) -> String {
+pub(crate) fn play(script: &str, split: &mut dyn FnMut(&[u8]) -> Vec<Vec<u8>>) -> String {
     let mut stage = Stage { world: World::new(), clients: vec![None, None], now: Instant::now(), out: String::new(), split };
     for line in script.lines().filter(|line| !line.starts_with('S')) {
         stage.line(line);

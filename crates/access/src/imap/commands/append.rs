@@ -62,6 +62,8 @@ pub struct Upload {
     target: Target,
     mailbox: MailboxId,
     draft: Draft,
+    /// The last octet was a CR.
+    after_cr: bool,
 }
 
 impl Target {
@@ -79,7 +81,7 @@ impl Target {
             .await?;
         let Some(mailbox) = mailbox else { return Err(Status::no("TRYCREATE", "There is no such mailbox")) };
         let draft = server.shared().store.draft();
-        *server.upload_mut() = Some(Box::new(Upload { target: *self, mailbox, draft }));
+        *server.upload_mut() = Some(Box::new(Upload { target: *self, mailbox, draft, after_cr: false }));
         Ok(Answer::Taken)
     }
 }
@@ -88,7 +90,7 @@ impl Upload {
     /// Takes the next octets.
     pub(crate) fn chunk(server: &mut Server, octets: &[u8]) -> Outcome {
         let upload = server.upload_mut();
-        let taken = upload.as_mut().map(|upload| upload.draft.write(octets));
+        let taken = upload.as_mut().map(|upload| upload.take(octets));
         match taken {
             Some(Ok(())) => Ok(Answer::Taken),
             Some(Err(error)) => {
@@ -99,10 +101,30 @@ impl Upload {
         }
     }
 
+    /// Line feeds on their own become line ends: POP3 counts and sends lines (RFC 5322 §2.3).
+    fn take(&mut self, octets: &[u8]) -> store::Result<()> {
+        for line in octets.split_inclusive(|octet| *octet == b'\n') {
+            let bare = match line {
+                [] | [b'\n'] => !self.after_cr,
+                [.., before, b'\n'] => *before != b'\r',
+                _ => false,
+            };
+            match line.strip_suffix(b"\n").filter(|_| bare) {
+                Some(text) => {
+                    self.draft.write(text)?;
+                    self.draft.write(b"\r\n")?;
+                }
+                None => self.draft.write(line)?,
+            }
+            self.after_cr = line.last() == Some(&b'\r');
+        }
+        Ok(())
+    }
+
     /// Keeps the message: one write, and the answer only after it is on disk.
     pub(crate) async fn append(server: &mut Server) -> Outcome {
         let Some(upload) = server.upload_mut().take() else { return Err(Status::no("SERVERBUG", "No message is expected")) };
-        let Self { target, mailbox, draft } = *upload;
+        let Self { target, mailbox, draft, .. } = *upload;
         let body = draft.finish().map_err(|error| refusal(&error))?;
         let whole = usize::try_from(body.octets()).unwrap_or(usize::MAX);
         let digest = Digest::of(&body.read(0, whole).map_err(|error| refusal(&error))?);

@@ -46,7 +46,13 @@ impl Create {
     /// Makes the mailbox, and its parents where they are missing.
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
         let account = server.account();
-        let id = server.write(move |tx| tx.mailbox_create(account, &self.mailbox, self.role)).await?;
+        let Self { mailbox, role } = self;
+        if let Some(role) = role
+            && server.read(move |tx| tx.mailbox_by_role(account, role)).await?.is_some()
+        {
+            return Err(Status::no("USEATTR", "Another mailbox has that use"));
+        }
+        let id = server.write(move |tx| tx.mailbox_create(account, &mailbox, role)).await?;
         // RFC 8474 §4.1
         server.finish(Status::ok("Created").code(format!("MAILBOXID ({})", object_id('M', id.0.into()))), true).await
     }

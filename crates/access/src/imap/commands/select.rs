@@ -6,7 +6,7 @@ use crate::imap::commands::fetch::{Item, Job, Spec};
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::recent::first_saved_since;
 use crate::imap::response::{self, Status};
-use crate::imap::selected::{Selected, flags_defined};
+use crate::imap::selected::{Selected, flags_defined, unusual};
 use crate::imap::serve::{self, Outcome, Server, object_id};
 use crate::imap::session::{Answer, Done};
 use mail::uid_set::UidSet;
@@ -167,7 +167,7 @@ fn open(
         recent: UidSet::new(),
         saved: UidSet::new(),
         seen: tx.mod_seq(account)?,
-        keywords: keywords.len(),
+        keywords: unusual(&keywords),
     };
     Ok(Opened { mailbox, selected, keywords, first_unseen, first_recent, since })
 }
