@@ -213,7 +213,7 @@ impl Carrier {
     async fn outcome(&mut self, outcome: TransactionOutcome) {
         let (job, was_gone) = {
             let mut state = self.carry.state();
-            state.tls = outcome.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher));
+            state.tls = outcome.tls.as_ref().map(words_of);
             let was_gone = state.offered > 1 && !state.body_began && outcome.recipients.iter().all(is_gone);
             (state.job.take(), was_gone)
         };
@@ -227,6 +227,12 @@ impl Carrier {
         let each = |nth: usize| outcome.recipients.get(nth).unwrap_or(&unknown);
         self.carry.finish(job, was_gone, each, false, Some(committed)).await;
     }
+}
+
+/// Version, cipher, and whether the certificate was one to trust.
+fn words_of(tls: &wire::Tls) -> String {
+    let verified = if tls.verified { " verified" } else { "" };
+    format!("{} {}{verified}", tls.version, tls.cipher)
 }
 
 /// The server had gone, or went, when the message was offered: it says nothing about the message.
