@@ -15,24 +15,39 @@
 mod account;
 mod alias;
 pub mod auth;
+mod backlog;
 mod body;
 mod change;
 pub mod check;
 mod commit;
+pub mod disk;
 mod domain;
+mod door;
 mod draft;
 mod email;
+mod engine;
+#[cfg(test)]
+mod engine_tests;
 mod error;
 mod feed;
+mod figures;
+mod files;
 mod index;
+mod keeper;
 mod key;
+mod lock;
+mod log;
 mod mailbox;
 mod message;
+mod migrate;
 mod queue;
 mod quota;
+mod reclaim;
 mod record;
+mod recover;
 pub mod schema;
 mod settings;
+mod spill;
 #[cfg(test)]
 mod testing;
 mod thread;
@@ -50,33 +65,56 @@ pub use draft::Draft;
 pub use email::{Added, DIGEST_OCTETS_MAX, Email, NewEmail, PLACES_MAX};
 pub use error::{Class, Error, Result};
 pub use feed::{QueueSubscription, Subscription};
+pub use figures::{Figures, SYNC_MICROS};
 pub use index::{Direction, KeyRange};
+pub use log::{Damage, OpenError};
 pub use mailbox::{
     DELIMITER, MAILBOX_DEPTH_MAX, MAILBOX_KEYWORDS_MAX, MAILBOX_NAME_OCTETS_MAX, MAILBOXES_MAX, Mailbox, SUBSCRIPTIONS_MAX, mailbox_name,
 };
 pub use message::{Expunged, FlagChange, FlagOutcome, Message};
 pub use queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 pub use quota::Quota;
+pub use reclaim::Reclaimed;
 pub use settings::Settings;
 pub use trail::RECEIPTS_MAX;
 pub use tx::{ReadTx, WriteTx};
 
-use commit::Shared;
+use disk::sim::SimDisk;
+use engine::Engine;
 use mail::AccountId;
 use std::fmt;
 use std::sync::Arc;
 
-/// The store. Cheap to clone; all clones are the same store.
+/// The store. Cheap to clone; all clones are the same store. When the last one is dropped, it closes.
 #[derive(Clone)]
 pub struct Store {
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
 }
 
 impl Store {
+    /// Opens the store in `settings.data`, or begins one there, and takes the directory's lock.
+    ///
+    /// What the index does not know yet is read from the log; see [`OpenError`] for why it may fail.
+    pub fn open(settings: &Settings) -> std::result::Result<Self, OpenError> {
+        Ok(Self { engine: Arc::new(Engine::open(settings)?) })
+    }
+
     /// A store in memory that does everything in place, on the caller's thread: for tests and `sim`.
+    ///
+    /// # Panics
+    /// Never: an empty disk in memory has nothing on which opening it could fail.
     #[must_use]
+    #[expect(clippy::panic, reason = "it cannot happen, see above")]
     pub fn memory() -> Self {
-        Self { shared: Shared::memory() }
+        match Self::simulated(&SimDisk::new(), &Settings::simulated()) {
+            Ok(store) => store,
+            Err(e) => panic!("an empty store in memory does not open: {e}"),
+        }
+    }
+
+    /// A store on a simulated disk, in place, with an index in memory that is rebuilt at each open.
+    pub fn simulated(disk: &SimDisk, settings: &Settings) -> std::result::Result<Self, OpenError> {
+        Ok(Self { engine: Arc::new(Engine::simulated(disk, settings)?) })
     }
 
     /// Runs `f` on one state of the store.
@@ -84,8 +122,8 @@ impl Store {
         &self,
         f: impl FnOnce(&ReadTx) -> Result<T> + Send + 'static,
     ) -> impl Future<Output = Result<T>> + Send + 'static {
-        let shared = self.shared.clone();
-        async move { shared.read(f) }
+        let engine = self.engine.clone();
+        async move { engine.read(f).await }
     }
 
     /// Runs `f` and makes its changes durable; resolves after the synced commit.
@@ -96,41 +134,73 @@ impl Store {
         &self,
         f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static,
     ) -> impl Future<Output = Result<T>> + Send + 'static {
-        let shared = self.shared.clone();
-        async move { shared.write(f) }
+        let engine = self.engine.clone();
+        async move { engine.write(f).await }
     }
 
-    /// [`Store::read`] for callers without async: the command line, tests.
+    /// [`Store::read`] in the caller's thread: for the command line, tests, and whoever has a thread
+    /// to wait in.
     pub fn read_blocking<T: Send + 'static>(&self, f: impl FnOnce(&ReadTx) -> Result<T> + Send + 'static) -> Result<T> {
-        self.shared.read(f)
+        self.engine.read_here(f)
     }
 
-    /// [`Store::write`] for callers without async: the command line, tests.
+    /// [`Store::write`], waiting in the caller's thread.
     pub fn write_blocking<T: Send + 'static>(&self, f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static) -> Result<T> {
-        self.shared.write(f)
+        self.engine.write_here(f)
     }
 
     /// A new body in the making.
     #[must_use]
     pub fn draft(&self) -> Draft {
-        Draft::new()
+        self.engine.draft()
     }
 
     /// Tells when an account changes.
     #[must_use]
     pub fn subscribe(&self, account: AccountId) -> Subscription {
-        self.shared.feed.subscribe(account)
+        self.engine.shared().feed.subscribe(account)
     }
 
     /// Tells when queue entries are added or changed.
     #[must_use]
     pub fn subscribe_queue(&self) -> QueueSubscription {
-        self.shared.feed.subscribe_queue()
+        self.engine.shared().feed.subscribe_queue()
     }
 
-    /// Closes the store: what runs is finished, the index is made durable. Later calls get
-    /// [`Error::Closed`].
-    pub fn close(self) {}
+    /// What the engine counts, and how large everything is.
+    pub fn figures(&self) -> Result<Figures> {
+        self.engine.figures()
+    }
+
+    /// Resolves with the reason when the store had to stop: a sync failed, so that nothing may be
+    /// acknowledged any more. The process should end; what was acknowledged is safe.
+    pub fn stopped(&self) -> impl Future<Output = String> + Send + 'static {
+        let mut stopped = self.engine.shared().stopped.subscribe();
+        async move {
+            let why = stopped.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+            match why {
+                Some(why) => why,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Looks for space to reclaim and reclaims it, now and in this thread. An open store does so by
+    /// itself now and then.
+    pub fn reclaim(&self) -> Result<Reclaimed> {
+        self.engine.reclaim()
+    }
+
+    /// Reads every record of the closed segments of the log: what is not as it was written.
+    pub fn verify_log(&self) -> Result<Vec<Damage>> {
+        self.engine.verify_log()
+    }
+
+    /// Closes the store: what waits is finished, the index is made durable, the threads end. Later
+    /// calls get [`Error::Closed`].
+    pub fn close(self) {
+        self.engine.close();
+    }
 }
 
 impl fmt::Debug for Store {
@@ -163,7 +233,7 @@ mod tests {
             tx.delete(Space::Meta, b"a");
             tx.blob_release(&hash)?;
             let mut seen = Vec::new();
-            tx.scan(Space::Meta, &KeyRange::all(), Direction::Back, |key, _| {
+            tx.scan(Space::Meta, &KeyRange::new(b"a", b"d"), Direction::Back, |key, _| {
                 seen.push(key.to_vec());
                 ControlFlow::Continue(())
             })?;

@@ -41,6 +41,12 @@ macro_rules! spaces {
 }
 
 impl Space {
+    /// Whether the engine works it out from other spaces, so that the log does not hold it.
+    #[must_use]
+    pub const fn is_derived(self) -> bool {
+        matches!(self, Self::Segment | Self::File)
+    }
+
     /// The place in [`Space::ALL`].
     #[must_use]
     pub const fn slot(self) -> usize {
@@ -56,6 +62,8 @@ spaces! {
     Blob = 1, "blob";
     /// segment number (8) → live body octets in it (8). Derived by the engine, never in the log.
     Segment = 2, "segment";
+    /// number of a body's own file (8) → blob hash (32). Derived by the engine, never in the log.
+    File = 3, "file";
     // The model's, from 16 on. An append writes Message, Email, Mailbox, Counters, one Thread entry
     // and its blob; it needs no Change, because a message knows the ModSeq at which it came and Uids
     // ascend with it.

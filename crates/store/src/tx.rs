@@ -8,39 +8,63 @@
 //! - Nothing of a [`WriteTx`] whose closure returned an error is ever visible to anybody.
 //! - A write closure can run more than once: it has no effect but on its transaction.
 
-use crate::body::{Blob, BlobRow, Body};
-use crate::commit::Shared;
+use crate::body::{Blob, BlobRow, Body, Location};
 use crate::error::{Error, Result};
 use crate::feed::News;
+use crate::files::{Files, Reading};
 use crate::index::overlay;
-use crate::index::{Direction, KeyRange, Overlay, View};
+use crate::index::{Direction, KeyRange, Overlay, View, Writer};
+use crate::log::record::{BodyRecord, Place};
 use crate::schema::Space;
 use mail::{AccountId, BlobHash, ModSeq};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 
+/// How much of the store is said again in one commit, in octets.
+const RESTATE_OCTETS: usize = 256 << 10;
+
 /// One state of the store, for reading.
 pub struct ReadTx {
-    view: Box<dyn View>,
+    base: Base,
     /// What earlier transactions of the same group changed.
     earlier: Overlay,
     own: Overlay,
-    bodies: BTreeMap<BlobHash, Body>,
-    shared: Arc<Shared>,
+    /// Bodies whose place in the log is not written yet.
+    pending: HashMap<BlobHash, Body>,
+    files: Arc<Files>,
+    // Last, so that it is dropped after the view.
+    _reading: Reading,
+}
+
+enum Base {
+    Reader(Box<dyn View>),
+    Writer(Box<dyn Writer>),
 }
 
 impl ReadTx {
-    pub(crate) fn new(view: Box<dyn View>, shared: Arc<Shared>) -> Self {
-        Self { view, earlier: Overlay::default(), own: Overlay::default(), bodies: BTreeMap::new(), shared }
+    /// `reading` was taken before the view.
+    pub(crate) fn new(view: Box<dyn View>, files: Arc<Files>, reading: Reading) -> Self {
+        Self::over(Base::Reader(view), files, reading)
+    }
+
+    fn over(base: Base, files: Arc<Files>, reading: Reading) -> Self {
+        Self { base, earlier: Overlay::default(), own: Overlay::default(), pending: HashMap::new(), files, _reading: reading }
+    }
+
+    fn view(&self) -> &dyn View {
+        match &self.base {
+            Base::Reader(view) => &**view,
+            Base::Writer(writer) => &**writer,
+        }
     }
 
     /// The value of a key.
     pub fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
         match self.own.get(space, key).or_else(|| self.earlier.get(space, key)) {
             Some(change) => Ok(change.clone()),
-            None => self.view.get(space, key),
+            None => self.view().get(space, key),
         }
     }
 
@@ -52,7 +76,7 @@ impl ReadTx {
         direction: Direction,
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()> {
-        overlay::scan(&*self.view, [&self.own, &self.earlier], space, range, direction, &mut visit)
+        overlay::scan(self.view(), [&self.own, &self.earlier], space, range, direction, &mut visit)
     }
 
     /// What is known of a stored body.
@@ -64,16 +88,48 @@ impl ReadTx {
     ///
     /// [`Error::NotFound`] when no such body is stored, [`Error::Corrupt`] when it is damaged.
     pub fn blob_read(&self, hash: &BlobHash, offset: u64, octets_max: usize) -> Result<Vec<u8>> {
-        if self.blob_row(hash)?.is_none() {
-            return Err(Error::NotFound(format!("blob {hash}")));
-        }
-        match self.bodies.get(hash) {
+        let row = self.blob_row(hash)?.ok_or_else(|| Error::NotFound(format!("blob {hash}")))?;
+        match self.pending.get(hash) {
             Some(body) => body.read(offset, octets_max),
-            None => self.shared.body(hash)?.read(offset, octets_max),
+            None => row.read(&self.files, hash, offset, octets_max),
         }
     }
 
-    fn blob_row(&self, hash: &BlobHash) -> Result<Option<BlobRow>> {
+    /// The stored bodies after `after` in the order of their hashes, at most `max`.
+    pub fn blobs(&self, after: Option<&BlobHash>, max: usize) -> Result<Vec<(BlobHash, Blob)>> {
+        let range = after.map_or_else(KeyRange::all, |hash| KeyRange::all().after(&hash.0));
+        let mut blobs = Vec::new();
+        self.scan(Space::Blob, &range, Direction::Forward, |key, value| {
+            if let (Ok(hash), Some(row)) = (key.try_into(), BlobRow::decode(value)) {
+                blobs.push((BlobHash(hash), Blob { octets: row.raw_octets, references: row.references }));
+            }
+            if blobs.len() < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(blobs)
+    }
+
+    /// Reads a whole stored body and compares it with its hash.
+    ///
+    /// [`Error::Corrupt`] says what is wrong with it.
+    pub fn blob_verify(&self, hash: &BlobHash) -> Result<()> {
+        let octets = self.blob(hash)?.ok_or_else(|| Error::NotFound(format!("blob {hash}")))?.octets;
+        let (mut hasher, mut offset) = (blake3::Hasher::new(), 0);
+        while offset < octets {
+            let part = self.blob_read(hash, offset, 1 << 20)?;
+            if part.is_empty() {
+                return Err(Error::corrupt(format!("blob {hash}: it ends after {offset} of {octets} octets")));
+            }
+            hasher.update(&part);
+            offset += part.len() as u64;
+        }
+        if *hasher.finalize().as_bytes() == hash.0 {
+            Ok(())
+        } else {
+            Err(Error::corrupt(format!("blob {hash}: it is not what its hash says")))
+        }
+    }
+
+    pub(crate) fn blob_row(&self, hash: &BlobHash) -> Result<Option<BlobRow>> {
         let Some(value) = self.get(Space::Blob, &hash.0)? else { return Ok(None) };
         BlobRow::decode(&value).map(Some).ok_or_else(|| Error::corrupt(format!("the index entry of blob {hash}")))
     }
@@ -88,7 +144,29 @@ impl fmt::Debug for ReadTx {
 /// One state of the store and the changes made to it; reads see them.
 pub struct WriteTx {
     read: ReadTx,
+    /// Where the next body record of this transaction will be.
+    next: Place,
+    appended: Vec<Appended>,
+    restated: Overlay,
     news: News,
+    /// The disk is full: no new bodies.
+    full: bool,
+}
+
+/// A body that a transaction adds.
+pub(crate) enum Appended {
+    /// It was not stored before.
+    Body(Body),
+    /// It was, in a segment that goes.
+    Moved(BodyRecord),
+}
+
+/// What a transaction has done.
+pub(crate) struct Done {
+    pub(crate) changes: Overlay,
+    pub(crate) appended: Vec<Appended>,
+    pub(crate) restated: Overlay,
+    pub(crate) news: News,
 }
 
 impl Deref for WriteTx {
@@ -100,8 +178,45 @@ impl Deref for WriteTx {
 }
 
 impl WriteTx {
-    pub(crate) fn new(read: ReadTx) -> Self {
-        Self { read, news: News::default() }
+    /// A transaction on the writer's own view. `full`: the disk takes no new bodies.
+    pub(crate) fn new(writer: Box<dyn Writer>, files: Arc<Files>, full: bool) -> Self {
+        let reading = files.reading();
+        let next = Place { segment: 0, offset: 0 };
+        let read = ReadTx::over(Base::Writer(writer), files, reading);
+        Self { read, next, appended: Vec::new(), restated: Overlay::default(), news: News::default(), full }
+    }
+
+    /// Begins the next transaction of the group, whose records will be at `next`.
+    pub(crate) fn begin(&mut self, next: Place) {
+        self.next = next;
+    }
+
+    /// Ends this transaction: takes what it has done, which nobody sees any more.
+    pub(crate) fn take(&mut self) -> Done {
+        Done {
+            changes: std::mem::take(&mut self.read.own),
+            appended: std::mem::take(&mut self.appended),
+            restated: std::mem::take(&mut self.restated),
+            news: std::mem::take(&mut self.news),
+        }
+    }
+
+    /// Shows what an earlier transaction of the group has done to the later ones.
+    pub(crate) fn lay(&mut self, changes: Overlay, bodies: &[Appended]) {
+        self.read.earlier.merge(changes);
+        for body in bodies {
+            if let Appended::Body(body) = body {
+                self.read.pending.insert(body.hash(), body.clone());
+            }
+        }
+    }
+
+    /// Ends the group: the writer's view and all changes of the group.
+    pub(crate) fn into_parts(self) -> (Option<Box<dyn Writer>>, Overlay) {
+        match self.read.base {
+            Base::Writer(writer) => (Some(writer), self.read.earlier),
+            Base::Reader(_) => (None, self.read.earlier),
+        }
     }
 
     /// Sets a key's value.
@@ -119,13 +234,61 @@ impl WriteTx {
     /// [`Error::Full`] when its octets would be new and the disk is full.
     pub fn blob_put(&mut self, body: &Body) -> Result<()> {
         let hash = body.hash();
-        let row = self.blob_row(&hash)?;
-        if row.is_none() {
-            self.read.bodies.insert(hash, body.clone());
+        if self.blob_row(&hash)?.is_some() {
+            return self.blob_hold(&hash);
         }
-        let references = row.map_or(1, |row| row.references.saturating_add(1));
-        self.put(Space::Blob, &hash.0, BlobRow { raw_octets: body.octets(), references }.encode());
+        if self.full {
+            return Err(Error::Full);
+        }
+        let row = self.append(body)?;
+        self.put(Space::Blob, &hash.0, row.encode());
         Ok(())
+    }
+
+    fn append(&mut self, body: &Body) -> Result<BlobRow> {
+        let (location, stored_octets) = match (body.record(), body.spilled()) {
+            (Some(record), _) => (Location::Log(self.allot(record)), record.record_octets()),
+            (None, Some(file)) if file.is_adopted() => return Err(Error::NotFound(format!("the file of blob {}", body.hash()))),
+            (None, Some(file)) => (Location::File(file.number), file.stored_octets),
+            (None, None) => return Err(Error::Invalid("a body that is nowhere".into())),
+        };
+        self.appended.push(Appended::Body(body.clone()));
+        self.read.pending.insert(body.hash(), body.clone());
+        Ok(BlobRow { location, stored_octets, raw_octets: body.octets(), references: 1 })
+    }
+
+    /// The place of a record that will be written with this transaction.
+    fn allot(&mut self, record: &BodyRecord) -> Place {
+        let place = self.next;
+        self.next.offset += record.record_octets();
+        place
+    }
+
+    /// Moves a stored body from `from` to the end of the log; false: it is not there any more.
+    pub(crate) fn blob_move(&mut self, hash: &BlobHash, from: Place, record: &BodyRecord) -> Result<bool> {
+        let Some(row) = self.blob_row(hash)?.filter(|row| row.location == Location::Log(from)) else { return Ok(false) };
+        let location = Location::Log(self.allot(record));
+        self.put(Space::Blob, &hash.0, BlobRow { location, ..row }.encode());
+        self.appended.push(Appended::Moved(record.clone()));
+        Ok(true)
+    }
+
+    /// Says again in the log what the keys of a space are from `from` on; the key to go on with, and
+    /// how many octets it was.
+    pub(crate) fn restate(&mut self, space: Space, from: &[u8]) -> Result<(Option<Vec<u8>>, u64)> {
+        let (mut octets, mut next, mut restated) = (0, None, Overlay::default());
+        let range = KeyRange { from: from.to_vec(), to: None };
+        self.scan(space, &range, Direction::Forward, |key, value| {
+            if octets >= RESTATE_OCTETS {
+                next = Some(key.to_vec());
+                return ControlFlow::Break(());
+            }
+            octets += key.len() + value.len() + 8;
+            restated.put(space, key, value.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        self.restated.merge(restated);
+        Ok((next, octets as u64))
     }
 
     /// Adds one reference to a stored body.
@@ -154,10 +317,6 @@ impl WriteTx {
     /// Announces, once the commit is durable, that queue entries were added or changed.
     pub fn announce_queue(&mut self) {
         self.news.queue = true;
-    }
-
-    pub(crate) fn into_parts(self) -> (Overlay, BTreeMap<BlobHash, Body>, News) {
-        (self.read.own, self.read.bodies, self.news)
     }
 }
 

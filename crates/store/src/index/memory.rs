@@ -7,15 +7,23 @@ use crate::error::Result;
 use crate::schema::Space;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(crate) type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// One state: a map per space, and how far in the log it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
     maps: BTreeMap<Space, Arc<Map>>,
     position: Option<Position>,
+}
+
+#[cfg(test)]
+impl State {
+    /// The maps alone.
+    pub(crate) fn maps(&self) -> &BTreeMap<Space, Arc<Map>> {
+        &self.maps
+    }
 }
 
 /// Shared by readers and the writer.
@@ -27,7 +35,17 @@ pub(crate) struct Memory {
 impl Memory {
     /// The state at this moment; cheap.
     pub(crate) fn state(&self) -> State {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
+    }
+
+    /// An index in this state, with nothing in common with the one it was taken from.
+    #[cfg(test)]
+    pub(crate) fn of(state: State) -> Self {
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -35,15 +53,37 @@ impl Index for Memory {
     fn view(&self) -> Result<Box<dyn View>> {
         Ok(Box::new(self.state()))
     }
+
+    fn checkpoint(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn octets(&self) -> u64 {
+        self.state().maps.values().flat_map(|map| map.iter()).map(|(key, value)| (key.len() + value.len()) as u64).sum()
+    }
+
+    fn wal_octets(&self) -> u64 {
+        0
+    }
+}
+
+impl View for Memory {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.lock().get(space, key)
+    }
+
+    fn scan(&self, space: Space, range: &KeyRange, direction: Direction, visit: Visit<'_>) -> Result<()> {
+        self.state().scan(space, range, direction, visit)
+    }
 }
 
 impl Writer for Memory {
-    fn view(&mut self) -> Result<Box<dyn View>> {
-        Index::view(self)
+    fn begin(&mut self) -> Result<()> {
+        Ok(())
     }
 
     fn apply(&mut self, changes: &Overlay, position: Position) -> Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         for (space, key, change) in changes.iter() {
             let map = Arc::make_mut(state.maps.entry(space).or_default());
             match change {
@@ -51,12 +91,24 @@ impl Writer for Memory {
                 None => map.remove(key),
             };
         }
+        state.maps.retain(|_, map| !map.is_empty());
         state.position = Some(position);
         Ok(())
     }
 
+    fn end(&mut self) {}
+
     fn position(&self) -> Result<Option<Position>> {
-        Ok(self.state().position)
+        Ok(self.lock().position)
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        *self.lock() = State::default();
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -5,11 +5,13 @@
 //!
 //! Invariants
 //! - [`Writer::apply`] is atomic and stores the log position together with the changes.
-//! - A [`View`] sees one state for as long as it lives, whatever is applied meanwhile (the writer's
-//!   own view is used between two applies only).
+//! - A [`View`] that is not the writer's sees one state for as long as it lives, whatever is applied
+//!   meanwhile.
 
+pub(crate) mod derive;
 pub(crate) mod memory;
 pub(crate) mod overlay;
+pub(crate) mod sqlite;
 
 pub(crate) use overlay::Overlay;
 
@@ -95,12 +97,10 @@ pub(crate) struct Position {
 
 impl Position {
     /// 24 octets: segment, offset, sequence.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the SQLite adapter follows"))]
     pub(crate) fn encode(self) -> Vec<u8> {
         [self.segment, self.offset, self.sequence].iter().flat_map(|number| number.to_be_bytes()).collect()
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "the SQLite adapter follows"))]
     pub(crate) fn decode(octets: &[u8]) -> Option<Self> {
         let number = |at: usize| octets.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
         Some(Self { segment: number(0)?, offset: number(8)?, sequence: number(16)? })
@@ -115,20 +115,33 @@ pub(crate) trait View: Send {
     fn scan(&self, space: Space, range: &KeyRange, direction: Direction, visit: Visit<'_>) -> Result<()>;
 }
 
-/// What readers share.
+/// What readers and the keeper share.
 pub(crate) trait Index: Send + Sync {
     /// A view of what has been applied so far.
     fn view(&self) -> Result<Box<dyn View>>;
+    /// Makes durable what has been applied so far, beside the writer; how many octets of the index's
+    /// own log that was.
+    fn checkpoint(&self) -> Result<u64>;
+    /// The size on disk in octets.
+    fn octets(&self) -> u64;
+    /// How long the index's own log is, in octets.
+    fn wal_octets(&self) -> u64;
 }
 
-/// The one hand that changes the index.
-pub(crate) trait Writer: Send {
-    /// The writer's own view; it is dropped before the next [`Writer::apply`].
-    fn view(&mut self) -> Result<Box<dyn View>>;
+/// The one hand that changes the index; as a view it sees what it has applied.
+pub(crate) trait Writer: View {
+    /// Begins what [`Writer::apply`] or [`Writer::end`] ends.
+    fn begin(&mut self) -> Result<()>;
     /// Makes all changes and the position visible, or none of them.
     fn apply(&mut self, changes: &Overlay, position: Position) -> Result<()>;
+    /// Ends without changes.
+    fn end(&mut self);
     /// What has been applied.
     fn position(&self) -> Result<Option<Position>>;
+    /// Forgets everything.
+    fn clear(&mut self) -> Result<()>;
+    /// Makes durable what has been applied, so that the index's own log can start over.
+    fn checkpoint(&mut self) -> Result<()>;
 }
 
 #[cfg(test)]
