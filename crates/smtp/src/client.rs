@@ -196,7 +196,7 @@ impl Client {
         let reusable = reusable && self.replies.is_empty();
         self.state = State::Ready;
         self.used = true;
-        let report = TransactionOutcome { recipients, tls: self.tls.clone(), reusable };
+        let report = TransactionOutcome { recipients, tls: self.tls.clone(), dsn: self.offers.dsn, reusable };
         self.ask(Ask::Outcome(report), Asked::Outcome { reusable });
     }
 

@@ -57,6 +57,8 @@ pub struct Server {
     inbox: Inbox,
     outbox: VecDeque<Output<Ask>>,
     asked: Option<Asked>,
+    /// We take leave as soon as no transaction is in hand.
+    leaving: bool,
     started: Instant,
     /// When something last happened.
     active: Instant,
@@ -213,6 +215,7 @@ impl Server {
             inbox: Inbox::new(line_octets_max),
             outbox: VecDeque::new(),
             asked: None,
+            leaving: false,
             started: now,
             active: now,
         };
@@ -223,6 +226,7 @@ impl Server {
     /// Works through what the peer has said, up to the next question.
     fn advance(&mut self) {
         while self.asked.is_none() {
+            self.leave();
             match self.state {
                 State::Command(_) | State::Auth(_) => {
                     let Some(line) = self.inbox.line() else { return };
@@ -242,6 +246,14 @@ impl Server {
                     return;
                 }
             }
+        }
+    }
+
+    /// RFC 5321 §3.8: 421 where nothing is lost by it.
+    fn leave(&mut self) {
+        let idle = matches!(self.state, State::Auth(_) | State::Command(Phase::Refused | Phase::Greeted | Phase::Ready));
+        if self.leaving && idle {
+            self.give_up(&Reply::new(421, (4, 3, 2), "The server is shutting down"));
         }
     }
 
@@ -450,6 +462,13 @@ impl Session for Server {
             Input::Eof => self.close(),
             Input::Push(never) => match never {},
             Input::Tick => self.tick(now),
+        }
+    }
+
+    fn stop(&mut self, _: Instant) {
+        self.leaving = true;
+        if self.asked.is_none() {
+            self.leave();
         }
     }
 

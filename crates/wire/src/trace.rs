@@ -144,6 +144,12 @@ where
         }
         output
     }
+
+    fn stop(&mut self, now: Instant) {
+        self.elapsed(now);
+        (self.sink)("@ stop");
+        self.session.stop(now);
+    }
 }
 
 /// Cuts octets into lines, their ends included; a line that does not end is cut at [`WAITING_OCTETS_MAX`].

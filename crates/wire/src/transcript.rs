@@ -6,7 +6,7 @@
 //! | `S: text` | the session says this line (written with the same escapes) |
 //! | `? ask` | the session asks this (its `Debug` form) |
 //! | `! answer` | the handler answers; the test gives the words their meaning |
-//! | `@ tls`, `@ eof`, `@ push WORDS`, `@ +SECONDS` | TLS is up, end of input, news, time passes |
+//! | `@ tls`, `@ eof`, `@ push WORDS`, `@ stop`, `@ +SECONDS` | TLS is up, end of input, news, the server stops, time passes |
 //! | `# words` | a comment |
 //!
 //! In the script of a client's session ([`check_client`], [`play_client`]) `S:` is the peer and `C:` the session.
@@ -224,6 +224,7 @@ where
         match event {
             "tls" => self.session.handle(self.now, Input::TlsStarted(example_tls())),
             "eof" => self.session.handle(self.now, Input::Eof),
+            "stop" => self.session.stop(self.now),
             time => {
                 let seconds = time.strip_prefix('+').and_then(|s| s.parse().ok()).unwrap_or_else(|| panic!("unknown event: @ {time}"));
                 self.now += Duration::from_secs(seconds);

@@ -54,6 +54,8 @@ pub struct TransactionOutcome {
     pub recipients: Vec<Outcome>,
     /// The TLS it went over, if any.
     pub tls: Option<Tls>,
+    /// Whether the server offers DSN: success is then its to report (RFC 3461 §5.2.2), else ours as relayed.
+    pub dsn: bool,
     /// Whether the connection can take another message: [`Ask::Next`] follows.
     pub reusable: bool,
 }
