@@ -21,7 +21,7 @@ use crate::tls;
 use std::any::Any;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,7 +41,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 pub struct Config {
     /// `smtp`, `imaps`: for logs and figures.
     pub name: String,
-    /// Where; port 0 takes any free one.
+    /// Where; port 0 takes any free one, `[::]` is every address of the machine, IPv4 too.
     pub address: SocketAddr,
     /// TLS from the first octet, if given.
     pub tls: Option<Arc<rustls::ServerConfig>>,
@@ -382,14 +382,30 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// `[::]` is every address of the machine, IPv4 too, also where there is no IPv6.
 fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    match bind_one(address, backlog) {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_without_ipv6(&error) => {
+            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), backlog)
+        }
+        outcome => outcome,
+    }
+}
+
+/// `EAFNOSUPPORT` has no kind of its own in the standard library.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+fn bind_one(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     use socket2::{Domain, Protocol, Type};
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // `0.0.0.0` and `[::]` are two listeners, whatever the system's default is.
-        socket.set_only_v6(true)?;
+        // Whatever the system's default is.
+        socket.set_only_v6(address.ip() != Ipv6Addr::UNSPECIFIED)?;
     }
     // Accepted connections inherit it: half-dead peers of long IDLEs are found out.
     socket.set_tcp_keepalive(&keepalive())?;

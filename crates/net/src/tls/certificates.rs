@@ -13,6 +13,11 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How long a self-signed certificate is valid: until it is replaced by a real one, and not so long
+/// that a client's calendar overflows.
+const SELF_SIGNED_YEARS: i32 = 10;
 
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -142,11 +147,21 @@ pub fn self_signed(certificate: &Path, key: &Path, names: &[String]) -> Result<(
 fn generate(names: &[String]) -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names.to_vec())?;
+    let year = this_year();
+    params.not_before = rcgen::date_time_ymd(year, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year + SELF_SIGNED_YEARS, 1, 1);
     if let Some(name) = names.first() {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, name.as_str());
     }
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
+}
+
+/// About: a day early or late at the turn of the year does no harm.
+fn this_year() -> i32 {
+    const SECONDS_OF_A_YEAR: u64 = 31_556_952;
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    1970 + i32::try_from(since_epoch / SECONDS_OF_A_YEAR).unwrap_or_default()
 }
 
 /// Writes a file whole: a reader sees the old one or the new one.

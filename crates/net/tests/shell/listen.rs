@@ -173,6 +173,13 @@ async fn implicit_tls_comes_before_the_first_word() {
 }
 
 #[tokio::test]
+async fn every_address_is_ipv4_too_and_peers_are_written_so() {
+    let running = run(Config::new("toy", "[::]:0".parse().unwrap()));
+    let heard = talk(SocketAddr::from(([127, 0, 0, 1], running.address.port())), b"QUIT\r\n").await;
+    assert!(heard.starts_with("127.0.0.1:") && heard.contains(">127.0.0.1:"), "{heard}");
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_named() {
     let first = Listener::bind(config()).unwrap();
     let error = Listener::bind(Config::new("smtp", first.address())).err().unwrap().to_string();
