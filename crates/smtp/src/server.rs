@@ -124,6 +124,7 @@ enum Refusal {
 #[derive(Debug, Default)]
 struct Counts {
     errors: usize,
+    auths: usize,
     auth_failures: usize,
     idle_commands: usize,
     transactions: usize,

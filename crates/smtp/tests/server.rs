@@ -291,3 +291,41 @@ proptest! {
         prop_assert_eq!(message_received(&input, piece).0, message);
     }
 }
+
+/// A handler whose disk is full says so at the second chunk: the rest is read, the reply said, nothing more asked.
+#[test]
+fn a_message_refused_in_its_midst_is_read_to_its_end() {
+    let message = b"0123456789abcdef\r\n".repeat(20_000);
+    let data = [b"DATA\r\n", &message[..], b".\r\n"].concat();
+    let bdat = [format!("BDAT {} LAST\r\n", message.len()).as_bytes(), &message[..]].concat();
+    let first_of_two = [format!("BDAT {}\r\n", message.len()).as_bytes(), &message[..], b"BDAT 4 LAST\r\nRSET"].concat();
+    for (input, later) in [(data, ""), (bdat, ""), (first_of_two, "503 5.5.1 No transaction: its octets were dropped\r\n")] {
+        let now = Instant::now();
+        let mut session = server("", Role::Mx, now);
+        let octets = [b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@mx.example>\r\n", &input[..], b"NOOP\r\n"].concat();
+        let (mut said, mut bodies) = (String::new(), 0);
+        for piece in [&[][..]].into_iter().chain(octets.chunks(10_000)) {
+            session.handle(now, Input::Bytes(piece));
+            loop {
+                let answer = match session.poll() {
+                    Output::Ask(Ask::Body(_)) if bodies == 1 => Answer::Reply(Reply::new(452, (4, 3, 1), "Disk full")),
+                    Output::Ask(Ask::Body(_)) => Answer::Taken,
+                    Output::Ask(Ask::Data { .. } | Ask::Reset) => panic!("asked once more"),
+                    Output::Ask(_) => {
+                        session.handle(now, Input::Answer(Answer::Taken));
+                        continue;
+                    }
+                    Output::Send(bytes) => {
+                        said.push_str(&String::from_utf8(bytes).unwrap());
+                        continue;
+                    }
+                    _ => break,
+                };
+                bodies += 1;
+                session.handle(now, Input::Answer(answer));
+            }
+        }
+        assert_eq!(bodies, 2);
+        assert!(said.ends_with(&format!("452 4.3.1 Disk full\r\n{later}250 2.0.0 OK\r\n")), "{said}");
+    }
+}

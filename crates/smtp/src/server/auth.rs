@@ -56,10 +56,16 @@ impl Server {
         (!self.auth_allowed()).then(|| Reply::new(538, (5, 7, 11), "Must issue a STARTTLS command first"))
     }
 
-    fn exchange(&self, mechanism: Mechanism) -> Exchange {
+    /// Each exchange of a connection has a nonce of its own.
+    fn exchange(&mut self, mechanism: Mechanism) -> Exchange {
+        let nonce = match self.counts.auths {
+            0 => self.nonce.clone(),
+            n => format!("{}{n}", self.nonce),
+        };
+        self.counts.auths += 1;
         let offers_plus = self.config.mechanisms.contains(&Mechanism::ScramSha256Plus);
         let tls = self.tls.as_ref().filter(|_| offers_plus);
-        Exchange::new(mechanism, &self.nonce, tls).pretending(&self.config.pretence_key)
+        Exchange::new(mechanism, &nonce, tls).pretending(&self.config.pretence_key)
     }
 
     /// A line of the exchange.
