@@ -267,14 +267,15 @@ impl Handler<Session> for Server {
             Ask::Run { tag, command } => {
                 self.job = None;
                 self.upload = None;
-                self.run(tag, *command).await
+                // Boxed, so that an idle connection does not hold the room that its largest command needs.
+                Box::pin(self.run(tag, *command)).await
             }
-            Ask::Continue => self.go_on().await,
-            Ask::Auth(ask) => Ok(Answer::Auth(self.authorise(ask).await)),
+            Ask::Continue => Box::pin(self.go_on()).await,
+            Ask::Auth(ask) => Ok(Answer::Auth(Box::pin(self.authorise(ask)).await)),
             Ask::Enter(account) => Ok(self.enter(account)),
-            Ask::Upload(target) => target.upload(self).await,
+            Ask::Upload(target) => Box::pin(target.upload(self)).await,
             Ask::Chunk(octets) => Upload::chunk(self, &octets),
-            Ask::Append => Upload::append(self).await,
+            Ask::Append => Box::pin(Upload::append(self)).await,
             Ask::IdleEnd => {
                 self.watch = None;
                 self.finish(Status::ok("IDLE ended"), true).await

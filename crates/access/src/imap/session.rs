@@ -513,7 +513,9 @@ impl Session {
         };
         self.exchanges += 1;
         let nonce = format!("{}{}", self.nonce, self.exchanges);
-        let mut exchange = Box::new(Exchange::new(mechanism, &nonce, tls).pretending(&self.config.pretence_key));
+        // Where no binding is offered, a client that could bind is not taken for a victim of a downgrade.
+        let binding = tls.filter(|tls| Mechanism::ScramSha256Plus.available(Some(tls)));
+        let mut exchange = Box::new(Exchange::new(mechanism, &nonce, binding).pretending(&self.config.pretence_key));
         let step = exchange.start(initial.as_deref());
         self.step(tag, exchange, step);
     }

@@ -7,6 +7,9 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod scram;
 mod scripts;
+mod sizes;
 mod stage;
+mod streams;
 mod views;

@@ -52,6 +52,8 @@ pub(crate) struct Client {
     said: Vec<u8>,
     deadline: Option<Instant>,
     pub(crate) closed: bool,
+    /// Octets of the largest piece the session had in hand.
+    pub(crate) largest: usize,
 }
 
 impl World {
@@ -89,7 +91,7 @@ impl World {
         let config = Arc::new(self.config.clone());
         let session = Session::new(config, "nonce-nonce-nonce-nonce-1".into(), None, now);
         let server = Server::new(shared, [127, 0, 0, 1].into());
-        Client { session, server, said: Vec::new(), deadline: None, closed: false }
+        Client { session, server, said: Vec::new(), deadline: None, closed: false, largest: 0 }
     }
 
     /// A client that is logged in, and has selected if a mailbox is named.
@@ -197,6 +199,11 @@ impl Client {
         self.pump(now);
     }
 
+    /// What answers it.
+    pub(crate) const fn server_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
+
     /// What the server has said since the last time.
     pub(crate) fn heard(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.said)
@@ -206,7 +213,10 @@ impl Client {
     pub(crate) fn pump(&mut self, now: Instant) {
         while !self.closed {
             match self.session.poll() {
-                Output::Send(octets) => self.said.extend(octets),
+                Output::Send(octets) => {
+                    self.largest = self.largest.max(octets.len());
+                    self.said.extend(octets);
+                }
                 Output::Ask(ask) => {
                     let answer = block_on(self.server.answer(ask));
                     self.session.handle(now, Input::Answer(answer));
