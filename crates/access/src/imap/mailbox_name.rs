@@ -127,6 +127,9 @@ fn glob(pattern: &[char], name: &[char], same: &dyn Fn(usize, char, char) -> boo
         *start = true;
     }
     for token in pattern {
+        if !reached.contains(&true) {
+            return false;
+        }
         reached = step(*token, &reached, name, same);
     }
     reached.last().copied().unwrap_or(false)

@@ -194,6 +194,16 @@ impl Server {
         Ok(Answer::Done(Done { data, status, state: None }))
     }
 
+    /// The same behind a transaction that has told the news already: only what must be taken back is left.
+    pub(crate) async fn finish_told(&mut self, data: Vec<u8>, status: Status, expunges: bool) -> Outcome {
+        let nothing_to_take_back = self.selected.as_ref().is_none_or(|selected| selected.gone.is_empty());
+        if nothing_to_take_back || !expunges {
+            return Ok(Answer::Done(Done { data, status, state: None }));
+        }
+        let end = self.finish(status, expunges).await?;
+        Ok(before(data, end))
+    }
+
     /// Goes on with a long answer when the client has taken this.
     pub(crate) fn more(&mut self, data: Vec<u8>, job: Job) -> Answer {
         self.job = Some(job);

@@ -37,7 +37,9 @@ fn message(octets: usize, seed: usize) -> Vec<u8> {
 fn bodies_of_all_sizes_arrive_whole() {
     let mut world = World::new();
     let messages: Vec<_> = [10, 70_000, 500_000, 65_536, 65_537, 200].iter().enumerate().map(|(at, octets)| message(*octets, at)).collect();
-    messages.iter().for_each(|message| world.deliver("INBOX", message));
+    for message in &messages {
+        world.deliver("INBOX", message);
+    }
     let mut client = world.ready(Instant::now(), "INBOX");
     let said = say(&mut client, "a1 UID FETCH 1:* (BODY.PEEK[] FLAGS)\r\n");
     assert_eq!(literals(&said), messages);

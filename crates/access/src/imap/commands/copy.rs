@@ -6,8 +6,9 @@ use crate::imap::response::{self, Status};
 use crate::imap::sequence::SequenceSet;
 use crate::imap::serve::{Outcome, Server};
 use crate::imap::session::{Answer, Done};
-use mail::Uid;
 use mail::uid_set::UidSet;
+use mail::{AccountId, MailboxId, Uid};
+use store::ReadTx;
 
 /// `UID MOVE 42:69 Trash`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +51,7 @@ impl Copy {
         let copied = server
             .write(move |tx| {
                 let Some(to) = tx.mailbox_by_name(account, &name)? else { return Ok(Copied::NoMailbox) };
-                let there = tx.uids(account, from)?;
-                if !by_uid && !uids.subtract(&there).is_empty() {
+                if !by_uid && count(tx, account, from, &uids)? < uids.len() as usize {
                     return Ok(Copied::SomeGone);
                 }
                 let pairs =
@@ -65,6 +65,11 @@ impl Copy {
             Copied::Done { uid_validity, pairs } => told(server, moves, uid_validity, &pairs).await,
         }
     }
+}
+
+/// How many messages of a set there are; costs what the set holds, not the mailbox.
+fn count(tx: &ReadTx, account: AccountId, mailbox: MailboxId, uids: &UidSet) -> store::Result<usize> {
+    uids.ranges().map(|(first, last)| Ok(tx.messages(account, mailbox, first, last, usize::MAX)?.len())).sum()
 }
 
 /// COPYUID stands in COPY's tagged reply, and before the expunges of MOVE (RFC 6851 §4.3).

@@ -222,7 +222,8 @@ impl Fetch {
             if !self.items.contains(&Item::ModSeq) {
                 self.items.push(Item::ModSeq);
             }
-            let asked = self.set.uids(selected.uids.last().unwrap_or(Uid(1)));
+            // `*` may have been a message that is gone.
+            let asked = self.set.uids(Uid(u32::MAX));
             let (changed, vanished) = changed_since(server, &selected, since, asked).await?;
             uids = uids.intersect(&changed);
             wanted = 0;

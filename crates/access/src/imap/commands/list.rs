@@ -46,7 +46,7 @@ pub struct Returns {
 }
 
 /// Most patterns in one LIST.
-const PATTERNS_MAX: usize = 64;
+const PATTERNS_MAX: usize = 16;
 
 /// Reads its arguments.
 ///

@@ -128,7 +128,10 @@ impl<'a> Source<'a> {
                 self.octets(b"SAVEDATE ");
                 response::date_time(self.sink(), message.saved);
             }
-            Item::ModSeq => self.octets(format!("MODSEQ ({})", message.mod_seq).as_bytes()),
+            Item::ModSeq => {
+                self.number(b"MODSEQ (", message.mod_seq.0);
+                self.octets(b")");
+            }
             Item::EmailId => self.octets(format!("EMAILID ({})", object_id('E', message.email.0)).as_bytes()),
             Item::ThreadId => self.octets(format!("THREADID ({})", object_id('T', message.thread.0)).as_bytes()),
             Item::Envelope | Item::Body | Item::BodyStructure | Item::Preview => self.digested(item, utf8)?,

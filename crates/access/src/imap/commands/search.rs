@@ -137,6 +137,8 @@ pub struct Needle(pub String);
 
 /// Most keys in one SEARCH.
 const KEYS_MAX: usize = 2000;
+/// Most of them that look for a text: each is looked for in every text of every message.
+const TEXTS_MAX: usize = 64;
 /// Deepest nesting of keys.
 const DEPTH_MAX: usize = 32;
 
@@ -153,7 +155,7 @@ pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
         returns = Some(return_options(parser)?);
         parser.space()?;
     }
-    let mut keys = Keys { left: KEYS_MAX, charset: None };
+    let mut keys = Keys { left: KEYS_MAX, texts_left: TEXTS_MAX, charset: None };
     if parser.accept_word("CHARSET ") {
         keys.charset = Some(charset(parser)?);
         parser.space()?;
@@ -196,6 +198,7 @@ fn charset(parser: &mut Parser<'_>) -> Parsed<String> {
 /// Reads keys and counts them.
 struct Keys {
     left: usize,
+    texts_left: usize,
     /// In which texts are written; UTF-8 if none was named.
     charset: Option<String>,
 }
@@ -235,14 +238,13 @@ impl Keys {
     }
 
     /// Keys with an argument; the space before it is taken. `None` if there is no such key.
-    fn with_argument(&self, parser: &mut Parser<'_>, name: &str) -> Option<Parsed<Key>> {
-        let field = |field: Field, parser: &mut Parser<'_>| self.needle(parser).map(|needle| Key::Field(field, needle));
+    fn with_argument(&mut self, parser: &mut Parser<'_>, name: &str) -> Option<Parsed<Key>> {
         Some(match name {
-            "BCC" => field(Field::Bcc, parser),
-            "CC" => field(Field::Cc, parser),
-            "FROM" => field(Field::From, parser),
-            "SUBJECT" => field(Field::Subject, parser),
-            "TO" => field(Field::To, parser),
+            "BCC" => self.field(parser, Field::Bcc),
+            "CC" => self.field(parser, Field::Cc),
+            "FROM" => self.field(parser, Field::From),
+            "SUBJECT" => self.field(parser, Field::Subject),
+            "TO" => self.field(parser, Field::To),
             "BODY" => self.needle(parser).map(Key::Body),
             "TEXT" => self.needle(parser).map(Key::Text),
             "HEADER" => self.header(parser),
@@ -250,13 +252,21 @@ impl Keys {
         })
     }
 
-    fn header(&self, parser: &mut Parser<'_>) -> Parsed<Key> {
+    fn field(&mut self, parser: &mut Parser<'_>, field: Field) -> Parsed<Key> {
+        self.needle(parser).map(|needle| Key::Field(field, needle))
+    }
+
+    fn header(&mut self, parser: &mut Parser<'_>) -> Parsed<Key> {
         let name = parser.text()?.into_owned();
         parser.space()?;
         Ok(Key::Header(name, self.needle(parser)?))
     }
 
-    fn needle(&self, parser: &mut Parser<'_>) -> Parsed<Needle> {
+    fn needle(&mut self, parser: &mut Parser<'_>) -> Parsed<Needle> {
+        if self.texts_left == 0 {
+            return parser.fault("fewer texts to look for");
+        }
+        self.texts_left -= 1;
         match &self.charset {
             Some(charset) => Ok(Needle(mail::charset::decode(charset, &parser.astring()?).to_lowercase())),
             None => Ok(Needle(parser.text()?.to_lowercase())),

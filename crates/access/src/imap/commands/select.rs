@@ -4,7 +4,7 @@ use crate::imap::command::Command;
 use crate::imap::command::State;
 use crate::imap::commands::fetch::{Item, Job, Spec};
 use crate::imap::grammar::{Parsed, Parser};
-use crate::imap::recent::first_saved_since;
+use crate::imap::recent::{first_saved_since, uids};
 use crate::imap::response::{self, Status};
 use crate::imap::selected::{Selected, flags_defined, unusual};
 use crate::imap::serve::{self, Outcome, Server, object_id};
@@ -152,7 +152,7 @@ fn open(
     known: Option<&Known>,
     started: mail::Timestamp,
 ) -> store::Result<Opened> {
-    let uids = tx.uids(account, mailbox.id)?;
+    let uids = uids(tx, account, &mailbox)?;
     let keywords = tx.mailbox_keywords(account, mailbox.id)?;
     let first_unseen = if mailbox.unseen == 0 { None } else { first_unseen(tx, account, &mailbox, &uids)? };
     let first_recent = first_saved_since(tx, account, mailbox.id, &uids, started)?;

@@ -153,8 +153,7 @@ impl Job {
             return Ok(server.more(data, serve::Job::Store(self)));
         }
         let status = self.status(server)?;
-        let last = server.finish(status, self.by_uid).await?;
-        Ok(serve::before(data, last))
+        server.finish_told(data, status, self.by_uid).await
     }
 
     fn tell(&self, server: &Server) -> Tell {
