@@ -32,6 +32,9 @@ use store::auth::Authenticator;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// What listeners get beyond their own time of grace before they are cut off.
+const STOP_SLACK: Duration = Duration::from_millis(500);
+
 /// Reads the config again, command line included.
 pub type ReadConfig = Box<dyn Fn() -> Result<Config> + Send + Sync>;
 
@@ -170,17 +173,26 @@ impl Server {
     }
 
     /// Stops: no new connections, sessions end, the queue finishes what is under way, the store is
-    /// closed. Bounded by the config's `limits.shutdown` and the queue's own time.
+    /// closed. What is not done after the config's `limits.shutdown` is cut off; a delivery that is
+    /// cut off is repeated after the next start.
     pub async fn stop(mut self) {
         self.shutdown.tell();
-        while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a part of the server did not end well");
-            }
+        let patience = self.host.config().limits.shutdown.0 + STOP_SLACK;
+        if tokio::time::timeout(patience, join_all(&mut self.tasks)).await.is_err() {
+            tracing::warn!("some connections did not end in time and are cut off");
+            self.tasks.shutdown().await;
         }
         let store = self.host.store.clone();
         drop(self.host);
         let _joined = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+}
+
+async fn join_all(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a part of the server did not end well");
+        }
     }
 }
 
@@ -452,18 +464,20 @@ async fn run_queue(host: Arc<Host>, shutdown: Shutdown) {
         let (mail, world) = (Arc::clone(&current.snapshot.mail), current.world.clone());
         let queue = mta::queue::Queue::new(host.store.clone(), mail, Arc::clone(&host.counters), world);
         let inner = Shutdown::new();
-        let mut running = tokio::spawn(queue.run(inner.stop()));
+        // In a set, so that it ends when this task is cut off.
+        let mut running = JoinSet::new();
+        running.spawn(queue.run(inner.stop()));
         let ended = tokio::select! {
             () = over.told() => None,
             _ = settings.changed() => None,
-            ended = &mut running => Some(ended),
+            ended = running.join_next() => ended,
         };
         inner.tell();
         let ended = match ended {
-            Some(ended) => ended,
-            None => running.await,
+            Some(ended) => Some(ended),
+            None => running.join_next().await,
         };
-        if let Err(error) = ended {
+        if let Some(Err(error)) = ended {
             tracing::error!(%error, "the queue failed and is started again");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

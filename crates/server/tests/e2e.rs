@@ -31,6 +31,7 @@ impl Host {
         let mut config = Config::new(mail::Domain::parse("mx.example.test").unwrap(), data.clone());
         let listener = |protocol| Listener::new(protocol, "127.0.0.1:0".parse().unwrap());
         config.listener = Protocol::ALL.map(listener).to_vec();
+        config.limits.shutdown = "1s".parse().unwrap();
         let silence = UdpSocket::bind("127.0.0.1:0").unwrap();
         config.dns = vec![silence.local_addr().unwrap()];
         config.allow_plaintext_login = vec!["127.0.0.0/8".parse().unwrap()];
