@@ -33,6 +33,8 @@ const CONNECTIONS_MAX: usize = 8;
 pub struct Sources {
     /// The mail.
     pub store: Store,
+    /// Who may sign in.
+    pub authenticator: store::auth::Authenticator,
     /// What the mail path counts.
     pub mail: Arc<Counters>,
     /// What each listener counts.
@@ -67,7 +69,7 @@ impl Collector for Scrape {
         let out = &mut encoder;
         self.mail(out)?;
         self.connections(out)?;
-        //SHIM self.store(out)?;
+        self.store(out)?;
         gauge(out, "postrider_start_time_seconds", "When the process started, since 1970", self.0.started)
     }
 }
@@ -87,7 +89,6 @@ impl Scrape {
             [("delivered", &mail.delivered), ("relayed", &mail.relayed), ("deferred", &mail.deferred), ("bounced", &mail.bounced)];
         family(out, "postrider_recipients", "Outcomes of recipients", "outcome", recipients.map(|(n, c)| (n, read(c))))?;
         counter(out, "postrider_smtp_refused", "SMTP commands refused", read(&mail.refused))?;
-        counter(out, "postrider_submission_auth_failures", "Failed sign-ins on submission ports", read(&mail.auth_failed))?;
         counter(out, "postrider_outbound_connections", "Connections opened to other servers", read(&mail.connections))
     }
 
@@ -115,6 +116,30 @@ impl Scrape {
             ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+}
+
+impl Scrape {
+    /// A store that cannot say is left out.
+    fn store(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (Ok(figures), Ok(queued)) = (self.0.store.figures(), self.0.store.read_blocking(store::ReadTx::queue_len)) else {
+            return Ok(());
+        };
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        gauge(out, "postrider_queue_messages", "Messages that wait for other servers", signed(queued))?;
+        counter(out, "postrider_store_commits", "Durable commits", figures.commits)?;
+        counter(out, "postrider_store_syncs", "Syncs; each makes a group of commits durable", figures.groups)?;
+        counter(out, "postrider_store_sync_microseconds", "Time spent writing and syncing", figures.sync_micros)?;
+        counter(out, "postrider_store_written_bytes", "Octets appended to the mail log", figures.written_octets)?;
+        counter(out, "postrider_store_reads", "Read transactions", figures.reads)?;
+        counter(out, "postrider_store_refused_full", "Commits refused because the disk was full", figures.refused_full)?;
+        gauge(out, "postrider_store_log_bytes", "Length of the mail log", signed(figures.log_octets))?;
+        gauge(out, "postrider_store_live_bytes", "Stored mail in the log", signed(figures.live_body_octets))?;
+        gauge(out, "postrider_store_index_bytes", "Length of the index on disk", signed(figures.index_octets + figures.index_wal_octets))?;
+        gauge(out, "postrider_store_writes_waiting", "Writes that wait", signed(figures.writes_waiting))?;
+        gauge(out, "postrider_store_reads_waiting", "Reads that wait", signed(figures.reads_waiting))?;
+        gauge(out, "postrider_store_full", "1 if the disk is full", i64::from(figures.full))?;
+        counter(out, "postrider_auth_failures", "Failed sign-ins over all protocols", self.0.authenticator.failures())
     }
 }
 

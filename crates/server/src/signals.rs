@@ -24,10 +24,21 @@ impl Signals {
     }
 
     /// Keeps a server running until it is to stop, and stops it. A second signal ends the process at once.
-    pub async fn run(mut self, server: Server) {
+    ///
+    /// # Errors
+    /// When the store had to stop: nothing more may be acknowledged.
+    pub async fn run(mut self, server: Server) -> Result<()> {
         notify(NotifyState::Ready);
+        let failed = server.failed();
+        tokio::pin!(failed);
+        let mut outcome = Ok(());
         loop {
             tokio::select! {
+                why = &mut failed => {
+                    tracing::error!(why, "the store has stopped: nothing more can be acknowledged");
+                    outcome = Err(Failure::failed("the store has stopped", why));
+                    break;
+                }
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
                 _ = self.hang_up.recv() => reload(&server),
@@ -40,6 +51,7 @@ impl Signals {
             _ = self.terminate.recv() => tracing::warn!("stopped at once by a second signal"),
             _ = self.interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
         }
+        outcome
     }
 }
 

@@ -172,6 +172,11 @@ impl Server {
         self.host.reload()
     }
 
+    /// Resolves with the reason when the store can no longer promise anything: the process should end.
+    pub fn failed(&self) -> impl Future<Output = String> + Send + 'static {
+        self.host.store.stopped()
+    }
+
     /// Stops: no new connections, sessions end, the queue finishes what is under way, the store is
     /// closed. What is not done after the config's `limits.shutdown` is cut off; a delivery that is
     /// cut off is repeated after the next start.
@@ -266,6 +271,7 @@ impl Host {
         let ports = self.ports().into_iter().filter(|port| port.protocol != Protocol::Metrics);
         metrics::Sources {
             store: self.store.clone(),
+            authenticator: self.authenticator.clone(),
             mail: Arc::clone(&self.counters),
             listeners: ports.map(|port| (port.protocol, port.counters)).collect(),
             started: self.started.seconds(),

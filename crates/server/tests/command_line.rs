@@ -104,7 +104,6 @@ fn what_needs_a_server_says_that_none_runs() {
 }
 
 #[test]
-#[ignore = "until the store is on disk"]
 fn domains_users_and_aliases_are_kept() {
     let place = place("");
     assert_eq!(run(&place, "domain add Example.TEST", "").0, 0);
@@ -131,7 +130,6 @@ fn domains_users_and_aliases_are_kept() {
 }
 
 #[test]
-#[ignore = "until the store is on disk"]
 fn a_dry_run_changes_nothing() {
     let place = place("");
     assert_eq!(run(&place, "domain add example.test", "").0, 0);
@@ -144,7 +142,6 @@ fn a_dry_run_changes_nothing() {
 }
 
 #[test]
-#[ignore = "until the store is on disk"]
 fn passwords_come_from_standard_input_and_files_and_are_never_shown() {
     let place = place("");
     let file = place.path().join("secret");
@@ -172,7 +169,6 @@ fn queue_and_trace_of_an_empty_store_say_so() {
 }
 
 #[test]
-#[ignore = "until the store is on disk"]
 fn init_writes_a_config_that_serve_reads() {
     let place = TempDir::new().unwrap();
     let data = place.path().join("data");

@@ -174,7 +174,6 @@ async fn mail_for_others_is_queued_and_can_be_handled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until the store is on disk"]
 async fn the_server_tells_how_it_is_and_refuses_a_second_one() {
     let host = Host::start().await;
     let status = host.call(service::Status {}).await;

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{/*SHIM OpenError, Settings,*/ Store};
+use store::{OpenError, Settings, Store};
 
 /// The control socket's name in the data directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -101,18 +101,27 @@ impl Link {
 /// # Errors
 /// When another process holds it, or it cannot be read.
 pub fn open_store(data: &Path) -> Result<Store> {
-    /*SHIM
-    Store::open(&Settings::at(data)).map_err(|error| match error {
+    crate::wire_up::make_private_directory(data)?;
+    open_with(&Settings::at(data))
+}
+
+/// Opens a store with its settings.
+///
+/// # Errors
+/// As [`open_store`].
+pub(super) fn open_with(settings: &Settings) -> Result<Store> {
+    let data = &settings.data;
+    Store::open(settings).map_err(|error| match error {
         OpenError::Locked { pid } => {
             let who = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
             let message = format!("the data directory {} is in use by {who}", data.display());
-            Failure::new(Code::Unreachable, message).hint("is a server starting or stopping there? Only one process may use a data directory")
+            Failure::new(Code::Unreachable, message)
+                .hint("is a server starting or stopping there? Only one process may use a data directory")
         }
+        OpenError::Damaged(_) => Failure::failed(&format!("cannot open the store in {}", data.display()), error)
+            .hint("copy the data directory first; `postrider store rebuild-index --salvage` then opens it without what is damaged"),
         error => Failure::failed(&format!("cannot open the store in {}", data.display()), error),
     })
-    SHIM*/
-    let _ = data;
-    Ok(Store::memory())
 }
 
 /// None: no server listens there.

@@ -116,7 +116,8 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         queue::Show,
         queue::Act,   //
         trace::Trace, //
-        store::Check, //
+        store::Check,
+        store::Stats, //
         service::Status,
         service::Reload,
     )

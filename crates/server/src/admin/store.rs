@@ -1,9 +1,12 @@
 //! The store itself: whether it is whole, how large it is.
 
+use super::link::{open_store, open_with};
 use super::{Admin, Operation};
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use store::check::{self, Bodies};
+use store::{Damage, Figures};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,12 +57,13 @@ impl Operation for Check {
 
     fn run(self, on: &Admin) -> Result<CheckView> {
         let bodies = if self.quick { Bodies::Skip } else { Bodies::Read };
-        Ok(view(check::check(&on.store, bodies, |_| {})?))
+        let damage = if self.quick { Vec::new() } else { on.store.verify_log()? };
+        Ok(view(check::check(&on.store, bodies, |_| {})?, &damage))
     }
 }
 
-fn view(report: check::Report) -> CheckView {
-    let clean = report.is_clean();
+fn view(report: check::Report, damage: &[Damage]) -> CheckView {
+    let clean = report.is_clean() && damage.is_empty();
     let check::Report { findings, more, figures } = report;
     let check::Figures { accounts, mailboxes, messages, emails, queued, trails, blobs, octets_hashed } = figures;
     let checked = CheckedView { accounts, mailboxes, messages, emails, queued, trails, blobs, octets_hashed };
@@ -67,5 +71,97 @@ fn view(report: check::Report) -> CheckView {
         let place = format!("{} {}", finding.space.table(), crate::random::hex(&finding.key));
         ProblemView { place, problem: finding.what }
     };
-    CheckView { clean, checked, problems: findings.into_iter().map(problem).collect(), more_problems: more }
+    let damaged = damage.iter().map(|damage| ProblemView { place: "log".to_owned(), problem: damage.to_string() });
+    let problems = damaged.chain(findings.into_iter().map(problem)).collect();
+    CheckView { clean, checked, problems, more_problems: more }
+}
+
+/// How large the store is and what it did since it was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsView {
+    /// Segments of the mail log.
+    pub segments: u64,
+    /// Their length, octets.
+    pub log_octets: u64,
+    /// How much of that is mail that is still there, octets.
+    pub live_octets: u64,
+    /// The index on disk, octets.
+    pub index_octets: u64,
+    /// Durable commits.
+    pub commits: u64,
+    /// Syncs: each made a group of commits durable.
+    pub syncs: u64,
+    /// Time spent writing and syncing, microseconds.
+    pub sync_micros: u64,
+    /// Octets appended to the log.
+    pub written_octets: u64,
+    /// Read transactions.
+    pub reads: u64,
+    /// Octets moved to reclaim space.
+    pub moved_octets: u64,
+    /// Commits that were refused because the disk was full.
+    pub refused_full: u64,
+    /// Whether the disk is full: new mail is refused.
+    pub full: bool,
+}
+
+impl From<Figures> for StatsView {
+    fn from(figures: Figures) -> Self {
+        Self {
+            segments: figures.segments,
+            log_octets: figures.log_octets,
+            live_octets: figures.live_body_octets,
+            index_octets: figures.index_octets + figures.index_wal_octets,
+            commits: figures.commits,
+            syncs: figures.groups,
+            sync_micros: figures.sync_micros,
+            written_octets: figures.written_octets,
+            reads: figures.reads,
+            moved_octets: figures.moved_octets,
+            refused_full: figures.refused_full,
+            full: figures.full,
+        }
+    }
+}
+
+/// Measures the store.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Stats {}
+
+impl Operation for Stats {
+    const NAME: &'static str = "store.stats";
+    type Answer = StatsView;
+
+    fn run(self, on: &Admin) -> Result<StatsView> {
+        Ok(on.store.figures()?.into())
+    }
+}
+
+/// The files of the index: they can be made again from the log.
+const INDEX_FILES: [&str; 3] = ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"];
+
+/// Makes the index anew from the log. Not an operation of a running server: nobody may have the store
+/// open. With `salvage` damaged records of the log are left out, and reported.
+///
+/// # Errors
+/// When another process has the store open, or the log cannot be read.
+pub fn rebuild_index(data: &Path, salvage: bool) -> Result<StatsView> {
+    // An index that cannot be opened is a reason to go on, another process is one to stop.
+    match open_store(data) {
+        Err(failure) if failure.code == Code::Unreachable => return Err(failure),
+        Err(_) => {}
+        Ok(store) => store.close(),
+    }
+    for name in INDEX_FILES {
+        match std::fs::remove_file(data.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::failed(&format!("cannot remove {name}"), error));
+            }
+            _ => {}
+        }
+    }
+    let store = open_with(&::store::Settings { salvage, ..::store::Settings::at(data) })?;
+    let view = store.figures()?.into();
+    store.close();
+    Ok(view)
 }

@@ -66,8 +66,7 @@ impl Demo {
                 Format::Table => greet(&started, &place, printer),
                 _ => print_json_line(&started),
             }
-            signals.run(server).await;
-            Ok(())
+            signals.run(server).await
         })
     }
 }

@@ -35,8 +35,7 @@ impl Serve {
                 tracing::info!(listener = %port.protocol, address = %port.address, "listening");
             }
             tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-            signals.run(server).await;
-            Ok(())
+            signals.run(server).await
         })
     }
 }

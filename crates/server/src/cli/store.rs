@@ -1,8 +1,8 @@
 //! `postrider store`
 
 use super::Context;
-use crate::admin::store::{self as operation, CheckView};
-use crate::failure::{Code, Result};
+use crate::admin::store::{self as operation, CheckView, StatsView};
+use crate::failure::{Code, Failure, Result};
 use crate::output::{Format, plural, size, whole, words};
 use clap::Subcommand;
 use std::process::ExitCode;
@@ -15,14 +15,57 @@ pub(super) enum StoreCommand {
         #[arg(long)]
         quick: bool,
     },
+    /// Show how large the store is and what it did since it was opened
+    Stats,
+    /// Make the index anew from the mail log; no server may be running
+    RebuildIndex {
+        /// Leave out damaged records of the log; copy the data directory first
+        #[arg(long)]
+        salvage: bool,
+    },
 }
 
 impl StoreCommand {
     pub(super) fn run(self, context: &Context) -> Result<ExitCode> {
         match self {
-            Self::Check { quick } => check(context, quick),
+            Self::Check { quick } => return check(context, quick),
+            Self::Stats => stats(context, &context.call(operation::Stats {})?),
+            Self::RebuildIndex { salvage } => rebuild_index(context, salvage)?,
         }
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+fn rebuild_index(context: &Context, salvage: bool) -> Result<()> {
+    if context.global.dry_run {
+        return Err(Failure::usage("rebuild-index cannot be tried without doing it"));
+    }
+    let view = operation::rebuild_index(&context.data()?, salvage)?;
+    context.printer.done(&view, &format!("made the index anew from {} of log", size(view.log_octets)));
+    Ok(())
+}
+
+fn stats(context: &Context, view: &StatsView) {
+    let dead = view.log_octets.saturating_sub(view.live_octets);
+    let lines = [
+        (
+            "log",
+            format!(
+                "{} in {}, {} of it mail that is there, {} to be reclaimed or metadata",
+                size(view.log_octets),
+                plural(view.segments, "segment"),
+                size(view.live_octets),
+                size(dead)
+            ),
+        ),
+        ("index", size(view.index_octets)),
+        ("commits", format!("{} in {}, {} written", view.commits, plural(view.syncs, "sync"), size(view.written_octets))),
+        ("sync time", format!("{} µs on average", view.sync_micros / view.syncs.max(1))),
+        ("reads", view.reads.to_string()),
+        ("reclaimed", format!("{} moved", size(view.moved_octets))),
+        ("disk", if view.full { "full: new mail is refused" } else { "has room" }.to_owned()),
+    ];
+    context.printer.one(view, &lines);
 }
 
 fn check(context: &Context, quick: bool) -> Result<ExitCode> {
