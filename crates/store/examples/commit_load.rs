@@ -50,14 +50,14 @@ fn measure(data: &Path, writers: u32, time: Duration) -> Outcome<()> {
     waits.sort_unstable();
     let figures = store.figures()?;
     let messages = u32::try_from(waits.len())?;
-    let at = |part: f64| waits.get((f64::from(messages) * part) as usize).or(waits.last()).map_or(0.0, |wait| wait.as_secs_f64() * 1e3);
+    let at = |percent: usize| waits.get(waits.len() * percent / 100).or(waits.last()).map_or(0.0, |wait| wait.as_secs_f64() * 1e3);
     println!(
         "{writers:>8} {:>12.0} {:>10.1} {:>10.2} {:>10.2} {:>10.2} {:>10.1}",
         f64::from(messages) / elapsed.as_secs_f64(),
         cpu.as_secs_f64() * 1e6 / f64::from(messages),
-        at(0.5),
-        at(0.99),
-        at(1.0),
+        at(50),
+        at(99),
+        at(100),
         f64::from(messages) / f64::from(u32::try_from(figures.groups)?),
     );
     store.close();
@@ -118,7 +118,11 @@ fn reads(data: &Path) -> Outcome<()> {
             each(number)?;
             count.fetch_add(1, Ordering::Relaxed);
         }
-        println!("{name}: {:.1} µs, CPU {:.1} µs", began.elapsed().as_secs_f64() * 5e1, (cpu_time()? - cpu).as_secs_f64() * 5e1);
+        println!(
+            "{name}: {:.1} µs, CPU {:.1} µs",
+            began.elapsed().as_secs_f64() * 5e1,
+            cpu_time()?.saturating_sub(cpu).as_secs_f64() * 5e1
+        );
         Outcome::Ok(())
     };
     timed("read of a key, in place", &|n| Ok(store.read_blocking(move |tx| tx.get(Space::Email, &key(n))).map(drop)?))?;

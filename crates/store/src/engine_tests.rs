@@ -2,6 +2,7 @@
 //! flipped bits and reclaiming.
 
 #![expect(clippy::cast_possible_truncation, reason = "small random numbers")]
+#![expect(clippy::unnecessary_wraps, reason = "transactions return a Result")]
 
 use crate::disk::sim::{Fault, SimDisk};
 use crate::engine::Engine;

@@ -33,6 +33,10 @@ impl Counters {
         }
     }
 
+    pub(crate) fn written_octets(&self) -> u64 {
+        self.written_octets.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn figures(&self) -> Figures {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Figures {

@@ -47,12 +47,13 @@ impl Keeper {
     /// Until it is stopped.
     pub(crate) fn run(self) {
         self.remove_orphans();
-        let (mut checkpointed, mut reclaimed) = (Instant::now(), Instant::now());
+        let (mut checkpointed, mut written, mut reclaimed) = (Instant::now(), 0, Instant::now());
         while !self.stop.wait(TICK) {
             let settings = &self.shared.settings;
-            let wal_octets = self.shared.index.wal_octets();
-            if wal_octets > 0 && (wal_octets >= settings.checkpoint_octets || checkpointed.elapsed() >= settings.checkpoint_interval) {
-                self.checkpoint(wal_octets);
+            let new_octets = self.shared.counters.written_octets() - written;
+            if new_octets >= settings.checkpoint_octets || (new_octets > 0 && checkpointed.elapsed() >= settings.checkpoint_interval) {
+                written += new_octets;
+                self.checkpoint();
                 checkpointed = Instant::now();
             }
             self.shared.files.sweep();
@@ -71,15 +72,16 @@ impl Keeper {
         }
     }
 
-    /// The bulk is moved beside the writer; when much has gathered, the writer does the rest between
-    /// two groups, so that the index's own log starts over.
-    fn checkpoint(&self, wal_octets: u64) {
-        if let Err(e) = self.shared.index.checkpoint() {
-            tracing::warn!(error = %e, "the index could not be made durable; the log has everything");
-        }
-        if wal_octets >= self.shared.settings.checkpoint_octets {
-            // A closed queue means that the store is closing, which makes a checkpoint too.
-            let _ = self.door.command(Command::Checkpoint);
+    /// The bulk is moved beside the writer; when the index's own log has grown long all the same, the
+    /// writer does the rest between two groups, so that it can start over.
+    fn checkpoint(&self) {
+        match self.shared.index.checkpoint() {
+            Ok(wal_octets) if wal_octets >= self.shared.settings.checkpoint_octets => {
+                // A closed queue means that the store is closing, which makes a checkpoint too.
+                let _ = self.door.command(Command::Checkpoint);
+            }
+            Ok(_) => {}
+            Err(e) => tracing::warn!(error = %e, "the index could not be made durable; the log has everything"),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::log::OpenError;
 use rustix::fs::FlockOperation;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 /// Held as long as the store is open; the system lets go of it when the process ends, however.
@@ -15,7 +16,7 @@ pub(crate) struct DataLock {
 impl DataLock {
     pub(crate) fn take(data: &Path) -> Result<Self, OpenError> {
         let failed = |e| OpenError::io(format!("opening {}", data.display()), e);
-        std::fs::create_dir_all(data).map_err(failed)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(data.join("lock")).map_err(failed)?;

@@ -4,7 +4,7 @@
 //! For tests and `sim`. Everything it does follows from its seed.
 
 use super::{Disk, File};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -298,9 +298,11 @@ impl Disk for SimDisk {
         let mut state = self.lock();
         state.operation()?;
         let within = |path: &String| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-        let State { names, durable_names, .. } = &mut *state;
+        let State { names, durable_names, files, .. } = &mut *state;
         durable_names.retain(|name, _| !within(name));
         durable_names.extend(names.iter().filter(|(name, _)| within(name)).map(|(name, file)| (name.clone(), *file)));
+        let named: BTreeSet<u64> = names.values().chain(durable_names.values()).copied().collect();
+        files.retain(|file, _| named.contains(file));
         Ok(())
     }
 

@@ -119,8 +119,8 @@ pub(crate) trait View: Send {
 pub(crate) trait Index: Send + Sync {
     /// A view of what has been applied so far.
     fn view(&self) -> Result<Box<dyn View>>;
-    /// Makes durable what has been applied so far, beside the writer; how many octets of the index's
-    /// own log that was.
+    /// Makes durable what has been applied so far, beside the writer; how long the index's own log
+    /// is, in octets.
     fn checkpoint(&self) -> Result<u64>;
     /// The size on disk in octets.
     fn octets(&self) -> u64;

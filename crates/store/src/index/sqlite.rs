@@ -12,6 +12,7 @@ use crate::schema::Space;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -80,6 +81,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Opens the index at `path`; one that cannot be used is removed first.
 pub(crate) fn open(path: &Path, sizes: Sizes) -> Result<(Arc<Sqlite>, SqliteWriter)> {
     let usable = || {
+        private(path);
         let writer = connect(path, sizes.writer_cache_octets)?;
         prepare(&writer).map(|()| writer)
     };
@@ -93,6 +95,12 @@ pub(crate) fn open(path: &Path, sizes: Sizes) -> Result<(Arc<Sqlite>, SqliteWrit
     let keeper = connect(path, 64 << 10).map_err(|e| failed(&e))?;
     let sqlite = Sqlite { path: path.to_path_buf(), sizes, readers: Mutex::default(), keeper: Mutex::new(keeper) };
     Ok((Arc::new(sqlite), SqliteWriter { connection: writer }))
+}
+
+/// Subjects and addresses are in it: only the owner may read it. SQLite's other files follow it.
+fn private(path: &Path) {
+    // If it cannot be made, opening it says why.
+    let _ = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -212,8 +220,8 @@ impl Index for Arc<Sqlite> {
 
 fn checkpoint(connection: &Connection) -> Result<u64> {
     let page_octets = 4096;
-    let moved: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2)).map_err(|e| failed(&e))?;
-    Ok(u64::try_from(moved).unwrap_or_default() * page_octets)
+    let pages: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1)).map_err(|e| failed(&e))?;
+    Ok(u64::try_from(pages).unwrap_or_default() * page_octets)
 }
 
 struct SqliteView {
