@@ -32,9 +32,13 @@ mod error;
 mod feed;
 mod figures;
 mod files;
+#[doc(hidden)]
+pub mod fuzz;
 mod index;
 mod keeper;
 mod key;
+#[cfg(test)]
+mod kill_tests;
 mod lock;
 mod log;
 mod mailbox;
