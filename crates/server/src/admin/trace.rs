@@ -120,9 +120,9 @@ fn words(tx: &ReadTx, event: &Event) -> String {
         }
         Event::Queued { recipient } => format!("queued for {recipient}"),
         Event::Attempted { recipient, host, address, tls, reply, millis, .. } => {
-            let at = address.map(|address| format!(" ({address})")).unwrap_or_default();
-            let with = tls.as_ref().map_or_else(|| ", no TLS".to_owned(), |tls| format!(", {tls}"));
-            format!("tried for {recipient} at {host}{at}{with}, {millis} ms: {reply}")
+            let at = if host.is_empty() { String::new() } else { format!(" at {host}") };
+            let with = address.map(|address| format!(" ({address}, {})", tls.as_deref().unwrap_or("no TLS"))).unwrap_or_default();
+            format!("tried for {recipient}{at}{with}, {millis} ms: {reply}")
         }
         Event::Relayed { recipient, host } => format!("{host} has taken it for {recipient}"),
         Event::Deferred { recipient, until, reason } => format!("put off for {recipient} until {}: {reason}", rfc3339(*until)),

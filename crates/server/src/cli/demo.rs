@@ -145,7 +145,7 @@ fn to_try(started: &Started) -> Vec<String> {
     let (ann, bob, password) = (&first.address, &second.address, &first.password);
     let ca = started.ca_file.display();
     let submit = |url: &str| {
-        let letter = "printf 'Subject: hello\\n\\nHi Bob\\n'";
+        let letter = "printf 'Subject: hello\\r\\n\\r\\nHi Bob\\r\\n'";
         format!("{letter} | curl -s --url {url} --cacert {ca} -u {ann}:{password} --mail-from {ann} --mail-rcpt {bob} -T -")
     };
     let line = |listener: &ListenerView| {
