@@ -6,6 +6,7 @@
 //! used, so that a client never mistakes new mail for what it has kept.
 
 use crate::error::{Error, Result};
+use crate::index::{Direction, KeyRange};
 use crate::key;
 use crate::mailbox::MailboxRecord;
 use crate::record::Record;
@@ -155,5 +156,49 @@ impl WriteTx {
         let next = from_clock.max(self.count(RECEIPT_LAST)?.saturating_add(1));
         self.count_save(RECEIPT_LAST, next)?;
         Ok(ReceiptId(next))
+    }
+
+    /// Takes a receipt that was chosen before the transaction (the time in milliseconds and a counter),
+    /// so that it could be written into the message. False: it was given before, and is not taken.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn receipt_take(&mut self, receipt: ReceiptId) -> Result<bool> {
+        let last = self.count(RECEIPT_LAST)?;
+        if receipt.0 <= last && self.receipt_is_known(receipt)? {
+            return Ok(false);
+        }
+        self.count_save(RECEIPT_LAST, last.max(receipt.0))?;
+        Ok(true)
+    }
+
+    fn receipt_is_known(&self, receipt: ReceiptId) -> Result<bool> {
+        let key = key::receipt(receipt);
+        let trail = self.gather(Space::Trail, &KeyRange::prefix(&key), Direction::Forward, 1, |_, _| Ok(()))?;
+        Ok(!trail.is_empty() || self.has(Space::Queue, &key)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Store;
+    use mail::{Event, ReceiptId, Timestamp, TrailEntry};
+
+    #[test]
+    fn a_receipt_that_was_chosen_outside_is_taken_once() {
+        let store = Store::memory();
+        let event = Event::Handled { action: "hold".into(), recipient: None };
+        let entry = TrailEntry { at: Timestamp(5), event };
+        store
+            .write_blocking(move |tx| {
+                let (earlier, later) = (ReceiptId(5 << 20), ReceiptId((5 << 20) + 7));
+                assert!(tx.receipt_take(later)?);
+                tx.trail_append(later, std::slice::from_ref(&entry))?;
+                assert!(tx.receipt_take(earlier)?, "one that was passed over");
+                assert!(!tx.receipt_take(later)?);
+                assert_eq!(tx.receipt_next(Timestamp(5))?, ReceiptId((5 << 20) + 8));
+                Ok(())
+            })
+            .unwrap();
     }
 }
