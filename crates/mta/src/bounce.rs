@@ -109,6 +109,7 @@ fn arrival(octets: &[u8], to: &Address, targets: Vec<Delivery>, smtputf8: bool, 
         octets: body.octets(),
     };
     Arrival {
+        receipt: None,
         source: Source::Local,
         account: None,
         reverse_path: ReversePath(None),

@@ -21,6 +21,8 @@ use store::{Body, Delivery, Error, NewEmail, QueueMessage, QueueRecipient, Recip
 /// A message that arrives, with everything that is known of it.
 #[derive(Debug)]
 pub(crate) struct Arrival {
+    /// The receipt that was written into it, if one was.
+    pub(crate) receipt: Option<ReceiptId>,
     pub(crate) source: Source,
     pub(crate) account: Option<AccountId>,
     pub(crate) reverse_path: ReversePath,
@@ -84,7 +86,7 @@ impl Filed {
 
 /// Takes a message. Full mailboxes are no error here: [`Placed::reached`] tells.
 pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings: &Settings) -> store::Result<Placed> {
-    let receipt = tx.receipt_next(now)?;
+    let receipt = receipt(tx, arrival, now)?;
     let mut taking =
         Taking { tx, arrival, now, filed: BTreeMap::new(), queued: Vec::new(), queued_keys: BTreeSet::new(), events: Vec::new() };
     taking.events.push(arrival.accepted.clone());
@@ -116,6 +118,14 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         tx.trail_append(receipt, &entries)?;
     }
     Ok(Placed { receipt, reached, delivered })
+}
+
+/// The receipt of an arrival: the one written into it, unless that was given to another meanwhile.
+fn receipt(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp) -> store::Result<ReceiptId> {
+    match arrival.receipt {
+        Some(receipt) if tx.receipt_take(receipt)? => Ok(receipt),
+        _ => tx.receipt_next(now),
+    }
 }
 
 /// What became of one recipient.

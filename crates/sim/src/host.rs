@@ -62,6 +62,7 @@ struct Inner {
 }
 
 struct Running {
+    context: Arc<Context>,
     shutdown: Shutdown,
     tasks: Vec<AbortHandle>,
 }
@@ -131,7 +132,7 @@ impl Host {
         let serving = tokio::spawn(serve(self.clone(), Arc::clone(&context), arrivals, shutdown.clone()));
         let queue = Queue::new(self.0.store.clone(), Arc::clone(&context.settings), Arc::clone(&context.counters), self.outside());
         let queue = tokio::spawn(queue.run(shutdown.stop()));
-        *running = Some(Running { shutdown, tasks: vec![serving.abort_handle(), queue.abort_handle()] });
+        *running = Some(Running { context, shutdown, tasks: vec![serving.abort_handle(), queue.abort_handle()] });
     }
 
     /// Kills it: whatever it is at is forgotten, what is committed stays.
@@ -148,6 +149,12 @@ impl Host {
         if let Some(running) = running {
             running.shutdown.tell();
         }
+    }
+
+    /// The context of what runs, or a fresh one.
+    fn current(&self) -> Arc<Context> {
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map_or_else(|| Arc::new(self.context()), |running| Arc::clone(&running.context))
     }
 
     fn context(&self) -> Context {
@@ -193,7 +200,7 @@ impl Host {
             move |tx| tx.account_by_login(&login)
         });
         let account = account.unwrap().expect("the sender has an account").id.0;
-        let mut receiver = Receiver::new(Arc::new(self.context()), Role::Submission, self.0.address);
+        let mut receiver = Receiver::new(self.current(), Role::Submission, self.0.address);
         receiver.answer(Ask::Authenticated { account, login: from.to_string() }).await;
         let command = MailCommand {
             reverse_path: ReversePath(Some(from.clone())),

@@ -225,7 +225,7 @@ impl Carrier {
         self.committing = Some(committing);
         let unknown = Outcome::ours(Stage::EndOfData, (4, 3, 0), "nothing was said about this recipient");
         let each = |nth: usize| outcome.recipients.get(nth).unwrap_or(&unknown);
-        self.carry.finish(job, was_gone, each, false, Some(committed)).await;
+        self.carry.finish(job, was_gone, each, outcome.dsn, Some(committed)).await;
     }
 }
 

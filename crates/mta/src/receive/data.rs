@@ -16,7 +16,7 @@ use mail::digest::Digest;
 use mail::event::Source;
 use mail::received::{self, Protocol, ProtocolKind, Received};
 use mail::submission::{self, Completion};
-use mail::{Address, BodyType, Event, Timestamp, header};
+use mail::{Address, BodyType, Event, ReceiptId, Timestamp, header};
 use smtp::Reply;
 use smtp::server::{Answer, Role};
 use std::sync::Arc;
@@ -35,8 +35,17 @@ pub(super) struct Incoming {
 
 struct Spilled {
     draft: Draft,
-    hops: usize,
     eight_bit: bool,
+    facts: Facts,
+}
+
+/// What is known once the header is whole.
+#[derive(Clone, Copy)]
+struct Facts {
+    /// The receipt that stands in our `Received` field.
+    receipt: ReceiptId,
+    /// How many `Received` fields it came with.
+    hops: usize,
     /// Octets of `Return-Path` at the start.
     skip_octets: u32,
 }
@@ -45,10 +54,9 @@ struct Spilled {
 struct Ready {
     body: Body,
     digest: Digest,
-    hops: usize,
     /// It has octets above 127, whatever MAIL said of it.
     eight_bit: bool,
-    skip_octets: u32,
+    facts: Facts,
 }
 
 impl Receiver {
@@ -72,10 +80,10 @@ impl Receiver {
             return if too_large { Err(refusal::header_too_large()) } else { Ok(()) };
         }
         let head = std::mem::take(&mut transaction.incoming.head);
-        let (start, hops, skip_octets) = self.start(transaction, &head);
+        let (start, facts) = self.start(transaction, &head);
         let mut draft = self.context.store.draft();
         draft.write(&start).map_err(|error| refusal::from_store(&error, false))?;
-        transaction.incoming.spilled = Some(Spilled { draft, hops, eight_bit: !start.is_ascii(), skip_octets });
+        transaction.incoming.spilled = Some(Spilled { draft, eight_bit: !start.is_ascii(), facts });
         Ok(())
     }
 
@@ -92,18 +100,18 @@ impl Receiver {
         self.commit(transaction, ready).await
     }
 
-    /// The message with the fields it gets, as it is stored; with the number of `Received` fields it
-    /// came with and the octets of `Return-Path`.
-    fn start(&self, transaction: &Transaction, head: &[u8]) -> (Vec<u8>, usize, u32) {
+    /// The message with the fields it gets, as it is stored.
+    fn start(&self, transaction: &Transaction, head: &[u8]) -> (Vec<u8>, Facts) {
         let now = self.context.clock.wall();
+        let receipt = self.context.receipt(now);
         let return_path = format!("Return-Path: <{}>\r\n", transaction.mail.reverse_path);
-        let received = self.received(transaction, now);
+        let received = self.received(transaction, receipt, now);
         let (block, body) = head.split_at(header::body_start(head));
         let mut start = Vec::with_capacity(return_path.len() + received.len() + head.len() + 256);
         start.extend_from_slice(return_path.as_bytes());
         start.extend_from_slice(received.as_bytes());
         if self.role == Role::Submission {
-            start.extend_from_slice(&self.completed(block, now));
+            start.extend_from_slice(&self.completed(block, receipt, now));
         } else {
             // Without any header what the message starts with is its body.
             let headless = header::fields(block).next().is_none() && !block.starts_with(b"\r\n");
@@ -111,11 +119,12 @@ impl Receiver {
             start.extend_from_slice(block);
         }
         start.extend_from_slice(body);
-        (start, received::count(block), u32::try_from(return_path.len()).unwrap_or(0))
+        let skip_octets = u32::try_from(return_path.len()).unwrap_or(0);
+        (start, Facts { receipt, hops: received::count(block), skip_octets })
     }
 
     /// Where our own accounts sent from is not told to the world: their address stays in the trail.
-    fn received(&self, transaction: &Transaction, now: Timestamp) -> String {
+    fn received(&self, transaction: &Transaction, receipt: ReceiptId, now: Timestamp) -> String {
         let recipient = match transaction.recipients.as_slice() {
             [only] => Some(&only.recipient.address),
             _ => None,
@@ -134,16 +143,15 @@ impl Receiver {
             by: self.context.settings.hostname.as_str(),
             protocol: Protocol { kind, tls: tls.is_some(), authenticated, utf8: transaction.mail.smtputf8 },
             tls: tls.as_deref(),
-            id: None,
+            id: Some(receipt),
             recipient,
             at: utc(now),
         };
         field.to_string()
     }
 
-    fn completed(&self, block: &[u8], now: Timestamp) -> Vec<u8> {
-        let count = self.context.messages.fetch_add(1, Ordering::Relaxed);
-        let message_id = format!("{:x}.{count:x}.{:x}@{}", now.0, self.context.seed, self.context.settings.hostname);
+    fn completed(&self, block: &[u8], receipt: ReceiptId, now: Timestamp) -> Vec<u8> {
+        let message_id = format!("{receipt}.{:x}@{}", self.context.seed, self.context.settings.hostname);
         submission::complete(block, &Completion { date: utc(now), message_id: &message_id })
     }
 
@@ -154,7 +162,7 @@ impl Receiver {
             let eight_bit = spilled.eight_bit || !last.is_ascii();
             let body = spilled.draft.finish().map_err(failed)?;
             let digest = local::digest(&body).map_err(failed)?;
-            return Ok(Ready { body, digest, hops: spilled.hops, eight_bit, skip_octets: spilled.skip_octets });
+            return Ok(Ready { body, digest, eight_bit, facts: spilled.facts });
         }
         let mut whole = std::mem::take(&mut transaction.incoming.head);
         if whole.is_empty() {
@@ -162,14 +170,15 @@ impl Receiver {
         } else {
             whole.extend_from_slice(&last);
         }
-        let (stored, hops, skip_octets) = self.start(transaction, &whole);
+        let (stored, facts) = self.start(transaction, &whole);
         let digest = Digest::of(&stored);
-        Ok(Ready { body: Body::new(&stored), digest, hops, eight_bit: !stored.is_ascii(), skip_octets })
+        let eight_bit = !stored.is_ascii();
+        Ok(Ready { body: Body::from_vec(stored), digest, eight_bit, facts })
     }
 
     /// What speaks against the message itself.
     async fn judge(&self, ready: &Ready) -> Result<(), Reply> {
-        if ready.hops > self.context.settings.receive.hops_max {
+        if ready.facts.hops > self.context.settings.receive.hops_max {
             return Err(refusal::looping());
         }
         let (Role::Submission, Some(account)) = (self.role, self.account) else { return Ok(()) };
@@ -210,7 +219,7 @@ impl Receiver {
 
     fn arrival(&self, transaction: &Transaction, ready: Ready) -> Arrival {
         let command = &transaction.mail;
-        let Ready { body, digest, eight_bit, skip_octets, .. } = ready;
+        let Ready { body, digest, eight_bit, facts } = ready;
         let source = match self.role {
             Role::Mx => Source::Mx,
             Role::Submission => Source::Submission,
@@ -227,6 +236,7 @@ impl Receiver {
             octets: body.octets(),
         };
         Arrival {
+            receipt: Some(facts.receipt),
             source,
             account: self.account,
             reverse_path: command.reverse_path.clone(),
@@ -238,7 +248,7 @@ impl Receiver {
             when_full: if self.role == Role::Lmtp { WhenFull::Refuse } else { WhenFull::QueueUnlessAll },
             body,
             digest,
-            skip_octets,
+            skip_octets: facts.skip_octets,
             accepted,
         }
     }

@@ -25,12 +25,12 @@ mod refusal;
 use crate::counters::Counters;
 use crate::settings::Settings;
 use data::Incoming;
-use mail::{AccountId, Recipient};
+use mail::{AccountId, ReceiptId, Recipient, Timestamp};
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role, Server};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use store::auth::Authenticator;
 use store::{Delivery, Store};
 use wire::sasl::{SaslAnswer, SaslAsk};
@@ -48,10 +48,20 @@ pub struct Context {
     pub clock: Arc<dyn net::Clock>,
     /// What is counted.
     pub counters: Arc<Counters>,
-    /// For Message-IDs: unlikely to be the same for two starts of a server.
+    /// For Message-IDs: unlikely to be the same for two servers.
     pub seed: u64,
-    /// For Message-IDs: counts them. Starts at 0.
+    /// The last receipt chosen. Starts at 0.
     pub messages: AtomicU64,
+}
+
+impl Context {
+    /// A receipt for a message that is just coming in: the time and a counter, ascending.
+    fn receipt(&self, now: Timestamp) -> ReceiptId {
+        let from_clock = u64::try_from(now.0).unwrap_or(0) << 20;
+        let next = |last: u64| from_clock.max(last.saturating_add(1));
+        let last = self.messages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        ReceiptId(next(last.unwrap_or_else(|last| last)))
+    }
 }
 
 /// Answers the questions of one connection.
