@@ -96,7 +96,12 @@ impl Selected {
             return Ok(set.uids(self.uids.last().unwrap_or(Uid(1))).intersect(&self.uids));
         }
         let exists = self.uids.len();
-        if set.highest() > exists || (exists == 0 && set.has_star()) {
+        // Deviation: RFC 9051 wants a BAD for `*` in an empty mailbox too; clients send `1:*` without
+        // looking (Python's imaplib makes an exception of the BAD).
+        if exists == 0 && set.has_star() {
+            return Ok(UidSet::new());
+        }
+        if set.highest() > exists {
             return Err(Status::bad(format!("There are {exists} messages, the set names others")));
         }
         let ends = |(first, last): (Uid, Uid)| Some((self.uids.nth(SeqNum(first.0))?.0, self.uids.nth(SeqNum(last.0))?.0));
