@@ -17,6 +17,10 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     let mut settings = mta::Settings::new(config.hostname.clone());
     settings.receive.relay_networks = config.relay_networks.iter().map(|network| network.0).collect();
     settings.queue.retry = config.queue.retry.iter().map(|wait| wait.0).collect();
+    // A host that does not answer is not left alone for longer than the operator wants to wait.
+    let (first, last) = (settings.queue.retry.first(), settings.queue.retry.iter().max());
+    settings.queue.down_initial = first.map_or(settings.queue.down_initial, |wait| settings.queue.down_initial.min(*wait));
+    settings.queue.down_max = last.map_or(settings.queue.down_max, |wait| settings.queue.down_max.min(*wait));
     settings.queue.lifetime = config.queue.lifetime.0;
     settings.queue.warn_after = config.queue.delay_warning.0;
     settings.queue.connections_max = config.queue.connections_per_destination;
@@ -67,5 +71,44 @@ fn credentials(file: &Path) -> Result<Credentials> {
             Ok(Credentials { login: login.to_owned(), password: Secret::new(password) })
         }
         _ => Err(Failure::usage(format!("{}: expected the login on the first line and the password on the second", file.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Result<mta::Settings> {
+        settings(&Config::parse(Path::new("p"), &format!("hostname = \"h.example\"\n{text}"))?)
+    }
+
+    #[test]
+    fn routes_are_for_recipients_senders_or_everything() {
+        let routes = "[[route]]\nrecipient_domains = [\"*.a.example\"]\naccept = true\n[[route]]\nsender_domains = [\"b.example\"]\nhosts = [\"mx.example:2525\"]\n[[route]]\nhosts = [\"192.0.2.1\"]\ntls = \"required\"\n";
+        let rules = of(routes).unwrap().routes;
+        let [recipients, senders, everything] = rules.as_slice() else { panic!("{rules:?}") };
+        assert!(matches!(&recipients.matching, Matching::Recipients(_)) && recipients.accept && recipients.next == Next::Mx);
+        let Next::Smarthost(smarthost) = &senders.next else { panic!("{senders:?}") };
+        assert!(matches!(&senders.matching, Matching::Senders(_)) && smarthost.targets[0].port == 2525);
+        let Next::Smarthost(smarthost) = &everything.next else { panic!("{everything:?}") };
+        assert_eq!((&everything.matching, smarthost.tls), (&Matching::Everything, Tls::Required));
+    }
+
+    #[test]
+    fn credentials_are_two_lines_of_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = format!("[[route]]\nhosts = [\"h\"]\ncredentials_file = \"{}\"\n", file.path().display());
+        assert!(of(&text).is_err(), "empty");
+        std::fs::write(file.path(), "login\npass word\n").unwrap();
+        let settings = of(&text).unwrap();
+        let credentials = settings.delivery.credentials.values().next().unwrap();
+        assert_eq!((credentials.login.as_str(), credentials.password.expose()), ("login", "pass word"));
+    }
+
+    #[test]
+    fn hosts_that_are_down_wait_no_longer_than_mail_does() {
+        let settings = of("[queue]\nretry = [\"1s\", \"4s\"]\n").unwrap();
+        assert_eq!((settings.queue.down_initial.as_secs(), settings.queue.down_max.as_secs()), (1, 4));
+        assert_eq!(of("").unwrap().queue.down_initial, mta::settings::Queue::default().down_initial);
     }
 }

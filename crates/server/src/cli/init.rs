@@ -80,6 +80,8 @@ impl Init {
 
     fn plan(&self, context: &Context) -> Result<Plan> {
         let data = context.global.data.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
+        // The server may be started from anywhere.
+        let data = std::path::absolute(&data).unwrap_or(data);
         let answer = |given: &Option<String>, question: &str, default: &str| match given {
             Some(given) => Ok(given.clone()),
             None if self.non_interactive => Ok(default.to_owned()),
@@ -154,6 +156,7 @@ fn report(context: &Context, path: &Path, plan: &Plan, made: Option<&str>) {
         let password = made.map(|password| format!(", password {password}")).unwrap_or_default();
         words.extend(["\nadded ", admin, &password]);
     }
-    words.push_str("\n\nNext: postrider serve");
+    let option = if path == Path::new(crate::config::DEFAULT_PATH) { String::new() } else { format!("--config {} ", path.display()) };
+    words.extend(["\n\nNext: postrider ", &option, "serve"]);
     context.printer.done(&json, &words);
 }
