@@ -218,7 +218,10 @@ impl WriteTx {
     /// When there is no such account.
     pub fn account_remove(&mut self, id: AccountId) -> Result<()> {
         let record = self.account_record(id)?;
-        self.uid_validity_retire(self.counters(id)?.uid_validity)?;
+        let counters = self.counters(id)?;
+        self.uid_validity_retire(counters.uid_validity)?;
+        // Who watches the account wakes and finds it gone.
+        self.announce(id, counters.mod_seq.next());
         self.emails_release(id)?;
         for space in OF_AN_ACCOUNT {
             self.erase(space, &KeyRange::prefix(&key::account(id)))?;
