@@ -32,6 +32,8 @@ pub(crate) struct Arrival {
     pub(crate) smtputf8: bool,
     /// Each with where it leads.
     pub(crate) recipients: Vec<(Recipient, Vec<Delivery>)>,
+    /// What the trail tells of recipients that were refused.
+    pub(crate) refused: Vec<Event>,
     /// What is done about full mailboxes.
     pub(crate) when_full: WhenFull,
     pub(crate) body: Body,
@@ -61,6 +63,8 @@ pub(crate) struct Placed {
     pub(crate) reached: Vec<bool>,
     /// How many recipients it was filed for.
     pub(crate) delivered: u64,
+    /// How many the queue has it for.
+    pub(crate) queued: usize,
 }
 
 impl Placed {
@@ -90,6 +94,7 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
     let mut taking =
         Taking { tx, arrival, now, filed: BTreeMap::new(), queued: Vec::new(), queued_keys: BTreeSet::new(), events: Vec::new() };
     taking.events.push(arrival.accepted.clone());
+    taking.events.extend(arrival.refused.iter().cloned());
     let outcomes =
         arrival.recipients.iter().map(|(recipient, targets)| taking.recipient(recipient, targets)).collect::<store::Result<Vec<_>>>()?;
     let Taking { mut queued, mut events, .. } = taking;
@@ -107,6 +112,7 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
             }
         }
     }
+    let waiting = queued.len();
     let delivered = outcomes.iter().filter(|outcome| outcome.filed).count() as u64;
     if reached.contains(&true) {
         events.extend(queued.iter().map(|entry| Event::Queued { recipient: entry.recipient.address.clone() }));
@@ -117,7 +123,7 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         let entries: Vec<_> = events.into_iter().map(|event| TrailEntry { at: now, event }).collect();
         tx.trail_append(receipt, &entries)?;
     }
-    Ok(Placed { receipt, reached, delivered })
+    Ok(Placed { receipt, reached, delivered, queued: waiting })
 }
 
 /// The receipt of an arrival: the one written into it, unless that was given to another meanwhile.

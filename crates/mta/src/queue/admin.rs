@@ -62,7 +62,7 @@ pub fn bounce(tx: &mut WriteTx, receipt: ReceiptId, recipient: Option<&Address>,
     let mut judged = judge(&message, &tried, now, &settings.queue);
     judged.events.retain(|event| !matches!(event, Event::Attempted { .. }));
     judged.events.insert(0, handled("bounce", recipient));
-    write_judged(tx, &mut message, judged, now, settings)
+    write_judged(tx, &mut message, judged, now, settings).map(|_| ())
 }
 
 /// Takes a message, or one of its recipients, out of the queue without a word to the sender.

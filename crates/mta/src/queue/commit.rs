@@ -13,7 +13,6 @@ use crate::settings::Settings;
 use mail::{AccountId, Address, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
 use smtp::client::Class;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use store::{Delivery, Error, Final, QueueMessage, RecipientState, Resolution, Store, WriteTx};
 use tokio::sync::{mpsc, oneshot};
@@ -64,14 +63,8 @@ impl Completion {
     }
 }
 
-/// Recipients by what became of them.
-#[derive(Debug, Default, Clone, Copy)]
-struct Tally {
-    /// To another server or a mailbox.
-    handed_over: u64,
-    deferred: u64,
-    bounced: u64,
-}
+/// What is told to counters and logs once it is committed: the events of attempts.
+type Told = Vec<(ReceiptId, Event)>;
 
 /// The one that commits. It holds no way to bring outcomes, so that it ends when all who could are gone.
 pub(crate) struct Committer {
@@ -105,7 +98,7 @@ pub(crate) async fn run(committer: Committer, mut completions: mpsc::Receiver<Co
 async fn commit(committer: &Committer, batch: Vec<Completion>) {
     let works: Arc<Vec<Arc<Work>>> = Arc::new(batch.iter().map(|completion| Arc::clone(&completion.work)).collect());
     match write(committer, &works).await {
-        Ok(tally) => committer.count(tally),
+        Ok(told) => committer.tell(&told),
         Err(error) => {
             tracing::error!(%error, outcomes = works.len(), "outcomes of deliveries could not be written; each is tried alone");
             for work in works.iter() {
@@ -126,7 +119,7 @@ async fn persist(committer: &Committer, work: &Arc<Work>) {
     let alone = Arc::new(vec![Arc::clone(work)]);
     loop {
         match write(committer, &alone).await {
-            Ok(tally) => return committer.count(tally),
+            Ok(told) => return committer.tell(&told),
             Err(Error::Closed) => return,
             Err(error) => tracing::error!(receipt = %work.receipt, %error, "the outcome of a delivery could not be written"),
         }
@@ -134,57 +127,66 @@ async fn persist(committer: &Committer, work: &Arc<Work>) {
     }
 }
 
-async fn write(committer: &Committer, works: &Arc<Vec<Arc<Work>>>) -> store::Result<Tally> {
+async fn write(committer: &Committer, works: &Arc<Vec<Arc<Work>>>) -> store::Result<Told> {
     let (works, settings, now) = (Arc::clone(works), Arc::clone(&committer.settings), committer.clock.wall());
     let written = committer.store.write(move |tx| {
-        let mut tally = Tally::default();
-        works.iter().try_for_each(|work| apply(tx, work, now, &settings, &mut tally))?;
-        Ok(tally)
+        let mut told = Told::new();
+        works.iter().try_for_each(|work| apply(tx, work, now, &settings, &mut told))?;
+        Ok(told)
     });
     written.await
 }
 
 impl Committer {
-    fn count(&self, tally: Tally) {
-        let counters: &Counters = &self.counters;
-        counters.relayed.fetch_add(tally.handed_over, Ordering::Relaxed);
-        counters.deferred.fetch_add(tally.deferred, Ordering::Relaxed);
-        counters.bounced.fetch_add(tally.bounced, Ordering::Relaxed);
+    fn tell(&self, told: &Told) {
+        for (receipt, event) in told {
+            match event {
+                Event::Relayed { recipient, host } => {
+                    Counters::count(&self.counters.relayed);
+                    tracing::info!(%receipt, %recipient, host, "relayed");
+                }
+                Event::Delivered { recipient, account, .. } => {
+                    Counters::count(&self.counters.delivered);
+                    tracing::info!(%receipt, %recipient, %account, "delivered");
+                }
+                Event::Deferred { recipient, until, reason } => {
+                    Counters::count(&self.counters.deferred);
+                    tracing::info!(%receipt, %recipient, until = until.seconds(), reason, "deferred");
+                }
+                Event::Failed { recipient, status, reason } => {
+                    Counters::count(&self.counters.bounced);
+                    tracing::info!(%receipt, %recipient, %status, reason, "failed");
+                }
+                Event::Reported { action, to, receipt: report } => tracing::info!(%receipt, action, %to, %report, "reported"),
+                Event::Discarded { recipient, reason } => tracing::info!(%receipt, %recipient, reason, "discarded"),
+                _ => {}
+            }
+        }
     }
 }
 
 /// Applies one outcome to the message as it is now: an administrator may have changed it meanwhile.
-fn apply(tx: &mut WriteTx, work: &Work, now: Timestamp, settings: &Settings, tally: &mut Tally) -> store::Result<()> {
+fn apply(tx: &mut WriteTx, work: &Work, now: Timestamp, settings: &Settings, told: &mut Told) -> store::Result<()> {
     let Some(mut message) = tx.queue_message(work.receipt)? else { return Ok(()) };
     let judged = match &work.kind {
         Kind::Tried(tried) => judge(&message, tried, now, &settings.queue),
         Kind::Parked { places, until } => parked(&message, places, *until, now, settings),
         Kind::Local { places } => file(tx, &message, places, now, settings)?,
     };
-    tally.note(&judged);
-    write_judged(tx, &mut message, judged, now, settings)
-}
-
-impl Tally {
-    fn note(&mut self, judged: &Judged) {
-        for (_, state) in &judged.states {
-            match state {
-                RecipientState::Open { .. } => self.deferred += 1,
-                RecipientState::Done(Final::Delivered { .. }) => self.handed_over += 1,
-                RecipientState::Done(_) => self.bounced += 1,
-            }
-        }
-    }
+    let events = write_judged(tx, &mut message, judged, now, settings)?;
+    told.extend(events.into_iter().map(|event| (work.receipt, event)));
+    Ok(())
 }
 
 /// Writes new states, the trail and reports; a message that nobody waits for leaves the queue.
+/// Returns what was added to the trail.
 pub(crate) fn write_judged(
     tx: &mut WriteTx,
     message: &mut QueueMessage,
     judged: Judged,
     now: Timestamp,
     settings: &Settings,
-) -> store::Result<()> {
+) -> store::Result<Vec<Event>> {
     let Judged { states, mut events, reports } = judged;
     for (place, state) in states {
         if let Some(entry) = message.recipients.get_mut(place) {
@@ -194,15 +196,14 @@ pub(crate) fn write_judged(
     for report in &reports {
         events.extend(bounce::send(tx, &bounce::Subject::queued(message), report, now, settings)?);
     }
-    let entries: Vec<TrailEntry> = events.into_iter().map(|event| TrailEntry { at: now, event }).collect();
-    if !entries.is_empty() {
-        tx.trail_append(message.receipt, &entries)?;
-    }
+    let entries: Vec<TrailEntry> = events.iter().map(|event| TrailEntry { at: now, event: event.clone() }).collect();
+    tx.trail_append(message.receipt, &entries)?;
     if message.recipients.iter().all(|entry| matches!(entry.state, RecipientState::Done(_))) {
-        tx.queue_remove(message.receipt)
+        tx.queue_remove(message.receipt)?;
     } else {
-        tx.queue_put(message)
+        tx.queue_put(message)?;
     }
+    Ok(events)
 }
 
 /// Moves recipients to a later time without counting it as an attempt; those whose time is over fail.

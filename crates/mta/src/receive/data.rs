@@ -209,7 +209,7 @@ impl Receiver {
         });
         let permanent = self.context.settings.receive.over_quota_is_permanent;
         match written.await {
-            Ok(placed) => self.accepted(&placed, permanent),
+            Ok(placed) => self.accepted(&arrival, &placed, permanent),
             Err(error) => {
                 let refused = refusal::from_store(&error, permanent);
                 if self.role == Role::Lmtp { Answer::Replies(vec![refused; arrival.recipients.len()]) } else { self.reply(refused) }
@@ -245,6 +245,7 @@ impl Receiver {
             body_type: if eight_bit && command.body == BodyType::SevenBit { BodyType::EightBitMime } else { command.body },
             smtputf8: command.smtputf8,
             recipients: transaction.recipients.iter().map(|Accepted { recipient, targets }| (recipient.clone(), targets.clone())).collect(),
+            refused: transaction.refused.clone(),
             when_full: if self.role == Role::Lmtp { WhenFull::Refuse } else { WhenFull::QueueUnlessAll },
             body,
             digest,
@@ -253,7 +254,22 @@ impl Receiver {
         }
     }
 
-    fn accepted(&self, placed: &Placed, over_quota_is_permanent: bool) -> Answer {
+    fn accepted(&self, arrival: &Arrival, placed: &Placed, over_quota_is_permanent: bool) -> Answer {
+        self.tell(arrival, placed);
+        let taken = Reply::new(250, (2, 6, 0), format!("{} accepted", placed.receipt));
+        if self.role != Role::Lmtp {
+            return Answer::Reply(taken);
+        }
+        let each = |reached: &bool| if *reached { taken.clone() } else { refusal::over_quota(over_quota_is_permanent) };
+        Answer::Replies(placed.reached.iter().map(each).collect())
+    }
+}
+
+impl Receiver {
+    fn tell(&self, arrival: &Arrival, placed: &Placed) {
+        if placed.is_nowhere() {
+            return;
+        }
         let counters = &self.context.counters;
         Counters::count(match self.role {
             Role::Mx => &counters.accepted_mx,
@@ -261,12 +277,18 @@ impl Receiver {
             Role::Lmtp => &counters.accepted_lmtp,
         });
         counters.delivered.fetch_add(placed.delivered, Ordering::Relaxed);
-        let taken = Reply::new(250, (2, 6, 0), format!("{} accepted", placed.receipt));
-        if self.role != Role::Lmtp {
-            return Answer::Reply(taken);
-        }
-        let each = |reached: &bool| if *reached { taken.clone() } else { refusal::over_quota(over_quota_is_permanent) };
-        Answer::Replies(placed.reached.iter().map(each).collect())
+        tracing::info!(
+            receipt = %placed.receipt,
+            source = ?arrival.source,
+            peer = %self.peer,
+            account = arrival.account.map(|account| account.0),
+            from = %arrival.reverse_path,
+            message_id = arrival.digest.message_id.as_deref(),
+            octets = arrival.body.octets(),
+            delivered = placed.delivered,
+            queued = placed.queued,
+            "accepted"
+        );
     }
 }
 

@@ -9,7 +9,8 @@ impl Receiver {
         if let Err(refused) = self.may_send(&command).await {
             return refused;
         }
-        self.transaction = Some(Transaction { mail: command, recipients: Vec::new(), incoming: super::data::Incoming::default() });
+        self.transaction =
+            Some(Transaction { mail: command, recipients: Vec::new(), refused: Vec::new(), incoming: super::data::Incoming::default() });
         Reply::new(250, (2, 1, 0), "OK")
     }
 

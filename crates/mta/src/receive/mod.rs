@@ -25,7 +25,7 @@ mod refusal;
 use crate::counters::Counters;
 use crate::settings::Settings;
 use data::Incoming;
-use mail::{AccountId, ReceiptId, Recipient, Timestamp};
+use mail::{AccountId, Event, ReceiptId, Recipient, Timestamp};
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role, Server};
 use std::net::IpAddr;
@@ -80,6 +80,8 @@ pub struct Receiver {
 struct Transaction {
     mail: MailCommand,
     recipients: Vec<Accepted>,
+    /// What the trail will tell of those that were not accepted, if the message is.
+    refused: Vec<Event>,
     incoming: Incoming,
 }
 
@@ -104,7 +106,12 @@ impl Receiver {
     }
 
     async fn auth(&self, ask: SaslAsk) -> SaslAnswer {
-        self.context.authenticator.answer(ask, Some(self.peer)).await
+        let answer = self.context.authenticator.answer(ask, Some(self.peer)).await;
+        if matches!(answer, SaslAnswer::Refused(_)) {
+            Counters::count(&self.context.counters.auth_failed);
+            tracing::info!(peer = %self.peer, "sign-in refused");
+        }
+        answer
     }
 
     fn helo(&mut self, name: String, esmtp: bool, tls: Option<Tls>) {
@@ -118,6 +125,8 @@ impl Receiver {
     fn reply(&self, reply: Reply) -> Answer {
         if !reply.is_positive() {
             Counters::count(&self.context.counters.refused);
+            let from = self.transaction.as_ref().map(|transaction| transaction.mail.reverse_path.to_string());
+            tracing::info!(peer = %self.peer, helo = self.helo, from, %reply, "refused");
         }
         Answer::Reply(reply)
     }

@@ -2,10 +2,13 @@
 
 use super::{Accepted, Receiver, refusal};
 use crate::route;
-use mail::Recipient;
+use mail::{EnhancedStatus, Event, Recipient};
 use smtp::Reply;
 use smtp::server::Role;
 use store::{Delivery, ReadTx, Resolution};
+
+/// Most refused recipients that a message's trail tells of. Our own bound.
+const REFUSED_MAX: usize = 100;
 
 /// What the store knows of a recipient.
 enum Found {
@@ -19,10 +22,16 @@ enum Found {
 
 impl Receiver {
     pub(super) async fn rcpt(&mut self, recipient: Recipient) -> Reply {
-        match self.targets(&recipient).await {
-            Err(refused) => refused,
+        let targets = self.targets(&recipient).await;
+        let Some(transaction) = &mut self.transaction else { return refusal::out_of_order() };
+        match targets {
+            Err(refused) => {
+                if transaction.refused.len() < REFUSED_MAX {
+                    transaction.refused.push(event(recipient, &refused));
+                }
+                refused
+            }
             Ok(targets) => {
-                let Some(transaction) = &mut self.transaction else { return refusal::out_of_order() };
                 transaction.recipients.push(Accepted { recipient, targets });
                 Reply::new(250, (2, 1, 5), "OK")
             }
@@ -55,6 +64,11 @@ impl Receiver {
             Role::Lmtp => false,
         }
     }
+}
+
+fn event(recipient: Recipient, reply: &Reply) -> Event {
+    let status = reply.status.unwrap_or(EnhancedStatus::new(5, 0, 0));
+    Event::Refused { recipient: recipient.address, code: reply.code, status, text: reply.text.clone() }
 }
 
 /// Accounts that are switched off are left out of an alias; one that is full is only a reason to
