@@ -17,6 +17,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::auth::{Authenticator, Credentials};
+use store::disk::sim::SimDisk;
 use store::schema::Space;
 use store::{Direction, KeyRange, NewAccount, QueueMessage, Store};
 use tokio::sync::mpsc;
@@ -52,7 +53,8 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     name: Domain,
     address: IpAddr,
-    store: Store,
+    disk: SimDisk,
+    store: Mutex<Store>,
     settings: Mutex<Arc<Settings>>,
     around: Surroundings,
     running: Mutex<Option<Running>>,
@@ -70,10 +72,12 @@ struct Running {
 impl Host {
     pub(crate) fn new(name: Domain, address: IpAddr, around: Surroundings) -> Self {
         let settings = Mutex::new(Arc::new(Settings::new(name.clone())));
-        let store = Store::memory();
+        let disk = SimDisk::new();
+        let store = Mutex::new(open(&disk));
         let inner = Inner {
             name,
             address,
+            disk,
             store,
             settings,
             around,
@@ -94,9 +98,14 @@ impl Host {
         self.0.address
     }
 
-    /// What it keeps.
-    pub fn store(&self) -> &Store {
-        &self.0.store
+    /// What it keeps. After a crash this is another one.
+    pub fn store(&self) -> Store {
+        self.0.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What its store is on: it can be made to fail or to be full.
+    pub fn disk(&self) -> &SimDisk {
+        &self.0.disk
     }
 
     /// Changes its settings; they hold from its next start.
@@ -108,14 +117,14 @@ impl Host {
     /// Makes a domain its own.
     pub fn domain(&self, domain: &str) {
         let (domain, now) = (Domain::parse(domain).unwrap(), self.0.around.clock.wall());
-        self.0.store.write_blocking(move |tx| tx.domain_add(&domain, now)).unwrap();
+        self.store().write_blocking(move |tx| tx.domain_add(&domain, now)).unwrap();
     }
 
     /// Makes an account. It has no password: nobody signs in here.
     pub fn account(&self, address: &str) -> &Self {
         let (address, now) = (Address::parse(address).unwrap(), self.0.around.clock.wall());
         let new = NewAccount { name: address.to_string(), address, credentials: Credentials::none(), quota_octets_max: None };
-        self.0.store.write_blocking(move |tx| tx.account_create(new.clone(), now)).unwrap();
+        self.store().write_blocking(move |tx| tx.account_create(new.clone(), now)).unwrap();
         self
     }
 
@@ -130,17 +139,34 @@ impl Host {
         let context = Arc::new(self.context());
         let arrivals = self.0.around.network.listen(self.0.address);
         let serving = tokio::spawn(serve(self.clone(), Arc::clone(&context), arrivals, shutdown.clone()));
-        let queue = Queue::new(self.0.store.clone(), Arc::clone(&context.settings), Arc::clone(&context.counters), self.outside());
+        let queue = Queue::new(self.store(), Arc::clone(&context.settings), Arc::clone(&context.counters), self.outside());
         let queue = tokio::spawn(queue.run(shutdown.stop()));
         *running = Some(Running { context, shutdown, tasks: vec![serving.abort_handle(), queue.abort_handle()] });
     }
 
-    /// Kills it: whatever it is at is forgotten, what is committed stays.
+    /// Kills it: whatever it is at is forgotten, what it wrote stays. Its store is opened again.
     pub fn kill(&self) {
+        self.abort();
+        self.0.disk.kill();
+        self.reopen();
+    }
+
+    /// Cuts its power: what was not synced is kept, lost or torn, as chance has it.
+    pub fn power_cut(&self) {
+        self.abort();
+        self.0.disk.power_cut(self.0.around.chance.draw());
+        self.reopen();
+    }
+
+    fn abort(&self) {
         let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(running) = running {
             running.tasks.iter().for_each(AbortHandle::abort);
         }
+    }
+
+    fn reopen(&self) {
+        *self.0.store.lock().unwrap_or_else(PoisonError::into_inner) = open(&self.0.disk);
     }
 
     /// Tells it to stop, in an orderly way.
@@ -159,8 +185,8 @@ impl Host {
 
     fn context(&self) -> Context {
         Context {
-            store: self.0.store.clone(),
-            authenticator: Authenticator::in_place(self.0.store.clone()),
+            store: self.store(),
+            authenticator: Authenticator::in_place(self.store()),
             settings: Arc::clone(&self.0.settings.lock().unwrap_or_else(PoisonError::into_inner)),
             clock: Arc::new(self.0.around.clock),
             counters: Arc::new(Counters::default()),
@@ -195,7 +221,7 @@ impl Host {
     }
 
     async fn take(&self, from: &Address, to: &[Address], octets: Vec<u8>) -> Reply {
-        let account = self.0.store.read_blocking({
+        let account = self.store().read_blocking({
             let login = from.to_string();
             move |tx| tx.account_by_login(&login)
         });
@@ -229,7 +255,7 @@ impl Host {
     /// The texts in an account's inbox, in order.
     pub fn inbox(&self, account: &str) -> Vec<String> {
         let login = account.to_owned();
-        let read = self.0.store.read_blocking(move |tx| {
+        let read = self.store().read_blocking(move |tx| {
             let Some(account) = tx.account_by_login(&login)? else { return Ok(Vec::new()) };
             let Some(inbox) = tx.mailbox_by_role(account.id, MailboxRole::Inbox)? else { return Ok(Vec::new()) };
             let messages = tx.messages(account.id, inbox.id, Uid(1), Uid(u32::MAX), usize::MAX)?;
@@ -241,12 +267,18 @@ impl Host {
 
     /// What waits in its queue.
     pub fn queue(&self) -> Vec<QueueMessage> {
-        self.0.store.read_blocking(|tx| tx.queue_all(ReceiptId(0), usize::MAX)).unwrap()
+        self.store().read_blocking(|tx| tx.queue_all(ReceiptId(0), usize::MAX)).unwrap()
+    }
+
+    /// What is wrong in its store.
+    pub fn damage(&self) -> Vec<String> {
+        let report = store::check(&self.store(), store::check::Bodies::Read, |_| {}).unwrap();
+        report.findings.iter().map(|finding| format!("{finding:?}")).collect()
     }
 
     /// Every trail, in order of receipts.
     pub fn trails(&self) -> Vec<(ReceiptId, Vec<TrailEntry>)> {
-        let read = self.0.store.read_blocking(|tx| {
+        let read = self.store().read_blocking(|tx| {
             let mut receipts = BTreeSet::new();
             tx.scan(Space::Trail, &KeyRange::all(), Direction::Forward, |key, _| {
                 receipts.extend(key.first_chunk::<8>().map(|octets| ReceiptId(u64::from_be_bytes(*octets))));
@@ -256,6 +288,10 @@ impl Host {
         });
         read.unwrap()
     }
+}
+
+fn open(disk: &SimDisk) -> Store {
+    Store::simulated(disk, &store::Settings::simulated()).expect("the store opens, whatever happened to it")
 }
 
 fn positive(answer: &Answer) {

@@ -169,11 +169,27 @@ fn five_days_of_retries_end_with_a_report_in_under_a_second() {
 }
 
 #[test]
+fn a_full_disk_refuses_for_now_and_nothing_is_lost() {
+    sim::run(1, async |world| {
+        let (a, b) = two(world);
+        b.disk().fail_at(b.disk().operations() + 1, store::disk::sim::Fault::Full);
+        a.submit("ann@a.example", &["bob@b.example"], "hello").await;
+        world.pass(Duration::from_mins(1)).await;
+        assert_eq!((a.queue().len(), b.inbox("bob@b.example").len()), (1, 0));
+        assert!(world.trace().contains("452 4.3.1"), "{}", world.trace());
+        b.disk().heal();
+        world.settle().await;
+        assert_eq!(b.inbox("bob@b.example").len(), 1, "{}", world.trace());
+        world.audit().assert_sound();
+    });
+}
+
+#[test]
 fn a_report_that_cannot_be_delivered_is_not_reported() {
     sim::run(1, async |world| {
         let (a, b) = two(world);
-        b.account("out@b.example");
-        // What B takes for out@b.example goes to somebody who does not exist at A; the report goes back to ann, who is gone.
+        // What B takes for list@b.example goes on to somebody who does not exist at A; the report of that
+        // goes back to ann, who is gone by then.
         let forward = vec![store::Target::Address(mail::Address::parse("nobody@a.example").unwrap())];
         let alias = mail::Address::parse("list@b.example").unwrap();
         b.store().write_blocking(move |tx| tx.alias_set(&alias, forward.clone())).unwrap();
@@ -243,7 +259,11 @@ fn storm(seed: u64, faults: Faults, kills: usize) -> (String, sim::Audit, usize)
             world.pass(Duration::from_millis(world.chance().below(90_000))).await;
             if n % kill_every == kill_every - 1 {
                 let victim = if world.chance().strikes(50) { &a } else { &b };
-                victim.kill();
+                if world.chance().strikes(50) {
+                    victim.kill();
+                } else {
+                    victim.power_cut();
+                }
                 world.pass(Duration::from_millis(world.chance().below(60_000))).await;
                 victim.start();
             }
@@ -251,8 +271,16 @@ fn storm(seed: u64, faults: Faults, kills: usize) -> (String, sim::Audit, usize)
         world.faults("mx.b.example", Faults::default());
         world.faults("mx.a.example", Faults::default());
         world.settle().await;
+        for host in [&a, &b] {
+            assert!(host.damage().is_empty(), "seed {seed}, {}: {:?}", host.name(), host.damage());
+        }
         (world.trace(), world.audit(), usize::try_from(world.network().connections()).unwrap())
     })
+}
+
+/// A few seeds, or as many as `SIM_SEEDS` says.
+fn seeds() -> std::ops::Range<u64> {
+    0..std::env::var("SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(4)
 }
 
 const FAULTS: Faults = Faults { refuse: 20, cut_sending: 20, cut_receiving: 0, defer_recipient: 10, defer_message: 10, slow_millis: 0 };
@@ -269,7 +297,7 @@ fn the_same_seed_gives_the_same_trace() {
 
 #[test]
 fn with_faults_nothing_is_lost_and_nothing_comes_twice() {
-    for seed in 0..4 {
+    for seed in seeds() {
         let (trace, audit, _) = storm(seed, FAULTS, 0);
         assert!(audit.lost().is_empty() && audit.duplicated().is_empty(), "seed {seed}: {audit:?}\n{trace}");
         assert!(audit.bounced() > 0 && audit.delivered() > 60);
@@ -278,11 +306,13 @@ fn with_faults_nothing_is_lost_and_nothing_comes_twice() {
 
 #[test]
 fn when_servers_are_killed_nothing_is_lost_and_one_delivery_a_kill_may_come_twice() {
-    for seed in 0..4 {
+    for seed in seeds() {
         let kills = 6;
         let faults = Faults { cut_receiving: 10, ..FAULTS };
         let (trace, audit, connections) = storm(seed, faults, kills);
         assert!(audit.lost().is_empty(), "seed {seed}: {audit:?}\n{trace}");
-        assert!(audit.duplicated().len() <= connections, "seed {seed}");
+        // One a kill, and one for each connection that broke while a reply was awaited: a tenth of all.
+        let allowed = kills + connections / 5;
+        assert!(audit.duplicated().len() <= allowed, "seed {seed}: {} of {allowed}", audit.duplicated().len());
     }
 }
