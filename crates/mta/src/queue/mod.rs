@@ -232,10 +232,14 @@ fn due(tx: &ReadTx, now: Timestamp, max: usize, on_board: &BTreeSet<ReceiptId>, 
     let listed = tx.queue_due(Timestamp(i64::MAX), on_board.len() + max + 1)?;
     let mut due = Due::default();
     let mut local = BTreeMap::new();
-    for (at, receipt) in listed.into_iter().filter(|(_, receipt)| !on_board.contains(receipt)) {
+    for (at, receipt) in listed {
+        // Also for a message on the board: its outcome is written, and it leaves the board in a moment.
         if at > now {
             due.next = Some(at);
             break;
+        }
+        if on_board.contains(&receipt) {
+            continue;
         }
         if due.messages.len() == max {
             due.more = true;
