@@ -1,0 +1,4 @@
+//! SASL exchanges, both sides.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wire::fuzz::fuzz(data));
