@@ -47,7 +47,8 @@ impl Engine {
         let sizes = Sizes {
             writer_cache_octets: settings.writer_cache_octets,
             reader_cache_octets: settings.reader_cache_octets,
-            readers: settings.readers + 2,
+            // Short reads run in the callers' threads, about one a core.
+            readers: settings.readers + std::thread::available_parallelism().map_or(2, usize::from),
         };
         let (index, writer) = sqlite::open(&settings.data.join("index.sqlite"), sizes)?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&settings.data));

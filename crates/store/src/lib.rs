@@ -130,6 +130,14 @@ impl Store {
         async move { engine.read(f).await }
     }
 
+    /// [`Store::read`] without a change of thread: for a handful of keys, or one stretch of a body.
+    ///
+    /// Such a read costs less than handing it to another thread would; the worst it can wait for is
+    /// a page that is not in memory. What walks through a mailbox belongs in [`Store::read`].
+    pub fn read_short<T>(&self, f: impl FnOnce(&ReadTx) -> Result<T>) -> Result<T> {
+        self.engine.read_here(f)
+    }
+
     /// Runs `f` and makes its changes durable; resolves after the synced commit.
     ///
     /// `f` can run more than once. When it returns an error, nothing is written. When the future is

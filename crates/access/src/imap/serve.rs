@@ -25,6 +25,9 @@ use store::{Error, ReadTx, Store, Subscription, WriteTx};
 use wire::Handler;
 use wire::sasl::{SaslAnswer, SaslAsk};
 
+/// Changes of the account up to which catching up is a short read.
+const SHORT_NEWS_MAX: u64 = 32;
+
 /// What tells the time of day; the crate has no clock of its own.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -157,6 +160,11 @@ impl Server {
         self.shared.store.read(f).await.map_err(|error| refusal(&error))
     }
 
+    /// The same in place: see [`Store::read_short`].
+    pub(crate) fn read_short<T>(&self, f: impl FnOnce(&ReadTx) -> store::Result<T>) -> Result<T, Status> {
+        self.shared.store.read_short(f).map_err(|error| refusal(&error))
+    }
+
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         f: impl FnMut(&mut WriteTx) -> store::Result<T> + Send + 'static,
@@ -180,7 +188,12 @@ impl Server {
     pub(crate) async fn news(&mut self, expunges: bool) -> Result<Vec<u8>, Status> {
         let Some(selected) = self.selected.clone() else { return Ok(Vec::new()) };
         let look = self.look(expunges, false);
-        let news = self.shared.store.read(move |tx| selected.news(tx, &look, None)).await;
+        let short = self.shared.store.read_short(|tx| Ok(tx.mod_seq(look.account)?.0.saturating_sub(selected.seen.0) <= SHORT_NEWS_MAX));
+        let news = match short {
+            Ok(true) => self.shared.store.read_short(|tx| selected.news(tx, &look, None)),
+            Ok(false) => self.shared.store.read(move |tx| selected.news(tx, &look, None)).await,
+            Err(error) => Err(error),
+        };
         match news {
             Ok(news) => Ok(self.accept(news)),
             Err(Error::NotFound(_)) => Err(Status::bye("UNAVAILABLE", "Your mailbox was deleted")),

@@ -114,7 +114,7 @@ impl Server {
         }
         let (account, mailbox) = (open.lock.account, open.mailbox);
         let read = match open.current {
-            Some((current, blob)) if current == uid => self.store.read(move |tx| tx.blob_read(&blob, offset, octets_max)).await.map(Some),
+            Some((current, blob)) if current == uid => self.store.read_short(|tx| tx.blob_read(&blob, offset, octets_max)).map(Some),
             last => {
                 let in_turn = last.is_some_and(|(last, _)| last < uid);
                 let read = self.store.read(move |tx| read_ahead(tx, (account, mailbox), uid, (offset, octets_max), in_turn)).await;

@@ -201,7 +201,7 @@ impl Carrier {
         };
         let Some(message) = message else { return Answer::Abort };
         let (blob, at) = (message.blob, u64::from(message.skip_octets) + offset);
-        match self.carry.post.store.read(move |tx| tx.blob_read(&blob, at, CHUNK_OCTETS)).await {
+        match self.carry.post.store.read_short(|tx| tx.blob_read(&blob, at, CHUNK_OCTETS)) {
             Ok(octets) => Answer::Chunk(octets),
             Err(error) => {
                 tracing::error!(receipt = %message.receipt, %error, "a queued message cannot be read");

@@ -94,7 +94,7 @@ impl Receiver {
             Ok(ready) => ready,
             Err(refused) => return self.reply(refused),
         };
-        if let Err(refused) = self.judge(&ready).await {
+        if let Err(refused) = self.judge(&ready) {
             return self.reply(refused);
         }
         self.commit(transaction, ready).await
@@ -177,13 +177,13 @@ impl Receiver {
     }
 
     /// What speaks against the message itself.
-    async fn judge(&self, ready: &Ready) -> Result<(), Reply> {
+    fn judge(&self, ready: &Ready) -> Result<(), Reply> {
         if ready.facts.hops > self.context.settings.receive.hops_max {
             return Err(refusal::looping());
         }
         let (Role::Submission, Some(account)) = (self.role, self.account) else { return Ok(()) };
         let Some(authors) = authors(&ready.digest) else { return Err(refusal::not_your_address()) };
-        let read = self.context.store.read(move |tx| {
+        let read = self.context.store.read_short(|tx| {
             for author in &authors {
                 if !tx.may_send_as(account, author)? {
                     return Ok(false);
@@ -191,7 +191,7 @@ impl Receiver {
             }
             Ok(true)
         });
-        match read.await {
+        match read {
             Ok(true) => Ok(()),
             Ok(false) => Err(refusal::not_your_address()),
             Err(error) => Err(refusal::from_store(&error, false)),

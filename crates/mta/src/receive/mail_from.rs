@@ -5,8 +5,8 @@ use smtp::Reply;
 use smtp::server::{MailCommand, Role};
 
 impl Receiver {
-    pub(super) async fn mail(&mut self, command: MailCommand) -> Reply {
-        if let Err(refused) = self.may_send(&command).await {
+    pub(super) fn mail(&mut self, command: MailCommand) -> Reply {
+        if let Err(refused) = self.may_send(&command) {
             return refused;
         }
         self.transaction =
@@ -14,11 +14,10 @@ impl Receiver {
         Reply::new(250, (2, 1, 0), "OK")
     }
 
-    async fn may_send(&self, command: &MailCommand) -> Result<(), Reply> {
+    fn may_send(&self, command: &MailCommand) -> Result<(), Reply> {
         let (Role::Submission, Some(sender)) = (self.role, command.reverse_path.0.clone()) else { return Ok(()) };
         let Some(account) = self.account else { return Err(Reply::new(530, (5, 7, 0), "Authentication required")) };
-        let read = self.context.store.read(move |tx| tx.may_send_as(account, &sender));
-        match read.await {
+        match self.context.store.read_short(|tx| tx.may_send_as(account, &sender)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(refusal::not_your_address()),
             Err(error) => Err(refusal::from_store(&error, false)),

@@ -146,11 +146,11 @@ impl Handler<Server> for Receiver {
                 Answer::Taken
             }
             Ask::Mail(command) => {
-                let reply = self.mail(command).await;
+                let reply = self.mail(command);
                 self.reply(reply)
             }
             Ask::Rcpt(recipient) => {
-                let reply = self.rcpt(recipient).await;
+                let reply = self.rcpt(recipient);
                 self.reply(reply)
             }
             Ask::Body(chunk) => match self.body(&chunk) {

@@ -21,8 +21,8 @@ enum Found {
 }
 
 impl Receiver {
-    pub(super) async fn rcpt(&mut self, recipient: Recipient) -> Reply {
-        let targets = self.targets(&recipient).await;
+    pub(super) fn rcpt(&mut self, recipient: Recipient) -> Reply {
+        let targets = self.targets(&recipient);
         let Some(transaction) = &mut self.transaction else { return refusal::out_of_order() };
         match targets {
             Err(refused) => {
@@ -38,11 +38,10 @@ impl Receiver {
         }
     }
 
-    async fn targets(&self, recipient: &Recipient) -> Result<Vec<Delivery>, Reply> {
+    fn targets(&self, recipient: &Recipient) -> Result<Vec<Delivery>, Reply> {
         let permanent = self.context.settings.receive.over_quota_is_permanent;
         let octets = self.transaction.as_ref().and_then(|t| t.mail.size).unwrap_or(0);
-        let address = recipient.address.clone();
-        let found = self.context.store.read(move |tx| find(tx, &address, octets)).await;
+        let found = self.context.store.read_short(|tx| find(tx, &recipient.address, octets));
         match found.map_err(|error| refusal::from_store(&error, permanent))? {
             Found::Elsewhere if self.may_relay(recipient) => Ok(vec![Delivery::Forward(recipient.address.clone())]),
             Found::Elsewhere => Err(refusal::relaying()),

@@ -86,14 +86,12 @@ impl StatusOf {
     /// Answers from the mailbox's own record: no message is looked at.
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
         let teller = Teller::of(server, &self.items);
-        let data = server
-            .read(move |tx| {
-                let mailbox = tx.mailbox_by_name(teller.account, &self.mailbox)?.ok_or_else(|| Error::NotFound("mailbox".into()))?;
-                let mut data = Vec::new();
-                teller.tell(tx, &mailbox, &self.items, &mut data)?;
-                Ok(data)
-            })
-            .await?;
+        let data = server.read_short(|tx| {
+            let mailbox = tx.mailbox_by_name(teller.account, &self.mailbox)?.ok_or_else(|| Error::NotFound("mailbox".into()))?;
+            let mut data = Vec::new();
+            teller.tell(tx, &mailbox, &self.items, &mut data)?;
+            Ok(data)
+        })?;
         let last = server.finish(Status::ok("Done"), true).await?;
         Ok(serve::before(data, last))
     }
