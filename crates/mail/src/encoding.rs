@@ -28,6 +28,13 @@ impl TransferEncoding {
             _ => Self::Identity,
         }
     }
+
+    /// Whether the token is one of RFC 2045 §6.1: what has another cannot be decoded.
+    pub fn is_known(token: &str) -> bool {
+        let token = token.trim();
+        let plain = ["7bit", "8bit", "binary"].iter().any(|known| token.eq_ignore_ascii_case(known));
+        token.is_empty() || plain || Self::parse(token) != Self::Identity
+    }
 }
 
 /// A decoder that is fed a body piece by piece.

@@ -7,7 +7,7 @@ use crate::encoding::{self, Decoder, TransferEncoding};
 use crate::imap_view::{self, Charset};
 use crate::uid_set::UidSet;
 use crate::{Address, DateTime, Domain, Timestamp};
-use crate::{address_list, charset, compose, date, dsn, header, mime, received, subject, submission, text, words};
+use crate::{address_list, binary, charset, compose, date, dsn, header, mime, received, subject, submission, text, words};
 
 /// Everything at once.
 pub fn fuzz(data: &[u8]) {
@@ -33,6 +33,7 @@ pub fn message(data: &[u8]) {
         assert!(range.start <= range.end && range.end <= digest.octets);
     }
     text::texts(data, &digest.body).for_each(drop);
+    let _ = binary::to_base64(data);
     dsn::parse(data);
 }
 

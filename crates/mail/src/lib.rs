@@ -9,6 +9,7 @@
 
 pub mod address;
 mod address_list;
+pub mod binary;
 pub mod charset;
 pub mod compose;
 pub mod date;

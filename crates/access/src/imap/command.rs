@@ -3,6 +3,7 @@
 //! Not their meaning: that is in `commands`, one file each, and [`crate::imap::serve`] sends each
 //! command there.
 
+use crate::imap::commands::append::Verb;
 use crate::imap::commands::{
     append, authenticate, copy, create, delete, enable, expunge, fetch, id, list, login, lsub, rename, search, select, status, store,
     subscribe,
@@ -69,7 +70,6 @@ pub enum Command {
     Lsub(lsub::Lsub),
     Namespace,
     Status(status::StatusOf),
-    Append(append::Target),
     Idle,
     Check,
     Close,
@@ -97,7 +97,7 @@ const fn row(verb: &'static str, legal: Legal, parse: fn(&mut Parser<'_>) -> Par
 }
 
 /// Every command.
-pub const TABLE: [Row; 36] = [
+pub const TABLE: [Row; 38] = [
     row("CAPABILITY", Legal::Always, |_| Ok(Command::Capability)),
     row("NOOP", Legal::Always, |_| Ok(Command::Noop)),
     row("LOGOUT", Legal::Always, |_| Ok(Command::Logout)),
@@ -117,7 +117,7 @@ pub const TABLE: [Row; 36] = [
     row("LSUB", Legal::Authenticated, lsub::parse),
     row("NAMESPACE", Legal::Authenticated, |_| Ok(Command::Namespace)),
     row("STATUS", Legal::Authenticated, status::parse),
-    row("APPEND", Legal::Authenticated, append::parse),
+    row("APPEND", Legal::Authenticated, |p| append::parse(p, Verb::Append)),
     row("IDLE", Legal::Authenticated, |_| Ok(Command::Idle)),
     row("CHECK", Legal::Selected, |_| Ok(Command::Check)),
     row("CLOSE", Legal::Selected, |_| Ok(Command::Close)),
@@ -132,6 +132,8 @@ pub const TABLE: [Row; 36] = [
     row("UID STORE", Legal::Selected, |p| store::parse(p, true)),
     row("COPY", Legal::Selected, |p| copy::parse(p, false, false)),
     row("UID COPY", Legal::Selected, |p| copy::parse(p, true, false)),
+    row("REPLACE", Legal::Selected, |p| append::parse(p, Verb::Replace)),
+    row("UID REPLACE", Legal::Selected, |p| append::parse(p, Verb::UidReplace)),
     row("MOVE", Legal::Selected, |p| copy::parse(p, false, true)),
     row("UID MOVE", Legal::Selected, |p| copy::parse(p, true, true)),
 ];
@@ -146,7 +148,7 @@ pub fn find(parser: &mut Parser<'_>) -> Parsed<Option<&'static Row>> {
         return Ok(TABLE.iter().find(|row| row.verb.eq_ignore_ascii_case(verb)));
     }
     parser.space()?;
-    let verb = parser.name("COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")?;
+    let verb = parser.name("COPY, EXPUNGE, FETCH, MOVE, REPLACE, SEARCH or STORE")?;
     Ok(TABLE.iter().find(|row| row.verb.strip_prefix("UID ").is_some_and(|name| name.eq_ignore_ascii_case(verb))))
 }
 

@@ -45,12 +45,13 @@ fn made_up(ask: Ask) -> Answer {
         Ask::Auth(SaslAsk::ScramVerifier { .. }) => Answer::Auth(SaslAnswer::Verifier(None)),
         Ask::Auth(SaslAsk::Password { login, .. }) => Answer::Auth(SaslAnswer::Account { account: 1, login }),
         Ask::Enter(AccountId(_)) => done(Some(State::Authenticated)),
-        Ask::Upload(_) | Ask::Chunk(_) => Answer::Taken,
+        Ask::Upload(_) | Ask::Another(_) | Ask::Chunk(_) => Answer::Taken,
         Ask::Run { command, .. } => match *command {
             crate::imap::Command::Select(_) => done(Some(State::Selected)),
             crate::imap::Command::Idle => Answer::Taken,
             _ => done(None),
         },
+        Ask::Abandon(status) => Answer::Done(Done::status(*status)),
         Ask::Continue | Ask::Append | Ask::IdleEnd => done(None),
     }
 }
@@ -60,7 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Words of the grammar, so that random rows of them get somewhere.
-    const WORDS: [&str; 30] = [
+    const WORDS: [&str; 36] = [
         "a ",
         "UID ",
         "FETCH ",
@@ -91,6 +92,12 @@ mod tests {
         "INBOX ",
         "*",
         "{99999999999+}\r\n",
+        "~{3}\r\n",
+        "UTF8 (",
+        "REPLACE ",
+        "abc",
+        "(RETURN ",
+        "1",
     ];
 
     proptest! {

@@ -48,6 +48,8 @@ pub struct Announced {
     pub waits: bool,
     /// Octets of the line up to the announcement, its `~` not counted.
     pub before: usize,
+    /// `~{…}`: any octet may come (RFC 3516 §4.4).
+    pub binary: bool,
 }
 
 /// The literal that a line announces at its end, if it does.
@@ -57,10 +59,10 @@ pub fn announced(line: &[u8]) -> Option<Announced> {
     let digits = inner.get(open + 1..)?;
     let (digits, waits) = digits.strip_suffix(b"+").map_or((digits, true), |digits| (digits, false));
     let before = line.get(..open)?;
-    let before = before.strip_suffix(b"~").unwrap_or(before).len();
+    let (before, binary) = before.strip_suffix(b"~").map_or((before.len(), false), |before| (before.len(), true));
     // An announcement that no number can hold is still one: the client will send octets.
     let octets = decimal(digits)?;
-    Some(Announced { octets, waits, before })
+    Some(Announced { octets, waits, before, binary })
 }
 
 /// Digits as a number, saturating; `None` if it is no number.

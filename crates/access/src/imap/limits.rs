@@ -43,6 +43,10 @@ pub struct Limits {
     pub literals_octets_before_login_max: u64,
     /// Octets of a message that APPEND takes (RFC 7889). 64 MiB, our own. `NO [TOOBIG]`.
     pub append_octets_max: u64,
+    /// Messages of one APPEND (RFC 3502). 100, our own: the small ones wait in memory. `NO [LIMIT]`.
+    pub append_messages_max: u32,
+    /// Octets of all messages of one APPEND. 256 MiB, our own. `NO [TOOBIG]`.
+    pub append_octets_together_max: u64,
     /// Octets handed to the store at a time while a message comes in. 64 KiB, our own.
     pub chunk_octets_max: usize,
     /// Faulty commands before login. 20, our own. `BYE`.
@@ -68,6 +72,8 @@ impl Default for Limits {
             literals_octets_max: 256 * 1024,
             literals_octets_before_login_max: 8 * 1024,
             append_octets_max: 64 * 1024 * 1024,
+            append_messages_max: 100,
+            append_octets_together_max: 256 * 1024 * 1024,
             chunk_octets_max: 64 * 1024,
             faults_before_login_max: 20,
             login_failures_max: 5,

@@ -93,16 +93,7 @@ pub(crate) type Outcome = Result<Answer, Status>;
 impl Server {
     /// Answers a connection from `peer`.
     pub const fn new(shared: Arc<Shared>, peer: IpAddr) -> Self {
-        Self {
-            shared,
-            peer,
-            account: AccountId(0),
-            enabled: Enabled { condstore: false, qresync: false, rev2: false },
-            selected: None,
-            job: None,
-            upload: None,
-            watch: None,
-        }
+        Self { shared, peer, account: AccountId(0), enabled: Enabled::NOTHING, selected: None, job: None, upload: None, watch: None }
     }
 
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
@@ -247,13 +238,9 @@ impl Server {
             Command::Fetch(fetch) => fetch.run(self).await,
             Command::Store(store) => store.run(self).await,
             Command::Copy(copy) => copy.run(self).await,
-            Command::Capability
-            | Command::Logout
-            | Command::Id(_)
-            | Command::StartTls
-            | Command::Authenticate(_)
-            | Command::Login(_)
-            | Command::Append(_) => Err(Status::no("SERVERBUG", "The session does that itself")),
+            Command::Capability | Command::Logout | Command::Id(_) | Command::StartTls | Command::Authenticate(_) | Command::Login(_) => {
+                Err(Status::no("SERVERBUG", "The session does that itself"))
+            }
         }
     }
 
@@ -297,7 +284,12 @@ impl Handler<Session> for Server {
             Ask::Auth(ask) => Ok(Answer::Auth(Box::pin(self.authorise(ask)).await)),
             Ask::Enter(account) => Ok(self.enter(account)),
             Ask::Upload(target) => Box::pin(target.upload(self)).await,
+            Ask::Another(parcel) => Upload::another(self, *parcel),
             Ask::Chunk(octets) => Upload::chunk(self, &octets),
+            Ask::Abandon(status) => {
+                self.upload = None;
+                Err(*status)
+            }
             Ask::Append => Box::pin(Upload::append(self)).await,
             Ask::IdleEnd => {
                 self.watch = None;

@@ -19,7 +19,7 @@
 //!   read as commands.
 
 use crate::imap::command::{self, Command, State};
-use crate::imap::commands::append::{self, Target};
+use crate::imap::commands::append::{self, Parcel, Target, Verb};
 use crate::imap::commands::authenticate::{self, Authenticate};
 use crate::imap::commands::capability;
 use crate::imap::commands::enable::Enabled;
@@ -51,11 +51,15 @@ pub enum Ask {
     Auth(SaslAsk),
     /// The client is this account from now on. Answered with [`Answer::Done`].
     Enter(AccountId),
-    /// A message is announced for this mailbox. Answered with [`Answer::Taken`] or [`Answer::Done`].
+    /// A first message is announced for this mailbox. Answered with [`Answer::Taken`] or [`Answer::Done`].
     Upload(Box<Target>),
+    /// The message is whole, and another is announced. Answered with [`Answer::Taken`] or [`Answer::Done`].
+    Another(Box<Parcel>),
+    /// What follows is at fault: forget the messages that came. Answered with [`Answer::Done`] of this.
+    Abandon(Box<Status>),
     /// The next octets of the message. Answered with [`Answer::Taken`] or [`Answer::Done`].
     Chunk(Vec<u8>),
-    /// The message is whole: keep it. Answered with [`Answer::Done`].
+    /// The messages are whole: keep them. Answered with [`Answer::Done`].
     Append,
     /// IDLE is over. Answered with [`Answer::Done`].
     IdleEnd,
@@ -128,6 +132,17 @@ enum Phase {
     Closed,
 }
 
+/// The messages of an APPEND that were announced so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sending {
+    messages: u32,
+    octets: u64,
+    /// REPLACE: one is all.
+    single: bool,
+    /// A parenthesis follows the last one.
+    wrapped: bool,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
@@ -142,6 +157,7 @@ pub struct Session {
     /// The command so far: lines and literals as they came.
     command: Vec<u8>,
     literals_octets: u64,
+    sending: Sending,
     faults: u32,
     login_failures: u32,
     exchanges: u32,
@@ -171,6 +187,7 @@ impl Session {
             enabled: Enabled::default(),
             command: Vec::new(),
             literals_octets: 0,
+            sending: Sending::default(),
             faults: 0,
             login_failures: 0,
             exchanges: 0,
@@ -297,7 +314,11 @@ impl Session {
 
     fn announced(&mut self, line: &[u8], announced: Announced) {
         match self.message_target(line, announced) {
-            Some((tag, Ok(target))) => return self.offer(tag, target, announced),
+            Some((tag, Ok(target))) => {
+                self.sending = Sending { single: target.replaces.is_some(), ..Sending::default() };
+                self.forget_command();
+                return self.offer(tag, target.parcel.wrapped, announced, Ask::Upload(Box::new(target)));
+            }
             Some((_, Err(fault))) => return self.refuse(line, announced, fault.status()),
             None => {}
         }
@@ -323,17 +344,17 @@ impl Session {
         usize::try_from(self.literals_octets).unwrap_or(usize::MAX / 2)
     }
 
-    /// The tag and target of an APPEND, if this literal is its message, or what is wrong before it.
+    /// The tag and target of an APPEND or REPLACE, if this literal is its message, or what is wrong before it.
     fn message_target(&self, line: &[u8], announced: Announced) -> Option<(String, Result<Target, Fault>)> {
         let mut command = self.command.clone();
         command.extend_from_slice(line.get(..announced.before)?);
-        let mut parser = Parser::new(&command, self.enabled.rev2);
+        let mut parser = Parser::new(&command, self.enabled.utf8());
         let tag = parser.tag().ok()?.to_owned();
         parser.space().ok()?;
-        parser.accept_word("APPEND").then_some(())?;
-        command::Legal::Authenticated.check(self.state).ok()?;
-        match append::target(&mut parser) {
-            Ok(target) if parser.is_done() => Some((tag, Ok(Target { octets: announced.octets, ..target }))),
+        let verb = Verb::take(&mut parser)?;
+        verb.legal().check(self.state).ok()?;
+        match append::target(&mut parser, verb) {
+            Ok(target) if parser.is_done() => Some((tag, Ok(Target { parcel: target.parcel.announced(announced), ..target }))),
             Ok(_) => Some((tag, parser.fault("a literal with the message"))),
             // Where all was read and more is wanted, the literal is an argument.
             Err(_) if parser.is_done() => None,
@@ -341,17 +362,27 @@ impl Session {
         }
     }
 
-    fn offer(&mut self, tag: String, target: Target, announced: Announced) {
-        self.forget_command();
-        if announced.octets > self.config.limits.append_octets_max {
-            let status = Status::no("TOOBIG", "The message is larger than this server takes");
-            return self.skip(tag, announced, status);
-        }
-        if announced.octets == 0 {
-            return self.skip(tag, announced, Status::no("CANNOT", "A message has at least one octet"));
-        }
+    /// Asks whether a message is welcome, if its announcement does not say that it is not.
+    fn offer(&mut self, tag: String, wrapped: bool, announced: Announced, ask: Ask) {
+        let limits = &self.config.limits;
+        let sending = &mut self.sending;
+        sending.wrapped = wrapped;
+        sending.messages = sending.messages.saturating_add(1);
+        sending.octets = sending.octets.saturating_add(announced.octets);
+        let refused = if announced.octets > limits.append_octets_max {
+            Some(Status::no("TOOBIG", "The message is larger than this server takes"))
+        } else if announced.octets == 0 {
+            // How clients abandon an APPEND of many (RFC 3502 §6.3.11).
+            Some(Status::no("CANNOT", "A message has at least one octet"))
+        } else if sending.messages > limits.append_messages_max {
+            Some(Status::no("LIMIT", format!("No more than {} messages at once", limits.append_messages_max)))
+        } else if sending.octets > limits.append_octets_together_max {
+            Some(Status::no("TOOBIG", "The messages together are larger than this server takes at once"))
+        } else {
+            None
+        };
         self.phase = Phase::Offered { tag, announced };
-        self.ask(Ask::Upload(Box::new(target)));
+        self.ask(refused.map_or(ask, |status| Ask::Abandon(Box::new(status))));
     }
 
     /// Refuses the command in hand at a literal.
@@ -418,7 +449,7 @@ impl Session {
     }
 
     fn execute(&mut self, command: &[u8]) {
-        let mut parser = Parser::new(command, self.enabled.rev2);
+        let mut parser = Parser::new(command, self.enabled.utf8());
         let tag = match parser.tag() {
             Ok(tag) if parser.space().is_ok() => tag.to_owned(),
             _ => return self.fault("*", &Status::bad("A command starts with a tag and a space")),
@@ -604,28 +635,32 @@ impl Session {
         false
     }
 
-    /// The message is whole; only the end of the line may follow it.
+    /// The message is whole; the end of the line follows it, or another message.
     fn received(&mut self, tag: String) -> bool {
         let Some(line) = self.inbox.line() else {
             self.phase = Phase::Receiving { tag, left: 0, asked: false };
             return false;
         };
-        match line {
-            Line::Whole(line) if line.is_empty() => {
+        let line = if let Line::Whole(line) = &line { line.as_slice() } else { b"?" };
+        let rest = if self.sending.wrapped { line.strip_prefix(b")") } else { Some(line) };
+        let next = announced(line);
+        let parcel = rest.zip(next).filter(|_| !self.sending.single).and_then(|(rest, _)| Parcel::following(rest, announced(rest)?));
+        match (rest, next, parcel) {
+            (Some([]), ..) => {
                 self.phase = Phase::Running { tag };
                 self.ask(Ask::Append);
-                return false;
             }
-            Line::Whole(line) => {
+            (_, Some(next), Some(parcel)) => self.offer(tag, parcel.wrapped, next, Ask::Another(Box::new(parcel))),
+            (_, next, _) => {
                 let status = Status::bad("Expected the end of the command behind the message");
-                match announced(&line).filter(|next| !next.waits) {
-                    Some(next) => self.skip(tag, next, status),
-                    None => self.fault(&tag, &status),
-                }
+                self.phase = match next {
+                    Some(announced) => Phase::Offered { tag, announced },
+                    None => Phase::Running { tag },
+                };
+                self.ask(Ask::Abandon(Box::new(status)));
             }
-            Line::TooLong | Line::Bare => self.fault(&tag, &Status::bad("Expected the end of the command behind the message")),
         }
-        true
+        false
     }
 
     fn idling(&mut self, tag: String) -> bool {

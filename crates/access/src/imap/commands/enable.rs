@@ -1,4 +1,5 @@
 //! ENABLE (RFC 5161): a client says which extensions it understands; some change what we send.
+//! Among them UTF8=ACCEPT (RFC 9755): names and texts are UTF-8 both ways.
 
 use crate::imap::command::Command;
 use crate::imap::grammar::{Parsed, Parser};
@@ -15,6 +16,7 @@ pub struct Enable {
 
 /// What a client has enabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "they are extensions, each enabled or not")]
 pub struct Enabled {
     /// FETCH answers carry MODSEQ (RFC 7162 §3.1).
     pub condstore: bool,
@@ -22,9 +24,19 @@ pub struct Enabled {
     pub qresync: bool,
     /// ESEARCH instead of SEARCH, no `\Recent`, names in UTF-8 (RFC 9051 appendix E).
     pub rev2: bool,
+    /// Names and texts in UTF-8, no CHARSET in SEARCH (RFC 9755 §3).
+    pub utf8_accept: bool,
 }
 
 impl Enabled {
+    /// A client that has enabled nothing.
+    pub const NOTHING: Self = Self { condstore: false, qresync: false, rev2: false, utf8_accept: false };
+
+    /// Names and texts are UTF-8 both ways.
+    pub const fn utf8(self) -> bool {
+        self.rev2 || self.utf8_accept
+    }
+
     /// Enables what is known; the names of what is newly enabled.
     pub fn enable(&mut self, names: &[String]) -> Vec<&'static str> {
         let mut news = Vec::new();
@@ -32,6 +44,7 @@ impl Enabled {
             let known = match name.as_str() {
                 "CONDSTORE" => (&mut self.condstore, "CONDSTORE"),
                 "QRESYNC" => (&mut self.qresync, "QRESYNC"),
+                "UTF8=ACCEPT" => (&mut self.utf8_accept, "UTF8=ACCEPT"),
                 "IMAP4REV2" => (&mut self.rev2, "IMAP4rev2"),
                 _ => continue,
             };

@@ -147,9 +147,9 @@ fn item(parser: &mut Parser<'_>) -> Parsed<Item> {
         "BODY" if parser.peek() != Some(b'[') => Item::Body,
         "BODY" => Item::Section(Section::parse(parser, false)?),
         "BODY.PEEK" => Item::Section(Section::parse(parser, true)?),
-        "BINARY" => Item::Section(Section::parse_binary(parser, false)?),
-        "BINARY.PEEK" => Item::Section(Section::parse_binary(parser, true)?),
-        "BINARY.SIZE" => Item::BinarySize(Section::parse_binary(parser, true)?.path),
+        "BINARY" => Item::Section(Section::parse_binary(parser, false, false)?),
+        "BINARY.PEEK" => Item::Section(Section::parse_binary(parser, true, false)?),
+        "BINARY.SIZE" => Item::BinarySize(Section::parse_binary(parser, true, true)?.path),
         _ => return start.fault(EXPECTED),
     })
 }
@@ -202,6 +202,8 @@ pub(crate) struct Job {
     /// Messages answered, to know whether some were gone.
     answered: u32,
     wanted: u32,
+    /// A part could not be decoded.
+    undecodable: bool,
     status: Status,
     /// The state the session is in behind it.
     state: Option<State>,
@@ -309,6 +311,7 @@ impl Job {
             rest: VecDeque::new(),
             answered: 0,
             wanted: 0,
+            undecodable: false,
             status,
             state,
         }
@@ -327,7 +330,13 @@ impl Job {
         }
         data.extend(server.accept(news));
         let some_gone = !job.spec.by_uid && job.answered < job.wanted;
-        let status = if some_gone { Status::no("EXPUNGEISSUED", "Some of the messages are gone") } else { job.status };
+        let status = if some_gone {
+            Status::no("EXPUNGEISSUED", "Some of the messages are gone")
+        } else if job.undecodable {
+            Status::no("UNKNOWN-CTE", "A part has an encoding that is not known here")
+        } else {
+            job.status
+        };
         Ok(Answer::Done(Done { data, status, state: job.state }))
     }
 
@@ -383,7 +392,7 @@ impl Job {
         let mut source = Source::new(tx, self.look.account, message, out, &mut self.rest);
         let recent = self.selected.is_recent(message.uid, self.look.enabled);
         for item in &self.spec.items {
-            source.item(item, recent, self.look.enabled.rev2)?;
+            source.item(item, recent, self.look.enabled.utf8())?;
             source.octets(b" ");
         }
         if self.marked.contains(message.uid) && !self.spec.items.contains(&Item::Flags) {
@@ -394,7 +403,7 @@ impl Job {
                 source.octets(b" ");
             }
         }
-        source.end();
+        self.undecodable |= !source.end();
         Ok(())
     }
 }

@@ -118,7 +118,7 @@ impl List {
 /// Answers LIST, or LSUB under its name.
 pub(crate) async fn answer(list: List, server: &mut Server, verb: &'static str) -> Outcome {
     let teller = Teller::of(server, &list.returns.status);
-    let utf8 = server.enabled().rev2;
+    let utf8 = server.enabled().utf8();
     let data = server.read(move |tx| Tree::read(tx, &teller, list, utf8)?.tell(tx, &teller, verb)).await?;
     let end = server.finish(Status::ok("Done"), true).await?;
     Ok(serve::before(data, end))

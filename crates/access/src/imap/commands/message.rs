@@ -63,6 +63,8 @@ pub(crate) struct Source<'a> {
     digest: Option<Digest>,
     /// All octets of a small message, once some were wanted.
     whole: Option<Vec<u8>>,
+    /// A part was to be decoded whose encoding nobody knows.
+    undecodable: bool,
 }
 
 impl<'a> Source<'a> {
@@ -73,7 +75,7 @@ impl<'a> Source<'a> {
         out: &'a mut Vec<u8>,
         rest: &'a mut VecDeque<Piece>,
     ) -> Self {
-        Self { tx, account, message, out, rest, digest: None, whole: None }
+        Self { tx, account, message, out, rest, digest: None, whole: None, undecodable: false }
     }
 
     /// Where to write: behind a piece that waits, if there is one.
@@ -95,11 +97,12 @@ impl<'a> Source<'a> {
         self.sink().extend_from_slice(octets);
     }
 
-    /// Turns the space behind the last item into the end of the answer.
-    pub(crate) fn end(mut self) {
+    /// Turns the space behind the last item into the end of the answer. Whether all could be decoded.
+    pub(crate) fn end(mut self) -> bool {
         let sink = self.sink();
         sink.pop();
         sink.extend_from_slice(b")\r\n");
+        !self.undecodable
     }
 
     fn digest(&mut self) -> store::Result<&Digest> {
@@ -186,13 +189,10 @@ impl<'a> Source<'a> {
                 let chosen = header::select(&self.read(&range)?, names, !not);
                 self.literal(&chosen, section.partial);
             }
-            _ if section.decoded => {
-                let decoded = self.decoded(&section.path, &range)?;
-                if decoded.contains(&0) {
-                    self.octets(b"~");
-                }
-                self.literal(&decoded, section.partial);
-            }
+            _ if section.decoded => match self.decoded(&section.path, &range)? {
+                Some(decoded) => self.literal(&decoded, section.partial),
+                None => self.octets(b"NIL"),
+            },
             _ => self.stretch(cut(&range, section.partial))?,
         }
         Ok(())
@@ -267,19 +267,26 @@ impl<'a> Source<'a> {
         if octets.is_empty() {
             return self.octets(b"\"\"");
         }
+        // RFC 3516 §4.3: NUL stands in literal8 only, and literal8 only where NUL stands.
+        if octets.contains(&0) {
+            self.octets(b"~");
+        }
         response::literal(self.sink(), octets.len() as u64);
         self.octets(octets);
     }
 
-    /// A part without its transfer encoding (RFC 3516 §4.3).
-    fn decoded(&mut self, path: &[u32], range: &Range<u64>) -> store::Result<Vec<u8>> {
-        let encoded = self.read(range)?;
+    /// A part without its transfer encoding (RFC 3516 §4.3); `None` if that is unknown.
+    fn decoded(&mut self, path: &[u32], range: &Range<u64>) -> store::Result<Option<Vec<u8>>> {
         let token = self.digest()?.body.section(path).map(|part| part.encoding.clone()).unwrap_or_default();
         // The whole message has no encoding of its own.
         if path.is_empty() {
-            return Ok(encoded);
+            return self.read(range).map(Some);
         }
-        Ok(encoding::decode(TransferEncoding::parse(&token), &encoded))
+        if !TransferEncoding::is_known(&token) {
+            self.undecodable = true;
+            return Ok(None);
+        }
+        Ok(Some(encoding::decode(TransferEncoding::parse(&token), &self.read(range)?)))
     }
 
     fn binary_size(&mut self, path: &[u32]) -> store::Result<()> {
@@ -289,7 +296,7 @@ impl<'a> Source<'a> {
             self.number(if at > 0 { b"." } else { b"" }, u64::from(*number));
         }
         let octets = match self.range(&section)? {
-            Some(range) => self.decoded(path, &range)?.len(),
+            Some(range) => self.decoded(path, &range)?.map_or(0, |decoded| decoded.len()),
             None => 0,
         };
         self.number(b"] ", octets as u64);

@@ -23,6 +23,8 @@ pub struct Search {
     pub by_uid: bool,
     /// RETURN was given: ESEARCH is answered.
     pub returns: Option<Returns>,
+    /// CHARSET was given.
+    pub names_charset: bool,
     /// What messages must be.
     pub key: Key,
 }
@@ -165,7 +167,7 @@ pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
         all.push(keys.key(parser, 0)?);
     }
     let key = if all.len() == 1 { all.pop().unwrap_or(Key::All) } else { Key::And(all) };
-    Ok(Command::Search(Box::new(Search { by_uid, returns, key })))
+    Ok(Command::Search(Box::new(Search { by_uid, returns, names_charset: keys.charset.is_some(), key })))
 }
 
 fn return_options(parser: &mut Parser<'_>) -> Parsed<Returns> {
@@ -384,6 +386,10 @@ impl Search {
     /// Looks at the messages in rows of short reads and answers once.
     pub(crate) async fn run(mut self: Box<Self>, server: &mut Server, tag: &str) -> Outcome {
         let selected = server.selected()?;
+        if self.names_charset && server.enabled().utf8_accept {
+            // RFC 9755 §3
+            return Err(Status::bad("Everything is UTF-8 since you enabled UTF8=ACCEPT: no CHARSET"));
+        }
         let saves = self.returns.is_some_and(|returns| returns.save);
         let resolved = self.key.resolve(&selected);
         if let Err(status) = resolved {

@@ -67,18 +67,18 @@ impl Section {
         Ok(Self { path, text, partial, peek, decoded: false, label })
     }
 
-    /// Reads `[1.2]<…>`.
+    /// Reads `[1.2]<…>`; where only the size is asked for, no partial.
     ///
     /// # Errors
     /// When it is not its grammar.
-    pub fn parse_binary(parser: &mut Parser<'_>, peek: bool) -> Parsed<Self> {
+    pub fn parse_binary(parser: &mut Parser<'_>, peek: bool, sized: bool) -> Parsed<Self> {
         parser.octet(b'[', "an opening bracket")?;
         let (path, named) = path(parser)?;
         if named {
             return parser.fault("the number of a part");
         }
         parser.octet(b']', "a closing bracket")?;
-        let partial = partial(parser)?;
+        let partial = if sized { None } else { partial(parser)? };
         let label = label("BINARY[", &path, &Text::All, partial);
         Ok(Self { path, text: Text::All, partial, peek, decoded: true, label })
     }

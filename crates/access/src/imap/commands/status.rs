@@ -113,7 +113,7 @@ impl Teller {
         server.enabled_mut().condstore |= items.contains(&Item::HighestModSeq);
         Self {
             account: server.account(),
-            utf8: server.enabled().rev2,
+            utf8: server.enabled().utf8(),
             append_octets_max: server.shared().config.limits.append_octets_max,
             started: server.shared().recents.started(),
             shared: server.shared().clone(),
