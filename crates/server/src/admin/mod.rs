@@ -5,7 +5,7 @@
 //! both. A web page for administrators will call them too.
 //!
 //! Invariants
-//! - An operation is one store transaction: it is done as a whole or not at all.
+//! - An operation that changes something is one store transaction: it is done as a whole or not at all.
 //! - A dry run does everything but the commit.
 
 pub mod alias;

@@ -1,8 +1,10 @@
 //! Verifies a whole store: every record can be read, every reference leads somewhere, every counter
 //! is what counting gives, every body has its hash; and names what is not so, by key.
 //!
-//! It only reads, from one state of the store, and goes on after what it finds. It keeps one entry a
-//! blob and the feed of one mailbox in memory.
+//! It only reads, and goes on after what it finds. Records, references and counters are compared in one
+//! state of the store: one transaction, as long as reading the index takes, during which others read and
+//! write as always; only what they write or remove cannot be tidied up. Bodies are read after that, a few
+//! in each transaction. It keeps one entry a blob and the feed of one mailbox in memory.
 //!
 //! Not a repair: nothing is changed, and nothing is lost by looking.
 
@@ -99,7 +101,19 @@ pub enum Bodies {
 ///
 /// Fails only when the store cannot be read at all: what is wrong in it is in the report.
 pub fn check(store: &Store, bodies: Bodies, mut progress: impl FnMut(&Figures) + Send + 'static) -> Result<Report> {
-    store.read_blocking(move |tx| Check::new(tx, &mut progress).run(bodies))
+    let (mut report, mut blobs, mut progress) = store.read_blocking(move |tx| {
+        let (report, blobs) = Check::new(tx, Report::default(), &mut progress).run()?;
+        Ok((report, blobs, progress))
+    })?;
+    while bodies == Bodies::Read && !blobs.is_empty() {
+        (report, blobs, progress) = store.read_blocking(move |tx| {
+            let mut check = Check::new(tx, report, &mut progress);
+            check.bodies(&mut blobs);
+            let report = check.told();
+            Ok((report, blobs, progress))
+        })?;
+    }
+    Ok(report)
 }
 
 /// A check at work.
@@ -113,12 +127,12 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(tx: &'a ReadTx, progress: &'a mut dyn FnMut(&Figures)) -> Self {
-        let accounts = BTreeSet::new();
-        Self { tx, report: Report::default(), held: BTreeMap::new(), accounts, progress }
+    fn new(tx: &'a ReadTx, report: Report, progress: &'a mut dyn FnMut(&Figures)) -> Self {
+        Self { tx, report, held: BTreeMap::new(), accounts: BTreeSet::new(), progress }
     }
 
-    fn run(mut self, bodies: Bodies) -> Result<Report> {
+    /// Everything but the bodies; which bodies there are.
+    fn run(mut self) -> Result<(Report, Vec<BlobHash>)> {
         self.accounts = self.tx.account_ids()?.into_iter().collect();
         self.addresses()?;
         for account in self.accounts.clone() {
@@ -127,9 +141,14 @@ impl<'a> Check<'a> {
         self.strangers()?;
         self.queue()?;
         self.trails()?;
-        self.blobs(bodies)?;
+        let blobs = self.blobs()?;
+        Ok((self.told(), blobs))
+    }
+
+    /// What was found, after progress was told.
+    fn told(self) -> Report {
         (self.progress)(&self.report.figures);
-        Ok(self.report)
+        self.report
     }
 
     fn find(&mut self, space: Space, key: &[u8], what: impl Into<String>) {
