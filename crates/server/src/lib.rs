@@ -21,4 +21,5 @@ pub mod random;
 pub mod secret;
 pub mod signals;
 pub mod snapshot;
+pub mod sweep;
 pub mod wire_up;

@@ -16,6 +16,7 @@ use crate::config::{Config, Protocol};
 use crate::failure::{Failure, Result};
 use crate::metrics;
 use crate::snapshot::{ByPeer, Snapshot};
+use crate::sweep;
 use access::pop3::serve::Maildrops;
 use mail::Timestamp;
 use mta::deliver::World;
@@ -151,6 +152,8 @@ impl Server {
         let admin = Admin { store: host.store.clone(), service: Some(service), dry_run: false, mail };
         tasks.spawn(until(shutdown.clone(), control.run(admin)));
         tasks.spawn(run_queue(Arc::clone(&host), shutdown.clone()));
+        let (swept, keep) = (host.store.clone(), Arc::clone(&host));
+        tasks.spawn(until(shutdown.clone(), sweep::run(swept, Arc::clone(&host.clock), move || keep.config().trail.keep.0)));
         Ok(Self { host, tasks, shutdown })
     }
 

@@ -48,6 +48,7 @@ fn heading(table: &'static str) -> &'static str {
         "tls" => "`[tls]`",
         "queue" => "`[queue]`",
         "limits" => "`[limits]`",
+        "trail" => "`[trail]`",
         "log" => "`[log]`",
         "listener[]" => "`[[listener]]`, once for each port",
         "route[]" => "`[[route]]`, as many as are needed",

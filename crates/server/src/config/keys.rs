@@ -69,6 +69,12 @@ pub const KEYS: &[Key] = &[
     key("limits.imap_idle", "span", "\"30m\"", "How long an IMAP client may be silent."),
     key("limits.pop3_idle", "span", "\"10m\"", "How long a POP3 client may be silent."),
     key("limits.shutdown", "span", "\"10s\"", "How long connections may go on after a request to stop."),
+    key(
+        "trail.keep",
+        "span",
+        "\"30d\"",
+        "How long `trace` knows what became of a message after it was accepted; of one in the queue, as long as it is there.",
+    ),
     key("log.level", "error | warn | info | debug | trace", "\"info\"", "How much is logged."),
     key("log.format", "text | json", "\"text\"", "The form of log lines."),
     key(

@@ -60,6 +60,9 @@ pub struct Config {
     /// What a peer may use up.
     #[serde(default)]
     pub limits: Limits,
+    /// How long it is known what became of messages.
+    #[serde(default)]
+    pub trail: Trail,
     /// What is written to the log.
     #[serde(default)]
     pub log: Log,
@@ -159,6 +162,20 @@ impl Default for Limits {
             pop3_idle: Span::minutes(10),
             shutdown: Span::seconds(10),
         }
+    }
+}
+
+/// `[trail]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trail {
+    /// How long a trail is kept after its message was accepted.
+    pub keep: Span,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self { keep: Span::days(30) }
     }
 }
 
@@ -357,6 +374,7 @@ impl Config {
             tls: TlsFiles::default(),
             queue: Queue::default(),
             limits: Limits::default(),
+            trail: Trail::default(),
             log: Log::default(),
             listener: Listener::standard(),
             route: Vec::new(),
