@@ -1,9 +1,11 @@
-//! Holds `docs/configuration.md` to the reference of keys; `UPDATE=1` writes it.
+//! Holds `docs/configuration.md` to the reference of keys (`UPDATE=1` writes it), and the table of
+//! crates in `ARCHITECTURE.md` to what they import.
 
-#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says so by failing")]
 
 use server::config::keys::{KEYS, Key};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 const BEGINNING: &str = "# Every key of the settings file
 
@@ -64,9 +66,47 @@ fn row(key: &Key) -> String {
 
 #[test]
 fn the_page_of_keys_is_what_the_program_says() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let path = root().join("docs/configuration.md");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, page()).unwrap();
     }
     assert_eq!(std::fs::read_to_string(&path).unwrap(), page(), "UPDATE=1 cargo test -p postrider writes it anew");
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// What each crate imports of the others, by its `Cargo.toml`.
+fn imports() -> BTreeMap<String, Vec<String>> {
+    let crates: Vec<String> =
+        std::fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let imports_of = |name: &String| {
+        let manifest = std::fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = toml::from_str(&manifest).unwrap();
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        let mut imports: Vec<String> = crates.iter().filter(|other| dependencies.contains_key(*other)).cloned().collect();
+        imports.sort();
+        (name.clone(), imports)
+    };
+    crates.iter().map(imports_of).collect()
+}
+
+/// The crates and their imports in a table with rows of layer, crate, sentence, imports, runtime.
+fn told(page: &str) -> BTreeMap<String, Vec<String>> {
+    let rows = page.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let told = |row: Vec<&str>| {
+        let [_, _, name, _, imports, _, _] = row.as_slice() else { return None };
+        let name = name.strip_prefix('`')?.strip_suffix('`')?.to_owned();
+        let bare = |import: &str| import.trim().trim_start_matches('[').split(']').next().unwrap_or_default().to_owned();
+        let mut imports: Vec<String> = imports.split(',').map(bare).filter(|import| import != "–").collect();
+        imports.sort();
+        Some((name, imports))
+    };
+    rows.filter_map(told).collect()
+}
+
+#[test]
+fn the_table_of_crates_tells_what_they_import() {
+    assert_eq!(told(&std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap()), imports());
 }
