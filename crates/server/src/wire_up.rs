@@ -72,6 +72,7 @@ struct Host {
     pretence_key: [u8; 32],
     ports: RwLock<Vec<Port>>,
     started: Timestamp,
+    urge: mta::queue::Urge,
     /// The queue is started again with each new value.
     outbound: watch::Sender<Arc<Current>>,
 }
@@ -113,6 +114,7 @@ impl Server {
             pretence_key,
             ports: RwLock::default(),
             started: crate::clock::now(),
+            urge: mta::queue::Urge::default(),
             outbound: watch::channel(current).0,
             config: RwLock::new(Arc::new(config)),
         });
@@ -362,6 +364,10 @@ impl Service for Host {
         tracing::info!(need_restart = need_restart.join(", "), "config and certificates read again");
         Ok(Reloaded { config: self.config_path.as_ref().map(|path| path.display().to_string()), need_restart })
     }
+
+    fn urge(&self) {
+        self.urge.tell();
+    }
 }
 
 /// Keys that are only read at the start.
@@ -471,7 +477,7 @@ async fn run_queue(host: Arc<Host>, shutdown: Shutdown) {
     while !over.is_told() {
         let current = Arc::clone(&settings.borrow_and_update());
         let (mail, world) = (Arc::clone(&current.snapshot.mail), current.world.clone());
-        let queue = mta::queue::Queue::new(host.store.clone(), mail, Arc::clone(&host.counters), world);
+        let queue = mta::queue::Queue::new(host.store.clone(), mail, Arc::clone(&host.counters), world).urged_by(host.urge.clone());
         let inner = Shutdown::new();
         // In a set, so that it ends when this task is cut off.
         let mut running = JoinSet::new();

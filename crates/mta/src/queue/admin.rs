@@ -11,7 +11,8 @@ use mail::{Address, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
 use smtp::client::Class;
 use store::{Error, Final, QueueMessage, QueueRecipient, RecipientState, Result, WriteTx};
 
-/// Makes a message, or one of its recipients, due now. A held message stays held.
+/// Makes a message, or one of its recipients, due now. A held message stays held. Tell
+/// [`Urge`](super::Urge) before, or it may wait until its destination is no longer left alone.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such message or no such open recipient.

@@ -198,6 +198,13 @@ impl Board {
         [job].into_iter().chain(line.jobs.drain(..others)).collect()
     }
 
+    /// No destination is left alone any more.
+    pub(crate) fn forget_down(&self) {
+        for line in self.state().lines.values_mut() {
+            line.destination.down_until = None;
+        }
+    }
+
     /// Takes everything that waits for a destination: nothing can be sent there at all.
     pub(crate) fn give_up(&self, destination: &Destination) -> Vec<Job> {
         let mut state = self.state();
@@ -324,6 +331,20 @@ mod tests {
         assert_eq!(board.len(), 1);
         board.finished(ReceiptId(1));
         assert_eq!(board.len(), 0);
+    }
+
+    #[test]
+    fn a_destination_that_is_down_is_tried_again_once_that_is_forgotten() {
+        let board = Board::default();
+        put(&board, 1, "a.x");
+        let (destination, job) = board.starts(Timestamp(0), &settings()).remove(0);
+        board.unreachable(&destination, job, Timestamp(0), &settings());
+        board.ended(&destination);
+        assert!(matches!(put(&board, 2, "a.x").as_slice(), [Some(_)]));
+        board.finished(ReceiptId(2));
+        board.forget_down();
+        assert_eq!(put(&board, 2, "a.x"), []);
+        assert_eq!(receipts(&board.starts(Timestamp(0), &settings())), [2]);
     }
 
     #[test]

@@ -206,6 +206,9 @@ pub(crate) fn write_judged(
     Ok(events)
 }
 
+/// Why a message that was never tried waits.
+const LEFT_ALONE: &str = "the destination could not be reached for another message, or has too much mail waiting";
+
 /// Moves recipients to a later time without counting it as an attempt; those whose time is over fail.
 fn parked(message: &QueueMessage, places: &[usize], until: Timestamp, now: Timestamp, settings: &Settings) -> Judged {
     if now >= message.expires {
@@ -217,7 +220,8 @@ fn parked(message: &QueueMessage, places: &[usize], until: Timestamp, now: Times
     for place in places {
         if let Some(RecipientState::Open { attempts, delay_reported, last, .. }) = message.recipients.get(*place).map(|entry| &entry.state)
         {
-            let state = RecipientState::Open { attempts: *attempts, next: until, delay_reported: *delay_reported, last: last.clone() };
+            let last = last.clone().or_else(|| Some(LEFT_ALONE.to_owned()));
+            let state = RecipientState::Open { attempts: *attempts, next: until, delay_reported: *delay_reported, last };
             judged.states.push((*place, state));
         }
     }

@@ -34,6 +34,7 @@ use post::Post;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::{QueueMessage, QueueSubscription, ReadTx, RecipientState, Store};
 use tokio::sync::mpsc;
@@ -56,12 +57,36 @@ pub struct Queue {
     settings: Arc<Settings>,
     counters: Arc<Counters>,
     world: World,
+    urge: Urge,
+}
+
+/// By this an administrator who asks for a retry reaches the running queue: a destination that could not
+/// be reached is otherwise left alone for a while, whoever's mail is due. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Urge(Arc<AtomicBool>);
+
+impl Urge {
+    /// The queue forgets which destinations are down, before it next looks at what is due. To be called
+    /// before the messages are made due by [`admin::retry`].
+    pub fn tell(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
 }
 
 impl Queue {
     /// A runner; nothing happens before [`Queue::run`].
     pub fn new(store: Store, settings: Arc<Settings>, counters: Arc<Counters>, world: World) -> Self {
-        Self { store, settings, counters, world }
+        Self { store, settings, counters, world, urge: Urge::default() }
+    }
+
+    /// The same, urged by an administrator.
+    #[must_use]
+    pub fn urged_by(self, urge: Urge) -> Self {
+        Self { urge, ..self }
     }
 
     /// Delivers mail until it is told to stop; then lets the connections finish what they are at,
@@ -70,16 +95,17 @@ impl Queue {
     /// When the future is dropped, deliveries that are not committed are repeated after the next start.
     pub async fn run(self, stop: Stop) {
         let (completions, outcomes) = mpsc::channel(COMPLETIONS_MAX);
-        let Self { store, settings, counters, world } = self;
+        let Self { store, settings, counters, world, urge } = self;
         let post = Arc::new(Post { store, settings, counters, world, board: Board::default(), completions });
         let committing = commit::Committer::of(&post);
-        let runner = Runner::new(post);
+        let runner = Runner::new(post, urge);
         tokio::join!(runner.run(stop), commit::run(committing, outcomes));
     }
 }
 
 struct Runner {
     post: Arc<Post>,
+    urge: Urge,
     changes: QueueSubscription,
     connections: JoinSet<()>,
     /// The store may hold due mail that is not on the board.
@@ -104,9 +130,9 @@ struct Due {
 }
 
 impl Runner {
-    fn new(post: Arc<Post>) -> Self {
+    fn new(post: Arc<Post>, urge: Urge) -> Self {
         let changes = post.store.subscribe_queue();
-        Self { post, changes, connections: JoinSet::new(), unread: true, next_due: None, read_after: Timestamp(0) }
+        Self { post, urge, changes, connections: JoinSet::new(), unread: true, next_due: None, read_after: Timestamp(0) }
     }
 
     async fn run(mut self, stop: Stop) {
@@ -127,6 +153,9 @@ impl Runner {
     /// Brings what is due to the board, as far as there is room.
     async fn read(&mut self) {
         let now = self.now();
+        if self.urge.take() {
+            self.post.board.forget_down();
+        }
         self.unread |= self.next_due.is_some_and(|next| next <= now);
         while self.unread && self.read_after <= now {
             let on_board = self.post.board.len();

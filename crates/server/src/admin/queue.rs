@@ -124,6 +124,9 @@ impl Operation for Act {
     fn run(self, on: &Admin) -> Result<Vec<QueueView>> {
         let recipient = self.recipient.as_deref().map(address).transpose()?;
         let settings = Arc::clone(&on.mail);
+        if let (Action::Retry, false, Some(service)) = (self.action, on.dry_run, &on.service) {
+            service.urge();
+        }
         on.change(move |tx| {
             let chosen = select(tx, &self.selection)?;
             for message in &chosen {

@@ -14,6 +14,8 @@ pub trait Service: Send + Sync {
     /// # Errors
     /// When the file is bad: everything stays as it was.
     fn reload(&self) -> Result<Reloaded>;
+    /// Destinations that could not be reached are tried again as soon as mail for them is due.
+    fn urge(&self);
 }
 
 /// What a running server says of itself.
