@@ -25,18 +25,16 @@ def queue_settings(dns, port):
             '[queue]\nretry = ["1s", "1s", "2s"]\nlifetime = "60s"\ndelay_warning = "30s"\n')
 
 
-class Relay(unittest.TestCase):
-    """alpha.test sends by MX; beta.test and gamma.test are one server's; smart.test passes on what it is given."""
+class Servers(unittest.TestCase):
+    """A DNS server and alpha.test, which sends by MX."""
 
     @classmethod
     def setUpClass(cls):
         cls.dns = Dns(ZONES)
         cls.addClassCleanup(cls.dns.remove)
         cls.port = free_port("127.0.0.2")
-        cls.beta = cls.server("beta.test", "127.0.0.4", ("beta.test", "gamma.test"))
         cls.alpha = cls.server("alpha.test", "127.0.0.2", ("alpha.test",))
-        for server in (cls.alpha, cls.beta):
-            server.start()
+        cls.alpha.start()
 
     @classmethod
     def server(cls, domain, address, domains, settings=""):
@@ -48,6 +46,16 @@ class Relay(unittest.TestCase):
         server = server or self.alpha
         login = f"ann@{server.domains[0]}"
         mail_client.submit(server, login, [recipient], mail_client.message(subject, login, recipient))
+
+
+class Relay(Servers):
+    """beta.test and gamma.test are one server's; smart.test passes on what it is given."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.beta = cls.server("beta.test", "127.0.0.4", ("beta.test", "gamma.test"))
+        cls.beta.start()
 
     def test_a_mail_goes_by_mx_past_a_host_that_is_down(self):
         self.send("bob@beta.test", "by mx")
@@ -99,8 +107,8 @@ class Relay(unittest.TestCase):
         self.assertIn(b"mx.origin.test", body)
 
 
-class Postfix(Relay):
-    """The same domain exchange with Postfix on the other side."""
+class Postfix(Servers):
+    """Postfix as the other side, in both directions: an instance of its own with its own folders."""
 
     @classmethod
     def setUpClass(cls):
@@ -118,13 +126,14 @@ class Postfix(Relay):
             folder.mkdir()
         shutil.chown(data, "postfix")
         (cls.folder / "mail").chmod(0o777)
+        # Postfix accepts only addresses of an interface in inet_interfaces; the address it listens on is in master.cf.
         (config / "main.cf").write_text(f"""\
 compatibility_level = 3.6
 myhostname = mx.postfix.test
 mydestination =
 queue_directory = {spool}
 data_directory = {data}
-inet_interfaces = 127.0.0.5
+inet_interfaces = 127.0.0.1
 smtp_bind_address = 127.0.0.5
 inet_protocols = ipv4
 mynetworks = 127.0.0.5/32
@@ -149,9 +158,27 @@ smtputf8_enable = no
                  "relay unix - - n - - smtp", "error unix - - n - - error", "retry unix - - n - - error", "virtual unix - n n - - virtual",
                  "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache"]
         (config / "master.cf").write_text("\n".join(lines) + "\n")
-        subprocess.run(["postfix", "-c", config, "start"], check=True, capture_output=True, text=True)
-        cls.addClassCleanup(subprocess.run, ["postfix", "-c", config, "stop"], capture_output=True)
+        cls.addClassCleanup(cls.stop_postfix)
+        if cls.postfix("start"):
+            raise AssertionError(f"postfix does not start:\n{cls.postfix_log()}")
         wait_until(lambda: answers("127.0.0.5", cls.port), "postfix listens")
+
+    @classmethod
+    def postfix(cls, command):
+        """Runs `postfix` to its end. Its output goes to a file: the daemon would keep a pipe open."""
+        with (cls.folder / "output").open("ab") as output:
+            return subprocess.run(["postfix", "-c", cls.folder / "config", command], stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode
+
+    @classmethod
+    def postfix_log(cls):
+        files = (cls.folder / name for name in ("output", "maillog"))
+        return "\n".join(file.read_text() for file in files if file.exists())
+
+    @classmethod
+    def stop_postfix(cls):
+        """Stops it, by force if it does not end, and waits until it has."""
+        cls.postfix("stop")
+        wait_until(lambda: not answers("127.0.0.5", cls.port), "postfix ends")
 
     def test_postfix_takes_our_mail(self):
         self.send("bob@postfix.test", "to postfix")
