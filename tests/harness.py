@@ -151,7 +151,9 @@ class ServerCase(unittest.TestCase):
         cls.server.start()
 
     def run(self, result=None):
+        failed = lambda: len(result.failures) + len(result.errors) if result else 0
+        before = failed()
         result = super().run(result)
-        if result and (result.failures or result.errors) and self.server.log.exists():
+        if failed() > before and self.server.log.exists():
             print(f"--- log of {self.server.hostname}\n{self.server.log_tail()}")
         return result
