@@ -34,6 +34,9 @@ pub struct Digest {
     pub references: Vec<String>,
     /// The subject without `Re:` and its like, decoded (RFC 5256 §2.1).
     pub base_subject: String,
+    /// The fields of [`header::LISTED`] as they stand, with an empty line at the end, so that listing a
+    /// mailbox reads no message. `None`: too long, or not UTF-8.
+    pub listed: Option<String>,
 }
 
 /// IMAP's ENVELOPE (RFC 9051 §7.5.2): texts unfolded, encoded words left as they are.
@@ -146,6 +149,9 @@ impl Digest {
     /// Most references kept: the first, and the last ones. Our own bound; long threads have 50.
     pub const REFERENCES_MAX: usize = 100;
 
+    /// Most octets of [`Digest::listed`]. Our own bound; those of ordinary mail take 300 to 1,000.
+    pub const LISTED_OCTETS_MAX: usize = 4096;
+
     /// The digest of a message; any octets have one.
     pub fn of(message: &[u8]) -> Self {
         let Index { envelope, body, references } = mime::index(message);
@@ -158,10 +164,17 @@ impl Digest {
             message_id: envelope.message_id.as_deref().and_then(|text| header::message_ids(text).next()).map(str::to_owned),
             references: gathered(references.as_deref(), envelope.in_reply_to.as_deref()),
             base_subject: subject::base(&words::decode(subject)).base,
+            listed: listed(message, body.body_start),
             envelope,
             body,
         }
     }
+}
+
+fn listed(message: &[u8], body_start: u64) -> Option<String> {
+    let block = message.get(..usize::try_from(body_start).ok()?)?;
+    let fields = String::from_utf8(header::select(block, &header::LISTED, true)).ok()?;
+    (fields.len() <= Digest::LISTED_OCTETS_MAX).then_some(fields)
 }
 
 /// The ids of both fields, each once.
@@ -244,6 +257,17 @@ impl BodyPart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn listed_fields_stand_as_in_the_header_and_long_ones_are_not_kept() {
+        let header = "Received: by x\r\nsubject:  Hi\r\n\tthere\r\nX-Other: 1\r\nFROM: a@x\r\n\r\n";
+        let listed = Digest::of(format!("{header}body").as_bytes()).listed.unwrap();
+        assert_eq!(listed, "subject:  Hi\r\n\tthere\r\nFROM: a@x\r\n\r\n");
+        let names = ["From", "Date"];
+        assert_eq!(header::select(listed.as_bytes(), &names, true), header::select(header.as_bytes(), &names, true));
+        assert_eq!(digest("no header\r\n").listed.as_deref(), Some("\r\n"));
+        assert_eq!(digest(&format!("Subject: {}\r\n\r\n", "x".repeat(Digest::LISTED_OCTETS_MAX))).listed, None);
+    }
 
     fn digest(message: &str) -> Digest {
         Digest::of(message.replace('\n', "\r\n").as_bytes())

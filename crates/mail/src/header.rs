@@ -89,6 +89,36 @@ pub fn message_ids(text: &str) -> impl Iterator<Item = &str> {
     bracketed.chain(bare).filter(|id| !id.is_empty())
 }
 
+/// The fields that mail programs ask for to list a mailbox; [`crate::digest::Digest`] keeps them as they stand.
+///
+/// What Thunderbird, Apple Mail, Outlook, K-9, mutt and Roundcube fetch beside the flags.
+pub const LISTED: [&str; 19] = [
+    "From",
+    "To",
+    "Cc",
+    "Bcc",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "References",
+    "In-Reply-To",
+    "Reply-To",
+    "Sender",
+    "Content-Type",
+    "Priority",
+    "X-Priority",
+    "Importance",
+    "Newsgroups",
+    "Disposition-Notification-To",
+    "List-Post",
+    "List-Id",
+];
+
+/// Whether a field is among [`LISTED`].
+pub fn is_listed(name: &str) -> bool {
+    LISTED.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+}
+
 /// The fields of a block that have one of the names, or the others, with their line ends as they are and an
 /// empty line at the end: `BODY[HEADER.FIELDS (…)]` and `.NOT` (RFC 9051 §6.4.5.1).
 pub fn select(block: &[u8], names: &[impl AsRef<str>], listed: bool) -> Vec<u8> {

@@ -147,7 +147,8 @@ impl Candidate<'_> {
     }
 
     fn has_field(&self, name: &str, needle: &Needle) -> Option<bool> {
-        let block = self.header.as_ref()?;
+        let listed = self.digest.as_ref().and_then(|digest| digest.listed.as_ref()).filter(|_| header::is_listed(name));
+        let block = listed.map(String::as_bytes).or(self.header.as_deref())?;
         let mut fields = header::fields(block).filter(|field| field.is(name));
         Some(fields.any(|field| words::decode(&header::unfold(field.value)).to_lowercase().contains(&needle.0)))
     }

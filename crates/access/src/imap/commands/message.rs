@@ -180,6 +180,10 @@ impl<'a> Source<'a> {
     fn section(&mut self, section: &Section) -> store::Result<()> {
         self.octets(&section.label);
         self.octets(b" ");
+        if let Some(chosen) = self.listed(section)? {
+            self.literal(&chosen, section.partial);
+            return Ok(());
+        }
         let Some(range) = self.range(section)? else {
             self.octets(b"NIL");
             return Ok(());
@@ -196,6 +200,16 @@ impl<'a> Source<'a> {
             _ => self.stretch(cut(&range, section.partial))?,
         }
         Ok(())
+    }
+
+    /// The fields of a section that the digest keeps whole: what listings ask for.
+    fn listed(&mut self, section: &Section) -> store::Result<Option<Vec<u8>>> {
+        let Text::Fields { names, not: false } = &section.text else { return Ok(None) };
+        if !section.path.is_empty() || self.whole.is_some() || !names.iter().all(|name| header::is_listed(name)) {
+            return Ok(None);
+        }
+        let digest = self.digest()?;
+        Ok(digest.listed.as_ref().map(|listed| header::select(listed.as_bytes(), names, true)))
     }
 
     /// Which octets of the message a section names, its partial not yet applied.
