@@ -7,7 +7,7 @@ use crate::encoding::{self, Decoder, TransferEncoding};
 use crate::imap_view::{self, Charset};
 use crate::uid_set::UidSet;
 use crate::{Address, DateTime, Domain, Timestamp};
-use crate::{address_list, binary, charset, compose, date, dsn, header, mime, received, subject, submission, text, words};
+use crate::{address_list, binary, casemap, charset, compose, date, dsn, header, mime, received, subject, submission, text, words};
 
 /// Everything at once.
 pub fn fuzz(data: &[u8]) {
@@ -80,6 +80,7 @@ pub fn encodings(data: &[u8]) {
 
 /// Everything that is read from one line of text.
 pub fn texts(line: &str) {
+    let _ = casemap::fold(line);
     assert!(address_list::parse(line, 100).len() <= 100);
     if let Some(read) = date::parse(line) {
         assert_eq!(date::parse(&date::rfc5322(read)), Some(read));

@@ -10,6 +10,7 @@
 pub mod address;
 mod address_list;
 pub mod binary;
+pub mod casemap;
 pub mod charset;
 pub mod compose;
 pub mod date;

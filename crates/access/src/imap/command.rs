@@ -5,8 +5,8 @@
 
 use crate::imap::commands::append::Verb;
 use crate::imap::commands::{
-    append, authenticate, copy, create, delete, enable, expunge, fetch, id, list, login, lsub, rename, search, select, status, store,
-    subscribe,
+    append, authenticate, copy, create, delete, enable, expunge, fetch, id, list, login, lsub, rename, search, select, sort, status, store,
+    subscribe, thread,
 };
 use crate::imap::grammar::{Parsed, Parser};
 
@@ -76,6 +76,8 @@ pub enum Command {
     Unselect,
     Expunge(expunge::Expunge),
     Search(Box<search::Search>),
+    Sort(Box<sort::Sort>),
+    Thread(Box<thread::Thread>),
     Fetch(fetch::Fetch),
     Store(store::StoreFlags),
     Copy(copy::Copy),
@@ -97,7 +99,7 @@ const fn row(verb: &'static str, legal: Legal, parse: fn(&mut Parser<'_>) -> Par
 }
 
 /// Every command.
-pub const TABLE: [Row; 38] = [
+pub const TABLE: [Row; 42] = [
     row("CAPABILITY", Legal::Always, |_| Ok(Command::Capability)),
     row("NOOP", Legal::Always, |_| Ok(Command::Noop)),
     row("LOGOUT", Legal::Always, |_| Ok(Command::Logout)),
@@ -126,6 +128,10 @@ pub const TABLE: [Row; 38] = [
     row("UID EXPUNGE", Legal::Selected, expunge::parse),
     row("SEARCH", Legal::Selected, |p| search::parse(p, false)),
     row("UID SEARCH", Legal::Selected, |p| search::parse(p, true)),
+    row("SORT", Legal::Selected, |p| sort::parse(p, false)),
+    row("UID SORT", Legal::Selected, |p| sort::parse(p, true)),
+    row("THREAD", Legal::Selected, |p| thread::parse(p, false)),
+    row("UID THREAD", Legal::Selected, |p| thread::parse(p, true)),
     row("FETCH", Legal::Selected, |p| fetch::parse(p, false)),
     row("UID FETCH", Legal::Selected, |p| fetch::parse(p, true)),
     row("STORE", Legal::Selected, |p| store::parse(p, false)),
@@ -148,7 +154,7 @@ pub fn find(parser: &mut Parser<'_>) -> Parsed<Option<&'static Row>> {
         return Ok(TABLE.iter().find(|row| row.verb.eq_ignore_ascii_case(verb)));
     }
     parser.space()?;
-    let verb = parser.name("COPY, EXPUNGE, FETCH, MOVE, REPLACE, SEARCH or STORE")?;
+    let verb = parser.name("COPY, EXPUNGE, FETCH, MOVE, REPLACE, SEARCH, SORT, STORE or THREAD")?;
     Ok(TABLE.iter().find(|row| row.verb.strip_prefix("UID ").is_some_and(|name| name.eq_ignore_ascii_case(verb))))
 }
 

@@ -61,7 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Words of the grammar, so that random rows of them get somewhere.
-    const WORDS: [&str; 36] = [
+    const WORDS: [&str; 42] = [
         "a ",
         "UID ",
         "FETCH ",
@@ -96,7 +96,13 @@ mod tests {
         "UTF8 (",
         "REPLACE ",
         "abc",
-        "(RETURN ",
+        "RETURN (",
+        "PARTIAL 1:-2",
+        "SORT ",
+        "(REVERSE DATE) ",
+        "THREAD ",
+        "REFERENCES ",
+        "UTF-8 ",
         "1",
     ];
 

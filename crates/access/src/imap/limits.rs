@@ -47,6 +47,8 @@ pub struct Limits {
     pub append_messages_max: u32,
     /// Octets of all messages of one APPEND. 256 MiB, our own. `NO [TOOBIG]`.
     pub append_octets_together_max: u64,
+    /// Messages, and message ids they refer to, in one THREAD. 2,000,000, our own. `NO [LIMIT]`.
+    pub thread_ids_max: usize,
     /// Octets handed to the store at a time while a message comes in. 64 KiB, our own.
     pub chunk_octets_max: usize,
     /// Faulty commands before login. 20, our own. `BYE`.
@@ -74,6 +76,7 @@ impl Default for Limits {
             append_octets_max: 64 * 1024 * 1024,
             append_messages_max: 100,
             append_octets_together_max: 256 * 1024 * 1024,
+            thread_ids_max: 2_000_000,
             chunk_octets_max: 64 * 1024,
             faults_before_login_max: 20,
             login_failures_max: 5,

@@ -22,6 +22,7 @@ pub mod selected;
 pub mod sequence;
 pub mod serve;
 mod session;
+pub mod threading;
 
 pub use command::Command;
 pub use limits::{Config, Limits};

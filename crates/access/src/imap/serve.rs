@@ -235,6 +235,8 @@ impl Server {
             Command::Unselect => expunge::close(self, false).await,
             Command::Expunge(expunge) => expunge.run(self).await,
             Command::Search(search) => search.run(self, &tag).await,
+            Command::Sort(sort) => sort.run(self, &tag).await,
+            Command::Thread(thread) => thread.run(self).await,
             Command::Fetch(fetch) => fetch.run(self).await,
             Command::Store(store) => store.run(self).await,
             Command::Copy(copy) => copy.run(self).await,

@@ -7,6 +7,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod bounds;
 mod scram;
 mod scripts;
 mod sizes;

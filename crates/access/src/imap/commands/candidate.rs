@@ -3,11 +3,12 @@
 //! Judged from the cheap to the dear: what the message's record does not decide, its digest may; then
 //! its header is read, then its texts. Only text parts are read, never attachments.
 //!
-//! Invariant: texts are compared decoded and in lower case, without anything cut out or put in.
+//! Invariant: texts are compared decoded and folded (`mail::casemap`, I18NLEVEL=1), without anything cut out or put in.
 
 use crate::imap::commands::message::read_all;
 use crate::imap::commands::search::{Dated, Field, Key, Needle, When};
 use crate::imap::serve::object_id;
+use mail::casemap::fold;
 use mail::digest::{AddressItem, BodyPart, Digest};
 use mail::uid_set::UidSet;
 use mail::{AccountId, Flag, MailboxId, Timestamp, header, text, words};
@@ -30,7 +31,7 @@ struct Candidate<'a> {
     digest: Option<Digest>,
     /// The message's header, as it came.
     header: Option<Vec<u8>>,
-    /// Its text parts and the headers of messages within it, in lower case.
+    /// Its text parts and the headers of messages within it, folded.
     texts: Option<Vec<String>>,
 }
 
@@ -64,7 +65,7 @@ impl Candidate<'_> {
         for part in text::parts(&digest.body) {
             let body = read_part(tx, self.message, part)?;
             octets += body.len() as u64;
-            texts.push(text::decode(part, &body).to_lowercase());
+            texts.push(fold(&text::decode(part, &body)));
         }
         for range in nested_headers(&digest.body) {
             let block = read_all(tx, &self.message.blob, &range)?;
@@ -126,7 +127,7 @@ impl Candidate<'_> {
         let addresses = match field {
             Field::Subject => {
                 let subject = envelope.subject.as_deref().unwrap_or_default();
-                return Some(words::decode(subject).to_lowercase().contains(&needle.0));
+                return Some(fold(&words::decode(subject)).contains(&needle.0));
             }
             Field::Bcc => &envelope.bcc,
             Field::Cc => &envelope.cc,
@@ -150,7 +151,7 @@ impl Candidate<'_> {
         let listed = self.digest.as_ref().and_then(|digest| digest.listed.as_ref()).filter(|_| header::is_listed(name));
         let block = listed.map(String::as_bytes).or(self.header.as_deref())?;
         let mut fields = header::fields(block).filter(|field| field.is(name));
-        Some(fields.any(|field| words::decode(&header::unfold(field.value)).to_lowercase().contains(&needle.0)))
+        Some(fields.any(|field| fold(&words::decode(&header::unfold(field.value))).contains(&needle.0)))
     }
 
     fn text(&self, needle: &Needle) -> Option<bool> {
@@ -176,15 +177,15 @@ fn holds(texts: &[String], needle: &Needle) -> bool {
     texts.iter().any(|text| text.contains(&needle.0))
 }
 
-/// `ann müller <ann@example.org>`
+/// `ANN SMITH <ANN@EXAMPLE.ORG>`
 fn shown(address: &AddressItem) -> String {
     let name = address.name.as_deref().map(words::decode).unwrap_or_default();
     let mailbox = address.mailbox.as_deref().unwrap_or_default();
     let host = address.host.as_deref().unwrap_or_default();
-    format!("{name} <{mailbox}@{host}>").to_lowercase()
+    fold(&format!("{name} <{mailbox}@{host}>"))
 }
 
-/// A header block as people read it, in lower case.
+/// A header block as people read it, folded.
 fn shown_header(block: &[u8]) -> String {
     let mut out = String::new();
     for (name, value) in text::fields(block) {
@@ -193,7 +194,7 @@ fn shown_header(block: &[u8]) -> String {
         out.push_str(&value);
         out.push('\n');
     }
-    out.to_lowercase()
+    fold(&out)
 }
 
 fn read_part(tx: &ReadTx, message: &Message, part: &BodyPart) -> store::Result<Vec<u8>> {

@@ -1,8 +1,10 @@
-//! FETCH (RFC 9051 §6.4.5), with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), BINARY (RFC 3516).
+//! FETCH (RFC 9051 §6.4.5), with CHANGEDSINCE and VANISHED (RFC 7162 §3.1.4, §3.2.6), BINARY (RFC 3516),
+//! PARTIAL (RFC 9394).
 
 use crate::imap::command::Command;
 use crate::imap::command::State;
 use crate::imap::commands::message::{Piece, Source};
+use crate::imap::commands::returns::Partial;
 use crate::imap::commands::section::{Section, Text};
 use crate::imap::commands::store::Change;
 use crate::imap::grammar::{Parsed, Parser};
@@ -31,6 +33,8 @@ pub struct Fetch {
     pub changed_since: Option<ModSeq>,
     /// Also what vanished since.
     pub vanished: bool,
+    /// Only a stretch of the set (RFC 9394 §3.3).
+    pub partial: Option<Partial>,
 }
 
 /// What can be wanted of a message.
@@ -80,7 +84,7 @@ pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
     let set = parser.sequence_set()?;
     parser.space()?;
     let items = items(parser)?;
-    let mut fetch = Fetch { set, by_uid, items, changed_since: None, vanished: false };
+    let mut fetch = Fetch { set, by_uid, items, changed_since: None, vanished: false, partial: None };
     if parser.accept(b' ') && !parser.is_done() {
         parser.list(4, |parser| modifier(parser, &mut fetch))?;
     }
@@ -109,7 +113,7 @@ fn items(parser: &mut Parser<'_>) -> Parsed<Vec<Item>> {
 }
 
 fn modifier(parser: &mut Parser<'_>, fetch: &mut Fetch) -> Parsed<()> {
-    let known = "CHANGEDSINCE or VANISHED";
+    let known = "CHANGEDSINCE, PARTIAL or VANISHED";
     match parser.name(known)?.to_ascii_uppercase().as_str() {
         "CHANGEDSINCE" => {
             parser.space()?;
@@ -117,6 +121,10 @@ fn modifier(parser: &mut Parser<'_>, fetch: &mut Fetch) -> Parsed<()> {
             fetch.changed_since = Some(ModSeq(parser.number()?));
         }
         "VANISHED" => fetch.vanished = true,
+        "PARTIAL" if fetch.by_uid => {
+            parser.space()?;
+            fetch.partial = Some(Partial::parse(parser)?);
+        }
         _ => return parser.fault(known),
     }
     Ok(())
@@ -214,6 +222,9 @@ impl Fetch {
     pub(crate) async fn run(mut self, server: &mut Server) -> Outcome {
         let selected = server.selected()?;
         let mut uids = selected.resolve(&self.set, self.by_uid)?;
+        if let Some(partial) = self.partial {
+            uids = partial.among(&uids);
+        }
         server.enabled_mut().condstore |= self.changed_since.is_some() || self.items.contains(&Item::ModSeq);
         if self.vanished && !server.enabled().qresync {
             return Err(Status::bad("ENABLE QRESYNC first"));

@@ -1,8 +1,9 @@
-//! SEARCH (RFC 9051 §6.4.4): the keys of both revisions, ESEARCH (RFC 4731), SEARCHRES (RFC 5182),
-//! MODSEQ (RFC 7162 §3.1.5), WITHIN (RFC 5032), SAVEDATE (RFC 8514), OBJECTID (RFC 8474).
+//! SEARCH (RFC 9051 §6.4.4): the keys of both revisions, ESEARCH (RFC 4731), SEARCHRES (RFC 5182), PARTIAL
+//! (RFC 9394), texts compared by `i;unicode-casemap` (RFC 5255 I18NLEVEL=1), MODSEQ (RFC 7162 §3.1.5), WITHIN (RFC 5032), SAVEDATE (RFC 8514), OBJECTID (RFC 8474).
 
 use crate::imap::command::Command;
 use crate::imap::commands::candidate::{self, Scene};
+use crate::imap::commands::returns::{Listed, Response, Returns};
 use crate::imap::grammar::{Fault, Parsed, Parser};
 use crate::imap::response;
 use crate::imap::response::Status;
@@ -10,6 +11,7 @@ use crate::imap::selected::Selected;
 use crate::imap::sequence::SequenceSet;
 use crate::imap::serve::{self, Outcome, Server};
 use mail::Uid;
+use mail::casemap::fold;
 use mail::uid_set::UidSet;
 use mail::{Flag, ModSeq};
 use std::collections::VecDeque;
@@ -27,22 +29,6 @@ pub struct Search {
     pub names_charset: bool,
     /// What messages must be.
     pub key: Key,
-}
-
-/// What is to be returned (RFC 4731 §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "they are the RFC's options, each on or off")]
-pub struct Returns {
-    /// `MIN`
-    pub min: bool,
-    /// `MAX`
-    pub max: bool,
-    /// `ALL`
-    pub all: bool,
-    /// `COUNT`
-    pub count: bool,
-    /// `SAVE`: the result becomes `$`.
-    pub save: bool,
 }
 
 /// What a message must be.
@@ -133,7 +119,7 @@ pub enum When {
     Since,
 }
 
-/// A text to find, in lower case.
+/// A text to find, folded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needle(pub String);
 
@@ -152,41 +138,35 @@ const EXPECTED: &str = "a search key";
 /// When they are not its grammar, or name a charset that we do not know.
 pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
     parser.space()?;
-    let mut returns = None;
-    if parser.accept_word("RETURN ") {
-        returns = Some(return_options(parser)?);
-        parser.space()?;
-    }
-    let mut keys = Keys { left: KEYS_MAX, texts_left: TEXTS_MAX, charset: None };
+    let returns = Returns::parse(parser)?;
+    let mut named = None;
     if parser.accept_word("CHARSET ") {
-        keys.charset = Some(charset(parser)?);
+        named = Some(charset(parser)?);
         parser.space()?;
     }
+    let names_charset = named.is_some();
+    let key = all(parser, named)?;
+    Ok(Command::Search(Box::new(Search { by_uid, returns, names_charset, key })))
+}
+
+/// Reads a charset and the keys written in it: the end of SORT and THREAD.
+///
+/// # Errors
+/// When they are not their grammar, or the charset is not known.
+pub fn with_charset(parser: &mut Parser<'_>) -> Parsed<Key> {
+    let named = charset(parser)?;
+    parser.space()?;
+    all(parser, Some(named))
+}
+
+/// Reads keys to the end of the command.
+fn all(parser: &mut Parser<'_>, charset: Option<String>) -> Parsed<Key> {
+    let mut keys = Keys { left: KEYS_MAX, texts_left: TEXTS_MAX, charset };
     let mut all = vec![keys.key(parser, 0)?];
     while parser.accept(b' ') && !parser.is_done() {
         all.push(keys.key(parser, 0)?);
     }
-    let key = if all.len() == 1 { all.pop().unwrap_or(Key::All) } else { Key::And(all) };
-    Ok(Command::Search(Box::new(Search { by_uid, returns, names_charset: keys.charset.is_some(), key })))
-}
-
-fn return_options(parser: &mut Parser<'_>) -> Parsed<Returns> {
-    let mut returns = Returns::default();
-    parser.list(16, |parser| {
-        let known = "MIN, MAX, ALL, COUNT or SAVE";
-        match parser.name(known)?.to_ascii_uppercase().as_str() {
-            "MIN" => returns.min = true,
-            "MAX" => returns.max = true,
-            "ALL" => returns.all = true,
-            "COUNT" => returns.count = true,
-            "SAVE" => returns.save = true,
-            _ => return parser.fault(known),
-        }
-        Ok(())
-    })?;
-    // No option means ALL; SAVE alone returns nothing.
-    returns.all |= returns == Returns::default();
-    Ok(returns)
+    Ok(if all.len() == 1 { all.pop().unwrap_or(Key::All) } else { Key::And(all) })
 }
 
 fn charset(parser: &mut Parser<'_>) -> Parsed<String> {
@@ -270,8 +250,8 @@ impl Keys {
         }
         self.texts_left -= 1;
         match &self.charset {
-            Some(charset) => Ok(Needle(mail::charset::decode(charset, &parser.astring()?).to_lowercase())),
-            None => Ok(Needle(parser.text()?.to_lowercase())),
+            Some(charset) => Ok(Needle(fold(&mail::charset::decode(charset, &parser.astring()?)))),
+            None => Ok(Needle(fold(&parser.text()?))),
         }
     }
 }
@@ -376,8 +356,8 @@ const OCTETS_MAX: u64 = 4 * 1024 * 1024;
 
 /// What was found.
 #[derive(Debug, Default)]
-struct Found {
-    uids: UidSet,
+pub(crate) struct Found {
+    pub(crate) uids: UidSet,
     /// ModSeq of the first, of the last, and the highest of all.
     mod_seqs: (ModSeq, ModSeq, ModSeq),
 }
@@ -390,118 +370,86 @@ impl Search {
             // RFC 9755 §3
             return Err(Status::bad("Everything is UTF-8 since you enabled UTF8=ACCEPT: no CHARSET"));
         }
-        let saves = self.returns.is_some_and(|returns| returns.save);
-        let resolved = self.key.resolve(&selected);
-        if let Err(status) = resolved {
-            if saves {
-                server.revise(|selected| selected.saved = UidSet::new());
-            }
-            return Err(status);
-        }
-        let mod_seq = self.key.names_mod_seq();
-        server.enabled_mut().condstore |= mod_seq;
-        let found = self.find(server, &selected).await?;
-        if saves {
-            let kept = self.kept(&found);
+        let saving = self.returns.filter(|returns| returns.save);
+        let found = find(&mut self.key, saving.is_some(), server).await?;
+        if let Some(returns) = saving {
+            let kept = returns.kept(&Listed::Set(found.uids.clone()));
             server.revise(|selected| selected.saved = kept);
         }
-        let mut data = Vec::new();
-        match self.returns {
-            // IMAP4rev2 knows no SEARCH response (RFC 9051 §7.3.4).
-            None if server.enabled().rev2 => self.extended(Returns { all: true, ..Returns::default() }, &selected, &found, tag, &mut data),
-            None => self.plain(&selected, &found, &mut data),
-            Some(returns) if returns == (Returns { save: true, ..Returns::default() }) => {}
-            Some(returns) => self.extended(returns, &selected, &found, tag, &mut data),
-        }
+        // IMAP4rev2 knows no SEARCH response (RFC 9051 §7.3.4).
+        let returns = self.returns.or_else(|| server.enabled().rev2.then_some(Returns::ALL));
+        let data = self.told(returns, &selected, &found, tag);
         let last = server.finish(Status::ok("Done"), self.by_uid).await?;
         Ok(serve::before(data, last))
     }
 
-    async fn find(&self, server: &Server, selected: &Arc<Selected>) -> Result<Found, Status> {
-        let scene = Arc::new(Scene {
-            account: server.account(),
-            mailbox: selected.mailbox,
-            key: self.key.clone(),
-            now: server.now(),
-            recent: selected.recent.clone(),
-        });
-        // Messages that are gone and of which the client does not know are found no more.
-        let todo = self.key.among(&selected.uids.subtract(&selected.gone));
-        let mut todo: VecDeque<_> = todo.ranges().collect();
-        let mut found = Found::default();
-        while !todo.is_empty() {
-            let scene = scene.clone();
-            (todo, found) = server.read(move |tx| look(tx, &scene, todo, found)).await?;
-        }
-        Ok(found)
-    }
-
-    /// What `$` is from now on (RFC 5182 §2.1).
-    fn kept(&self, found: &Found) -> UidSet {
-        let returns = self.returns.unwrap_or_default();
-        if returns.all || returns.count || !(returns.min || returns.max) {
-            return found.uids.clone();
-        }
-        let ends = [(returns.min, found.uids.first()), (returns.max, found.uids.last())];
-        ends.into_iter().filter_map(|(wanted, uid)| uid.filter(|_| wanted)).collect()
-    }
-
-    fn numbers(&self, selected: &Selected, uids: &UidSet) -> UidSet {
-        if self.by_uid {
-            return uids.clone();
-        }
-        let rank = |uid: Uid| selected.uids.rank(uid).map_or(0, |number| number.0);
-        uids.intersect(&selected.uids).iter().map(|uid| Uid(rank(uid))).collect()
-    }
-
-    /// `* SEARCH 2 84 882 (MODSEQ 917162500)`
-    fn plain(&self, selected: &Selected, found: &Found, data: &mut Vec<u8>) {
-        data.extend_from_slice(b"* SEARCH");
-        for number in self.numbers(selected, &found.uids).iter() {
-            data.push(b' ');
-            response::number(data, number.0);
-        }
-        if self.key.names_mod_seq() && !found.uids.is_empty() {
-            data.extend_from_slice(b" (MODSEQ ");
-            response::number(data, found.mod_seqs.2.0);
-            data.push(b')');
-        }
-        data.extend_from_slice(b"\r\n");
-    }
-
-    /// `* ESEARCH (TAG "a1") UID MIN 2 COUNT 3` (RFC 4731 §3.1)
-    fn extended(&self, returns: Returns, selected: &Selected, found: &Found, tag: &str, data: &mut Vec<u8>) {
-        data.extend_from_slice(b"* ESEARCH (TAG ");
-        response::string(data, tag.as_bytes(), false);
-        data.extend_from_slice(if self.by_uid { b") UID" } else { b")" });
-        let numbers = self.numbers(selected, &found.uids);
-        for (name, wanted, number) in [(" MIN ", returns.min, numbers.first()), (" MAX ", returns.max, numbers.last())] {
-            if let Some(number) = number.filter(|_| wanted) {
-                data.extend_from_slice(name.as_bytes());
-                response::number(data, number.0);
+    fn told(&self, returns: Option<Returns>, selected: &Selected, found: &Found, tag: &str) -> Vec<u8> {
+        let listed = Listed::Set(if self.by_uid { found.uids.clone() } else { numbers(selected, &found.uids) });
+        let names_mod_seq = self.key.names_mod_seq();
+        let mut data = Vec::new();
+        match returns {
+            None => plain_response(&mut data, &listed, names_mod_seq.then_some(found.mod_seqs.2)),
+            Some(returns) if returns.is_save_alone() => {}
+            Some(returns) => {
+                let mod_seq = names_mod_seq.then(|| found.mod_seq(returns));
+                Response { tag, by_uid: self.by_uid, returns, listed: &listed, mod_seq }.write(&mut data);
             }
         }
-        if returns.count {
-            data.extend_from_slice(b" COUNT ");
-            response::number(data, numbers.len());
-        }
-        if returns.all && !numbers.is_empty() {
-            data.extend_from_slice(b" ALL ");
-            response::set(data, &numbers);
-        }
-        if self.key.names_mod_seq() && !numbers.is_empty() {
-            data.extend_from_slice(b" MODSEQ ");
-            response::number(data, found.mod_seq(returns).0);
-        }
-        data.extend_from_slice(b"\r\n");
+        data
     }
+}
+
+/// `* SEARCH 2 84 882 (MODSEQ 917162500)`
+fn plain_response(data: &mut Vec<u8>, listed: &Listed, mod_seq: Option<ModSeq>) {
+    data.extend_from_slice(b"* SEARCH");
+    listed.write_each(data);
+    if let Some(mod_seq) = mod_seq.filter(|_| !listed.is_empty()) {
+        data.extend_from_slice(b" (MODSEQ ");
+        response::number(data, mod_seq.0);
+        data.push(b')');
+    }
+    data.extend_from_slice(b"\r\n");
+}
+
+/// The sequence numbers of Uids.
+fn numbers(selected: &Selected, uids: &UidSet) -> UidSet {
+    let rank = |uid: Uid| selected.uids.rank(uid).map_or(0, |number| number.0);
+    uids.intersect(&selected.uids).iter().map(|uid| Uid(rank(uid))).collect()
+}
+
+/// The messages that are as a key says. Where that `saves` and fails, `$` is empty (RFC 5182 §2.1).
+pub(crate) async fn find(key: &mut Key, saves: bool, server: &mut Server) -> Result<Found, Status> {
+    let selected = server.selected()?;
+    if let Err(status) = key.resolve(&selected) {
+        if saves {
+            server.revise(|selected| selected.saved = UidSet::new());
+        }
+        return Err(status);
+    }
+    server.enabled_mut().condstore |= key.names_mod_seq();
+    let scene = Arc::new(Scene {
+        account: server.account(),
+        mailbox: selected.mailbox,
+        key: key.clone(),
+        now: server.now(),
+        recent: selected.recent.clone(),
+    });
+    // Messages that are gone and of which the client does not know are found no more.
+    let todo = key.among(&selected.uids.subtract(&selected.gone));
+    let mut todo: VecDeque<_> = todo.ranges().collect();
+    let mut found = Found::default();
+    while !todo.is_empty() {
+        let scene = scene.clone();
+        (todo, found) = server.read(move |tx| look(tx, &scene, todo, found)).await?;
+    }
+    Ok(found)
 }
 
 impl Found {
     /// That of the messages returned (RFC 7162 §3.1.10).
-    fn mod_seq(&self, returns: Returns) -> ModSeq {
+    pub(crate) fn mod_seq(&self, returns: Returns) -> ModSeq {
         let (first, last, highest) = self.mod_seqs;
-        match (returns.all || returns.count, returns.min, returns.max) {
+        match (returns.all || returns.count || returns.partial.is_some(), returns.min, returns.max) {
             (false, true, true) => first.max(last),
             (false, true, false) => first,
             (false, false, true) => last,
