@@ -5,8 +5,8 @@
 
 use crate::imap::commands::append::Verb;
 use crate::imap::commands::{
-    append, authenticate, copy, create, delete, enable, expunge, fetch, id, list, login, lsub, rename, search, select, sort, status, store,
-    subscribe, thread,
+    append, authenticate, copy, create, delete, enable, expunge, fetch, id, list, login, lsub, quota, rename, search, select, sort, status,
+    store, subscribe, thread, xlist,
 };
 use crate::imap::grammar::{Parsed, Parser};
 
@@ -68,7 +68,10 @@ pub enum Command {
     Subscribe(subscribe::Subscribe),
     List(list::List),
     Lsub(lsub::Lsub),
+    XList(xlist::XList),
     Namespace,
+    Quota(quota::QuotaOf),
+    Unauthenticate,
     Status(status::StatusOf),
     Idle,
     Check,
@@ -99,7 +102,7 @@ const fn row(verb: &'static str, legal: Legal, parse: fn(&mut Parser<'_>) -> Par
 }
 
 /// Every command.
-pub const TABLE: [Row; 42] = [
+pub const TABLE: [Row; 46] = [
     row("CAPABILITY", Legal::Always, |_| Ok(Command::Capability)),
     row("NOOP", Legal::Always, |_| Ok(Command::Noop)),
     row("LOGOUT", Legal::Always, |_| Ok(Command::Logout)),
@@ -117,6 +120,10 @@ pub const TABLE: [Row; 42] = [
     row("UNSUBSCRIBE", Legal::Authenticated, |p| subscribe::parse(p, false)),
     row("LIST", Legal::Authenticated, list::parse),
     row("LSUB", Legal::Authenticated, lsub::parse),
+    row("XLIST", Legal::Authenticated, xlist::parse),
+    row("GETQUOTA", Legal::Authenticated, quota::parse),
+    row("GETQUOTAROOT", Legal::Authenticated, quota::parse_root),
+    row("UNAUTHENTICATE", Legal::Authenticated, |_| Ok(Command::Unauthenticate)),
     row("NAMESPACE", Legal::Authenticated, |_| Ok(Command::Namespace)),
     row("STATUS", Legal::Authenticated, status::parse),
     row("APPEND", Legal::Authenticated, |p| append::parse(p, Verb::Append)),

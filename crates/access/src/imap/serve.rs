@@ -11,7 +11,7 @@
 use crate::imap::command::{Command, State};
 use crate::imap::commands::append::Upload;
 use crate::imap::commands::enable::Enabled;
-use crate::imap::commands::{expunge, fetch, store as store_flags};
+use crate::imap::commands::{expunge, fetch, store as store_flags, unauthenticate};
 use crate::imap::limits::Config;
 use crate::imap::recent::Recents;
 use crate::imap::response::{self, Status};
@@ -132,6 +132,11 @@ impl Server {
         std::mem::replace(&mut self.selected, selected.map(Arc::new))
     }
 
+    /// Is as at the start of the connection.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.shared.clone(), self.peer);
+    }
+
     /// Changes the view without a word to the client (`$`).
     pub(crate) fn revise(&mut self, change: impl FnOnce(&mut Selected)) {
         if let Some(selected) = &mut self.selected {
@@ -225,6 +230,9 @@ impl Server {
             Command::Subscribe(subscribe) => subscribe.run(self).await,
             Command::List(list) => list.run(self).await,
             Command::Lsub(lsub) => lsub.run(self).await,
+            Command::XList(list) => list.run(self).await,
+            Command::Quota(quota) => quota.run(self).await,
+            Command::Unauthenticate => Ok(unauthenticate::run(self)),
             Command::Namespace => {
                 let data = b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n".to_vec();
                 Ok(Answer::Done(Done { data, status: Status::ok("Done"), state: None }))

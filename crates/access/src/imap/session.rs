@@ -720,6 +720,9 @@ impl Session {
     fn done(&mut self, tag: &str, done: Done) {
         let entered = self.state == State::NotAuthenticated && done.state.is_some();
         self.state = done.state.unwrap_or(self.state);
+        if self.state == State::NotAuthenticated {
+            self.enabled = Enabled::NOTHING;
+        }
         self.send(done.data);
         let status = if entered { done.status.code(format!("CAPABILITY {}", self.capabilities())) } else { done.status };
         self.reply(tag, &status);

@@ -3,6 +3,7 @@
 use crate::imap::command::Command;
 use crate::imap::commands::status;
 use crate::imap::commands::status::Teller;
+use crate::imap::commands::xlist;
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::mailbox_name::{self, DELIMITER};
 use crate::imap::response::{self, Status};
@@ -115,7 +116,7 @@ impl List {
     }
 }
 
-/// Answers LIST, or LSUB under its name.
+/// Answers LIST, or LSUB and XLIST under their names.
 pub(crate) async fn answer(list: List, server: &mut Server, verb: &'static str) -> Outcome {
     let teller = Teller::of(server, &list.returns.status);
     let utf8 = server.enabled().utf8();
@@ -206,14 +207,15 @@ impl Tree {
         if mailbox.is_none() {
             attributes.push(if self.list.extended { "\\NonExistent" } else { "\\Noselect" });
         }
-        if verb == "LIST" {
+        if verb != "LSUB" {
             attributes.push(if self.parents.contains(name) { "\\HasChildren" } else { "\\HasNoChildren" });
         }
         if self.list.extended && (self.list.only.subscribed || self.list.returns.subscribed) && self.subscribed.contains(name) {
             attributes.push("\\Subscribed");
         }
         // Deviation: told in every LIST: Apple Mail expects SPECIAL-USE without asking for it.
-        attributes.extend(mailbox.and_then(|mailbox| mailbox.role).and_then(mail::Role::attribute));
+        let attribute = if verb == "XLIST" { xlist::attribute } else { mail::Role::attribute };
+        attributes.extend(mailbox.and_then(|mailbox| mailbox.role).and_then(attribute));
         out.extend_from_slice(format!("* {verb} ({}) \"{DELIMITER}\" ", attributes.join(" ")).as_bytes());
         response::mailbox(out, name, self.utf8);
         if below {

@@ -1,5 +1,5 @@
 //! STATUS (RFC 9051 §6.3.11): counters of a mailbox without selecting it; SIZE, HIGHESTMODSEQ (RFC
-//! 7162), APPENDLIMIT (RFC 7889), MAILBOXID (RFC 8474).
+//! 7162), APPENDLIMIT (RFC 7889), MAILBOXID (RFC 8474), DELETED-STORAGE (RFC 9208).
 
 use crate::imap::command::Command;
 use crate::imap::grammar::{Parsed, Parser};
@@ -34,6 +34,8 @@ pub enum Item {
     Unseen,
     /// How many are `\Deleted`.
     Deleted,
+    /// Octets of the `\Deleted` messages: what EXPUNGE frees at most (RFC 9208 §4.1.4).
+    DeletedStorage,
     /// Octets of all messages.
     Size,
     /// The highest mod-sequence.
@@ -45,13 +47,14 @@ pub enum Item {
 }
 
 /// Their names.
-pub const ITEMS: [(&str, Item); 10] = [
+pub const ITEMS: [(&str, Item); 11] = [
     ("MESSAGES", Item::Messages),
     ("RECENT", Item::Recent),
     ("UIDNEXT", Item::UidNext),
     ("UIDVALIDITY", Item::UidValidity),
     ("UNSEEN", Item::Unseen),
     ("DELETED", Item::Deleted),
+    ("DELETED-STORAGE", Item::DeletedStorage),
     ("SIZE", Item::Size),
     ("HIGHESTMODSEQ", Item::HighestModSeq),
     ("APPENDLIMIT", Item::AppendLimit),
@@ -146,6 +149,7 @@ impl Teller {
             Item::UidValidity => mailbox.uid_validity.0.into(),
             Item::Unseen => mailbox.unseen.into(),
             Item::Deleted => mailbox.deleted.into(),
+            Item::DeletedStorage => self.deleted_octets(tx, mailbox)?,
             Item::Size => mailbox.octets,
             Item::HighestModSeq => mailbox.mod_seq.0,
             Item::AppendLimit => self.append_octets_max,
@@ -156,6 +160,16 @@ impl Teller {
         };
         response::number(out, number);
         Ok(())
+    }
+
+    /// Costs what is deleted, not the mailbox.
+    fn deleted_octets(&self, tx: &ReadTx, mailbox: &Mailbox) -> store::Result<u64> {
+        if mailbox.deleted == 0 {
+            return Ok(0);
+        }
+        let deleted = tx.uids_deleted(self.account, mailbox.id, Uid(1), Uid(u32::MAX))?;
+        let octets = |uid| Ok(tx.message(self.account, mailbox.id, uid)?.map_or(0, |message| message.octets));
+        deleted.iter().map(octets).sum()
     }
 
     fn recent(&self, tx: &ReadTx, mailbox: &Mailbox) -> store::Result<u32> {
