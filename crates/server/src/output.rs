@@ -68,6 +68,19 @@ impl Printer {
         }
     }
 
+    /// Prints a list whose rows each end in a remark that can be long. A terminal gets it on a line of its
+    /// own, so that nothing else must be broken for it.
+    pub fn list_with_remarks<T: Serialize>(self, items: &[T], columns: &[Column], remark: &'static str, row: impl Fn(&T) -> Vec<String>) {
+        if self.format != Format::Table || items.is_empty() || !std::io::stdout().is_terminal() {
+            let columns: Vec<Column> = columns.iter().copied().chain([words(remark)]).collect();
+            return self.list(items, &columns, row);
+        }
+        let (rows, remarks): (Vec<_>, Vec<_>) = items.iter().map(row).filter_map(|mut cells| cells.pop().map(|last| (cells, last))).unzip();
+        let columns: Vec<Column> = columns.iter().map(|column| Column { whole: true, ..*column }).collect();
+        let table = self.table(&columns, rows.into_iter()).to_string();
+        print(&remarked(&table, &remarks));
+    }
+
     /// Prints one thing: lines of name and value, or an object.
     pub fn one<T: Serialize>(self, item: &T, lines: &[(&str, String)]) {
         match self.format {
@@ -146,6 +159,19 @@ impl Printer {
     }
 }
 
+/// A table's lines, each behind the heading followed by its remark.
+fn remarked(table: &str, remarks: &[String]) -> String {
+    let mut lines = table.lines();
+    let mut text = lines.next().unwrap_or_default().to_owned();
+    for (line, remark) in lines.zip(remarks) {
+        text.extend(["\n", line]);
+        if !remark.is_empty() {
+            text.extend(["\n    ", remark]);
+        }
+    }
+    text
+}
+
 const fn alignment(column: Column) -> CellAlignment {
     if column.right { CellAlignment::Right } else { CellAlignment::Left }
 }
@@ -176,12 +202,13 @@ fn eprint(line: &str) {
 pub fn relative(at: mail::Timestamp, now: mail::Timestamp) -> String {
     let (span, past) = if at <= now { (now.since(at), true) } else { (at.since(now), false) };
     let seconds = span.as_secs();
+    let nearest = |unit: u64| (seconds + unit / 2) / unit;
     let shown = match seconds {
         0..1 if past => return "now".to_owned(),
         0..100 => format!("{seconds} s"),
-        100..6_000 => format!("{} min", seconds / 60),
-        6_000..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
+        100..6_000 => format!("{} min", nearest(60)),
+        6_000..172_800 => format!("{} h", nearest(3_600)),
+        _ => format!("{} d", nearest(86_400)),
     };
     if past { format!("{shown} ago") } else { format!("in {shown}") }
 }
@@ -228,9 +255,10 @@ mod tests {
             (1_000_000, "now"),
             (999_970, "30 s ago"),
             (1_000_030, "in 30 s"),
-            (999_000, "16 min ago"),
+            (999_000, "17 min ago"),
             (1_007_200, "in 2 h"),
-            (500_000, "5 d ago"),
+            (1_431_999, "in 5 d"),
+            (500_000, "6 d ago"),
         ] {
             assert_eq!(relative(Timestamp::from_seconds(seconds), now), want);
         }
@@ -241,6 +269,12 @@ mod tests {
         for (octets, want) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (4_404_019, "4.1 MiB"), (u64::MAX, "16777215.9 TiB")] {
             assert_eq!(size(octets), want);
         }
+    }
+
+    #[test]
+    fn remarks_stand_under_their_rows() {
+        let remarks = ["late".to_owned(), String::new()];
+        assert_eq!(remarked("id\n1\n2", &remarks), "id\n1\n    late\n2");
     }
 
     #[test]

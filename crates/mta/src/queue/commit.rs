@@ -207,7 +207,7 @@ pub(crate) fn write_judged(
 }
 
 /// Why a message that was never tried waits.
-const LEFT_ALONE: &str = "the destination could not be reached for another message, or has too much mail waiting";
+const LEFT_ALONE: &str = "not tried: its destination is down or busy";
 
 /// Moves recipients to a later time without counting it as an attempt; those whose time is over fail.
 fn parked(message: &QueueMessage, places: &[usize], until: Timestamp, now: Timestamp, settings: &Settings) -> Judged {

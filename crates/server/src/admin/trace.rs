@@ -131,9 +131,21 @@ fn words(tx: &ReadTx, event: &Event) -> String {
         Event::Discarded { recipient, reason } => format!("discarded for {recipient}: {reason}"),
         Event::Handled { action, recipient } => {
             let whom = recipient.as_ref().map(|recipient| format!(" for {recipient}")).unwrap_or_default();
-            format!("{action} by an administrator{whom}")
+            format!("{} by an administrator{whom}", done(action))
         }
         _ => "an event that this version does not know".to_owned(),
+    }
+}
+
+/// What an administrator did, as a participle.
+fn done(action: &str) -> &str {
+    match action {
+        "retry" => "made due",
+        "hold" => "held",
+        "release" => "released",
+        "bounce" => "given up",
+        "drop" => "dropped",
+        other => other,
     }
 }
 

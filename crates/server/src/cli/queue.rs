@@ -100,8 +100,8 @@ fn act(context: &Context, action: Action, chosen: Chosen, done: &str, would: &st
 }
 
 fn list(context: &Context, messages: &[QueueView]) {
-    let columns = [whole("id"), words("from"), words("to"), number("size"), words("age"), number("tries"), words("next"), words("last")];
-    context.printer.list(messages, &columns, |message| {
+    let columns = [whole("id"), whole("from"), whole("to"), number("size"), whole("age"), number("tries"), whole("next")];
+    context.printer.list_with_remarks(messages, &columns, "last", |message| {
         let waiting = message.recipients.iter().filter(|recipient| recipient.next.is_some());
         let soonest = waiting.clone().min_by(|a, b| a.next.cmp(&b.next));
         vec![
@@ -140,7 +140,7 @@ fn show(context: &Context, message: &QueueView) {
         ("from", if message.from.is_empty() { "<>: a report".to_owned() } else { message.from.clone() }),
         ("size", size(message.octets)),
         ("accepted", format!("{} ({})", message.accepted, ago(&message.accepted))),
-        ("given up", format!("{} ({})", message.expires, ago(&message.expires))),
+        ("expires", format!("{} ({})", message.expires, ago(&message.expires))),
         ("state", if message.held { "held" } else { "waiting" }.to_owned()),
     ];
     context.printer.one(message, &lines);

@@ -17,7 +17,12 @@ impl Trace {
     pub(super) fn run(self, context: &Context) -> Result<()> {
         let trails = context.call(trace::Trace { id: self.id })?;
         match context.printer.format {
-            Format::Table => trails.iter().for_each(|trail| show(context, trail)),
+            Format::Table => trails.iter().enumerate().for_each(|(place, trail)| {
+                if place > 0 {
+                    print("");
+                }
+                show(context, trail);
+            }),
             _ => context.printer.list(&trails, &[], |_| Vec::new()),
         }
         Ok(())
@@ -28,5 +33,4 @@ fn show(context: &Context, trail: &TrailView) {
     let state = if trail.queued { ", still in the queue" } else { "" };
     print(&format!("receipt {}{state}", trail.receipt));
     context.printer.list(&trail.events, &[whole(""), words("")], |event| vec![event.at.clone(), event.words.clone()]);
-    print("");
 }
