@@ -100,9 +100,9 @@ class Server:
     def json(self, *words):
         return json.loads(self.cli("--output", "json", *words).stdout)
 
-    def start(self):
+    def start(self, *options):
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([BINARY, "--config", self.config, "serve"], stdout=log, stderr=log)
+            self.process = subprocess.Popen([BINARY, "--config", self.config, "serve", *options], stdout=log, stderr=log)
         wait_until(self.ready, f"{self.hostname} does not start:\n{self.log_tail()}")
         return self
 

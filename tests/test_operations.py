@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 import mail_client
-from harness import BINARY, Server, ServerCase, free_port, run, wait_until
+from harness import BINARY, PASSWORD, Server, ServerCase, free_port, run, wait_until
 
 NOBODY_LISTENS = '[queue]\nretry = ["1h"]\n\n[[route]]\nhosts = ["127.0.0.98:9"]\n'
 
@@ -125,6 +125,33 @@ class Surroundings(ServerCase):
         with contextlib.suppress(OSError, Exception), mail_client.imap(server, "ann@example.test"):
             server.stop()
         self.assertEqual(server.process.returncode, 0)
+
+
+class Traced(unittest.TestCase):
+    def test_sessions_are_written_down_without_passwords(self):
+        server = Server()
+        self.addCleanup(server.remove)
+        folder = server.folder / "sessions"
+        server.start("--trace-sessions", folder)
+        mail_client.deliver(server, "x@elsewhere.example", ["bob@example.test"], mail_client.message("seen"))
+        mail_client.submit(server, "ann@example.test", ["bob@example.test"], mail_client.message("mine"))
+        self.assertEqual(mail_client.subjects(server, "bob@example.test"), ["seen", "mine"])
+        with mail_client.pop3(server, "bob@example.test") as client:
+            client.stat()
+        server.stop()
+        texts = {file.name: file.read_text() for file in folder.iterdir()}
+        for protocol, lines in {
+            "smtp": ["C: ehlo client.example", "C: Subject: seen"],
+            "submission": ["C: STARTTLS", "@ tls", "[secret]"],
+            "imap": ["LOGIN [secret]"],
+            "pop3": ["C: PASS [secret]"],
+        }.items():
+            talks = [text for name, text in texts.items() if f"-{protocol}-" in name]
+            self.assertTrue(any(all(line in talk for line in lines) for talk in talks), (protocol, talks))
+        for text in texts.values():
+            self.assertNotIn(PASSWORD, text)
+            self.assertNotIn(base64.b64encode(f"\0ann@example.test\0{PASSWORD}".encode()).decode(), text)
+            self.assertNotIn(base64.b64encode(PASSWORD.encode()).decode(), text)
 
 
 class Proxied(unittest.TestCase):

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod output;
 pub mod random;
 pub mod secret;
+pub mod session_traces;
 pub mod signals;
 pub mod snapshot;
 pub mod sweep;

@@ -15,6 +15,7 @@ use crate::admin::{Admin, link};
 use crate::config::{Config, Protocol};
 use crate::failure::{Failure, Result};
 use crate::metrics;
+use crate::session_traces::{Trace, Traces};
 use crate::snapshot::{ByPeer, Snapshot};
 use crate::sweep;
 use access::pop3::serve::Maildrops;
@@ -23,8 +24,10 @@ use mta::deliver::World;
 use mta::receive::{Context, Receiver};
 use net::tls::{Certificates, Pair};
 use net::{Clock, DriveError, End, Shell, Shutdown, SystemClock};
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -32,6 +35,8 @@ use store::Store;
 use store::auth::Authenticator;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use wire::trace::{Answering, Traced};
+use wire::{Handler, Session};
 
 /// What listeners get beyond their own time of grace before they are cut off.
 const STOP_SLACK: Duration = Duration::from_millis(500);
@@ -73,6 +78,7 @@ struct Host {
     ports: RwLock<Vec<Port>>,
     started: Timestamp,
     urge: mta::queue::Urge,
+    traces: Option<Traces>,
     /// The queue is started again with each new value.
     outbound: watch::Sender<Arc<Current>>,
 }
@@ -86,11 +92,17 @@ struct Current {
 }
 
 impl Server {
-    /// Starts a server over a config: opens the store, binds the ports, runs the queue.
+    /// Starts a server over a config: opens the store, binds the ports, runs the queue. With `traces` all
+    /// sessions are written down.
     ///
     /// # Errors
     /// Says which part cannot be started; nothing is left running then.
-    pub async fn start(config: Config, read_config: Option<ReadConfig>, config_path: Option<PathBuf>) -> Result<Self> {
+    pub async fn start(
+        config: Config,
+        read_config: Option<ReadConfig>,
+        config_path: Option<PathBuf>,
+        traces: Option<Traces>,
+    ) -> Result<Self> {
         let store = open(&config).await?;
         let certificate = certificate(&config)?;
         let certificates = Certificates::load(&certificate, &[]).map_err(|error| Failure::usage(format!("TLS: {error}")))?;
@@ -115,6 +127,7 @@ impl Server {
             ports: RwLock::default(),
             started: crate::clock::now(),
             urge: mta::queue::Urge::default(),
+            traces,
             outbound: watch::channel(current).0,
             config: RwLock::new(Arc::new(config)),
         });
@@ -287,6 +300,7 @@ impl Host {
     async fn serve(self: Arc<Self>, protocol: Protocol, accepted: net::listen::Accepted) -> std::result::Result<End, DriveError> {
         let current = self.current();
         let net::listen::Accepted { socket, peer, tls, stop, .. } = accepted;
+        let trace = self.traces.as_ref().and_then(|traces| traces.begin(protocol, peer));
         let shell = Shell::new(Arc::clone(&self.clock)).stopping(stop);
         let (now, peer) = (self.clock.now(), peer.ip());
         let Ok(nonce) = crate::random::nonce() else { return Ok(End::default()) };
@@ -305,24 +319,53 @@ impl Host {
                     receiver = receiver.with_tls(tls.clone());
                 }
                 let session = smtp::server::Server::new(config, smtp::server::Connection { peer, nonce, tls }, now);
-                net::drive(session, receiver, socket, upgrade, shell).await
+                match trace {
+                    None => net::drive(session, receiver, socket, upgrade, shell).await,
+                    Some(trace) => drive_traced(session, receiver, socket, upgrade, shell, trace).await,
+                }
             }
             Protocol::Imap | Protocol::Imaps => {
                 let shared = current.imap.of(plaintext);
                 let session = access::imap::Session::new(Arc::clone(&shared.config), nonce, tls, now);
                 let handler = access::imap::serve::Server::new(shared, peer);
-                net::drive(session, handler, socket, upgrade, shell).await
+                match trace {
+                    None => net::drive(session, handler, socket, upgrade, shell).await,
+                    Some(trace) => drive_traced(session, handler, socket, upgrade, shell, trace).await,
+                }
             }
             Protocol::Pop3 | Protocol::Pop3s => {
                 let connection = access::pop3::Connection { nonce, tls, plaintext_login: plaintext };
                 let session = access::pop3::Session::new(Arc::clone(&snapshot.pop3), connection, now);
                 let (store, authenticator, maildrops) = (self.store.clone(), self.authenticator.clone(), self.maildrops.clone());
                 let handler = access::pop3::serve::Server::new(store, authenticator, maildrops, Some(peer));
-                net::drive(session, handler, socket, upgrade, shell).await
+                match trace {
+                    None => net::drive(session, handler, socket, upgrade, shell).await,
+                    Some(trace) => drive_traced(session, handler, socket, upgrade, shell, trace).await,
+                }
             }
             Protocol::Metrics => Ok(End::default()),
         }
     }
+}
+
+/// Drives a session and writes it down. Boxed, so that it adds nothing to the size of the usual case.
+fn drive_traced<S, H>(
+    session: S,
+    handler: H,
+    socket: net::Socket,
+    upgrade: Option<Arc<rustls::ServerConfig>>,
+    shell: Shell,
+    mut trace: Trace,
+) -> Pin<Box<dyn Future<Output = std::result::Result<End, DriveError>> + Send>>
+where
+    S: Session + Send + 'static,
+    S::Ask: Debug + Send,
+    S::Answer: Debug + Send,
+    S::Push: Debug + Send,
+    H: Handler<S> + Send + 'static,
+{
+    let traced = Traced::server(session, move |line: &str| trace.line(line));
+    Box::pin(net::drive(traced, Answering(handler), socket, upgrade, shell))
 }
 
 impl Service for Host {

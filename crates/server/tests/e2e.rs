@@ -35,7 +35,7 @@ impl Host {
         let silence = UdpSocket::bind("127.0.0.1:0").unwrap();
         config.dns = vec![silence.local_addr().unwrap()];
         config.allow_plaintext_login = vec!["127.0.0.0/8".parse().unwrap()];
-        let server = Server::start(config, None, None).await.unwrap();
+        let server = Server::start(config, None, None, None).await.unwrap();
         let host = Self { server, data, _place: place, _silence: silence };
         host.call(domain::Add { domain: "example.test".to_owned() }).await;
         let password = serde_json::from_value(PASSWORD.into()).unwrap();
@@ -179,7 +179,7 @@ async fn the_server_tells_how_it_is_and_refuses_a_second_one() {
     let status = host.call(service::Status {}).await;
     assert_eq!((status.domains, status.users, status.running.pid), (1, 1, std::process::id()));
     assert_eq!(status.running.listeners.len(), Protocol::ALL.len());
-    let second = Server::start(Config::new(mail::Domain::parse("h").unwrap(), host.data.clone()), None, None).await;
+    let second = Server::start(Config::new(mail::Domain::parse("h").unwrap(), host.data.clone()), None, None, None).await;
     let Err(failure) = second else { panic!("a second server has the same data directory") };
     assert!(failure.message.contains(&std::process::id().to_string()), "{failure}");
     assert_eq!(host.call(service::Reload {}).await.need_restart, Vec::<String>::new());

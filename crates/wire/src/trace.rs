@@ -7,7 +7,7 @@
 //! arguments of AUTH, AUTHENTICATE, LOGIN, PASS and APOP, and every line of an exchange that follows them.
 
 use crate::transcript::escape;
-use crate::{Input, Output, Session};
+use crate::{Handler, Input, Output, Session};
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
@@ -149,6 +149,28 @@ where
         self.elapsed(now);
         (self.sink)("@ stop");
         self.session.stop(now);
+    }
+}
+
+/// Answers a traced session as the handler in it answers the session itself.
+#[derive(Debug)]
+pub struct Answering<H>(pub H);
+
+impl<S, F, H> Handler<Traced<S, F>> for Answering<H>
+where
+    S: Session,
+    S::Ask: Debug,
+    S::Answer: Debug,
+    S::Push: Debug,
+    F: FnMut(&str),
+    H: Handler<S>,
+{
+    fn answer(&mut self, ask: S::Ask) -> impl Future<Output = S::Answer> + Send {
+        self.0.answer(ask)
+    }
+
+    fn pushed(&mut self) -> impl Future<Output = S::Push> + Send {
+        self.0.pushed()
     }
 }
 

@@ -57,7 +57,7 @@ impl Demo {
         let printer = context.printer;
         super::serve::runtime()?.block_on(async move {
             let signals = Signals::listen()?;
-            let server = Server::start(config, None, None).await?;
+            let server = Server::start(config, None, None, None).await?;
             let store = server.store().clone();
             let accounts = tokio::task::spawn_blocking(move || demo::furnish(&store)).await;
             let accounts = accounts.map_err(|error| Failure::failed("the demo's mail cannot be made", error))??;

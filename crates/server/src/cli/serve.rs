@@ -3,6 +3,7 @@
 use super::{Context, Overrides};
 use crate::config::Config;
 use crate::failure::{Failure, Result};
+use crate::session_traces::Traces;
 use crate::signals::Signals;
 use crate::wire_up::Server;
 use clap::Args;
@@ -12,6 +13,9 @@ use std::path::PathBuf;
 pub(super) struct Serve {
     #[command(flatten)]
     overrides: Overrides,
+    /// Write what is said in each session to a file in this directory, passwords left out; for a short look only
+    #[arg(long, value_name = "DIR")]
+    trace_sessions: Option<PathBuf>,
 }
 
 impl Serve {
@@ -25,12 +29,13 @@ impl Serve {
         let config = read(&path, context.global.data.as_ref(), &self.overrides)?;
         crate::logging::start(&config.log, self.overrides.log.as_deref())?;
         crate::machine::raise_open_files();
+        let traces = self.trace_sessions.as_deref().map(Traces::new).transpose()?;
         let data = context.global.data.clone();
         let again = path.clone();
         runtime()?.block_on(async move {
             let signals = Signals::listen()?;
             let read_again = Box::new(move || read(&again, data.as_ref(), &self.overrides));
-            let server = Server::start(config, Some(read_again), Some(path)).await?;
+            let server = Server::start(config, Some(read_again), Some(path), traces).await?;
             for port in server.ports() {
                 tracing::info!(listener = %port.protocol, address = %port.address, "listening");
             }
