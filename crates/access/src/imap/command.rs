@@ -32,6 +32,8 @@ pub enum Legal {
     Authenticated,
     /// Only with a mailbox selected.
     Selected,
+    /// The same, and only for clients that use sequence numbers (RFC 9586 §3).
+    Numbered,
 }
 
 impl Legal {
@@ -42,8 +44,8 @@ impl Legal {
     pub const fn check(self, state: State) -> Result<(), &'static str> {
         match (self, state) {
             (Self::NotAuthenticated, State::Authenticated | State::Selected) => Err("You are logged in already"),
-            (Self::Authenticated | Self::Selected, State::NotAuthenticated) => Err("Log in first"),
-            (Self::Selected, State::Authenticated) => Err("Select a mailbox first"),
+            (Self::Authenticated | Self::Selected | Self::Numbered, State::NotAuthenticated) => Err("Log in first"),
+            (Self::Selected | Self::Numbered, State::Authenticated) => Err("Select a mailbox first"),
             _ => Ok(()),
         }
     }
@@ -133,21 +135,21 @@ pub const TABLE: [Row; 46] = [
     row("UNSELECT", Legal::Selected, |_| Ok(Command::Unselect)),
     row("EXPUNGE", Legal::Selected, |_| Ok(Command::Expunge(expunge::Expunge { uids: None }))),
     row("UID EXPUNGE", Legal::Selected, expunge::parse),
-    row("SEARCH", Legal::Selected, |p| search::parse(p, false)),
+    row("SEARCH", Legal::Numbered, |p| search::parse(p, false)),
     row("UID SEARCH", Legal::Selected, |p| search::parse(p, true)),
-    row("SORT", Legal::Selected, |p| sort::parse(p, false)),
+    row("SORT", Legal::Numbered, |p| sort::parse(p, false)),
     row("UID SORT", Legal::Selected, |p| sort::parse(p, true)),
-    row("THREAD", Legal::Selected, |p| thread::parse(p, false)),
+    row("THREAD", Legal::Numbered, |p| thread::parse(p, false)),
     row("UID THREAD", Legal::Selected, |p| thread::parse(p, true)),
-    row("FETCH", Legal::Selected, |p| fetch::parse(p, false)),
+    row("FETCH", Legal::Numbered, |p| fetch::parse(p, false)),
     row("UID FETCH", Legal::Selected, |p| fetch::parse(p, true)),
-    row("STORE", Legal::Selected, |p| store::parse(p, false)),
+    row("STORE", Legal::Numbered, |p| store::parse(p, false)),
     row("UID STORE", Legal::Selected, |p| store::parse(p, true)),
-    row("COPY", Legal::Selected, |p| copy::parse(p, false, false)),
+    row("COPY", Legal::Numbered, |p| copy::parse(p, false, false)),
     row("UID COPY", Legal::Selected, |p| copy::parse(p, true, false)),
-    row("REPLACE", Legal::Selected, |p| append::parse(p, Verb::Replace)),
+    row("REPLACE", Legal::Numbered, |p| append::parse(p, Verb::Replace)),
     row("UID REPLACE", Legal::Selected, |p| append::parse(p, Verb::UidReplace)),
-    row("MOVE", Legal::Selected, |p| copy::parse(p, false, true)),
+    row("MOVE", Legal::Numbered, |p| copy::parse(p, false, true)),
     row("UID MOVE", Legal::Selected, |p| copy::parse(p, true, true)),
 ];
 

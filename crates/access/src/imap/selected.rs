@@ -160,7 +160,7 @@ impl Selected {
     /// EXPUNGE from the last to the first, so that no number moves before it is used; or VANISHED.
     fn take_back(&mut self, look: &Look, data: &mut Vec<u8>) {
         let gone = std::mem::take(&mut self.gone);
-        if look.enabled.qresync {
+        if look.enabled.qresync || look.enabled.uid_only {
             response::vanished(data, &gone, false);
         } else {
             for number in gone.iter().rev().filter_map(|uid| self.uids.rank(uid)) {
@@ -190,13 +190,22 @@ impl Selected {
         }
     }
 
+    /// Appends `* 3 FETCH (`, or `* 7 UIDFETCH (` (RFC 9586 §3); false if the client has no such message.
+    pub fn open_line(&self, uid: Uid, enabled: Enabled, out: &mut Vec<u8>) -> bool {
+        let Some(number) = self.uids.rank(uid) else { return false };
+        out.extend_from_slice(b"* ");
+        response::number(out, if enabled.uid_only { uid.0 } else { number.0 });
+        out.extend_from_slice(if enabled.uid_only { b" UIDFETCH (" } else { b" FETCH (" });
+        true
+    }
+
     /// Appends `* 3 FETCH (UID 7 FLAGS (\Seen) MODSEQ (12))`.
     pub fn flags_line(&self, message: &Message, look: &Look, tell: Tell, out: &mut Vec<u8>) {
-        let Some(number) = self.uids.rank(message.uid) else { return };
-        out.extend_from_slice(b"* ");
-        response::number(out, number.0);
-        out.extend_from_slice(b" FETCH (");
-        if look.by_uid || look.enabled.condstore || look.enabled.rev2 {
+        if !self.open_line(message.uid, look.enabled, out) {
+            return;
+        }
+        let names_uid = look.by_uid || look.enabled.condstore || look.enabled.rev2;
+        if names_uid && !look.enabled.uid_only {
             response::uid_item(out, message.uid);
         }
         if tell == Tell::Flags {

@@ -18,7 +18,7 @@
 //! - After a fault the connection goes on at the next command: what a refused literal holds is never
 //!   read as commands.
 
-use crate::imap::command::{self, Command, State};
+use crate::imap::command::{self, Command, Legal, State};
 use crate::imap::commands::append::{self, Parcel, Target, Verb};
 use crate::imap::commands::authenticate::{self, Authenticate};
 use crate::imap::commands::capability;
@@ -353,6 +353,11 @@ impl Session {
         parser.space().ok()?;
         let verb = Verb::take(&mut parser)?;
         verb.legal().check(self.state).ok()?;
+        if verb.legal() == Legal::Numbered
+            && let Err(status) = self.enabled.sequence_numbers()
+        {
+            return Some((tag, Err(Fault::Refused(Box::new(status)))));
+        }
         match append::target(&mut parser, verb) {
             Ok(target) if parser.is_done() => Some((tag, Ok(Target { parcel: target.parcel.announced(announced), ..target }))),
             Ok(_) => Some((tag, parser.fault("a literal with the message"))),
@@ -465,6 +470,9 @@ impl Session {
         let Some(row) = command::find(parser)? else { return refused(Status::bad("Unknown command")) };
         if let Err(first) = row.legal.check(self.state) {
             return refused(Status::bad(first));
+        }
+        if row.legal == Legal::Numbered {
+            self.enabled.sequence_numbers().map_err(|status| Fault::Refused(Box::new(status)))?;
         }
         let command = (row.parse)(parser)?;
         parser.end()?;

@@ -75,7 +75,8 @@ impl Verb {
     pub const fn legal(self) -> Legal {
         match self {
             Self::Append => Legal::Authenticated,
-            Self::Replace | Self::UidReplace => Legal::Selected,
+            Self::Replace => Legal::Numbered,
+            Self::UidReplace => Legal::Selected,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! ENABLE (RFC 5161): a client says which extensions it understands; some change what we send.
-//! Among them UTF8=ACCEPT (RFC 9755): names and texts are UTF-8 both ways.
+//! Among them UTF8=ACCEPT (RFC 9755): names and texts are UTF-8 both ways; and UIDONLY (RFC 9586): messages
+//! have no numbers but their Uids.
 
 use crate::imap::command::Command;
 use crate::imap::grammar::{Parsed, Parser};
@@ -26,15 +27,25 @@ pub struct Enabled {
     pub rev2: bool,
     /// Names and texts in UTF-8, no CHARSET in SEARCH (RFC 9755 §3).
     pub utf8_accept: bool,
+    /// No sequence numbers: UIDFETCH and VANISHED instead of FETCH and EXPUNGE (RFC 9586).
+    pub uid_only: bool,
 }
 
 impl Enabled {
     /// A client that has enabled nothing.
-    pub const NOTHING: Self = Self { condstore: false, qresync: false, rev2: false, utf8_accept: false };
+    pub const NOTHING: Self = Self { condstore: false, qresync: false, rev2: false, utf8_accept: false, uid_only: false };
 
     /// Names and texts are UTF-8 both ways.
     pub const fn utf8(self) -> bool {
         self.rev2 || self.utf8_accept
+    }
+
+    /// Whether a client may still name messages by sequence numbers.
+    ///
+    /// # Errors
+    /// When it has given that up (RFC 9586 §3).
+    pub fn sequence_numbers(self) -> Result<(), Status> {
+        if self.uid_only { Err(Status::bad("You enabled UIDONLY: name messages by their Uids").code("UIDREQUIRED")) } else { Ok(()) }
     }
 
     /// Enables what is known; the names of what is newly enabled.
@@ -45,6 +56,7 @@ impl Enabled {
                 "CONDSTORE" => (&mut self.condstore, "CONDSTORE"),
                 "QRESYNC" => (&mut self.qresync, "QRESYNC"),
                 "UTF8=ACCEPT" => (&mut self.utf8_accept, "UTF8=ACCEPT"),
+                "UIDONLY" => (&mut self.uid_only, "UIDONLY"),
                 "IMAP4REV2" => (&mut self.rev2, "IMAP4rev2"),
                 _ => continue,
             };

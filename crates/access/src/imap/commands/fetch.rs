@@ -392,12 +392,11 @@ impl Job {
     }
 
     fn message(&mut self, tx: &ReadTx, message: &Message, out: &mut Vec<u8>) -> store::Result<()> {
-        let Some(number) = self.selected.uids.rank(message.uid) else { return Ok(()) };
+        if !self.selected.open_line(message.uid, self.look.enabled, out) {
+            return Ok(());
+        }
         self.answered += 1;
-        out.extend_from_slice(b"* ");
-        response::number(out, number.0);
-        out.extend_from_slice(b" FETCH (");
-        if self.spec.adds_uid() {
+        if self.spec.adds_uid() && !self.look.enabled.uid_only {
             response::uid_item(out, message.uid);
         }
         let mut source = Source::new(tx, self.look.account, message, out, &mut self.rest);

@@ -3,6 +3,7 @@
 
 use crate::imap::command::Command;
 use crate::imap::commands::candidate::{self, Scene};
+use crate::imap::commands::enable::Enabled;
 use crate::imap::commands::returns::{Listed, Response, Returns};
 use crate::imap::grammar::{Fault, Parsed, Parser};
 use crate::imap::response;
@@ -420,7 +421,7 @@ fn numbers(selected: &Selected, uids: &UidSet) -> UidSet {
 /// The messages that are as a key says. Where that `saves` and fails, `$` is empty (RFC 5182 §2.1).
 pub(crate) async fn find(key: &mut Key, saves: bool, server: &mut Server) -> Result<Found, Status> {
     let selected = server.selected()?;
-    if let Err(status) = key.resolve(&selected) {
+    if let Err(status) = key.resolve(&selected, server.enabled()) {
         if saves {
             server.revise(|selected| selected.saved = UidSet::new());
         }
@@ -498,18 +499,23 @@ fn look(tx: &ReadTx, scene: &Scene, mut todo: VecDeque<(Uid, Uid)>, mut found: F
 
 impl Key {
     /// Turns sequence numbers, `*` and `$` into Uids.
-    fn resolve(&mut self, selected: &Selected) -> Result<(), Status> {
+    fn resolve(&mut self, selected: &Selected, enabled: Enabled) -> Result<(), Status> {
         match self {
-            Self::Set(set) => *self = Self::Uids(selected.resolve(set, false)?),
+            Self::Set(set) => {
+                if !set.is_saved() {
+                    enabled.sequence_numbers()?;
+                }
+                *self = Self::Uids(selected.resolve(set, false)?);
+            }
             Self::Uid(set) => *self = Self::Uids(selected.resolve(set, true)?),
-            Self::Not(key) => key.resolve(selected)?,
+            Self::Not(key) => key.resolve(selected, enabled)?,
             Self::Or(left, right) => {
-                left.resolve(selected)?;
-                right.resolve(selected)?;
+                left.resolve(selected, enabled)?;
+                right.resolve(selected, enabled)?;
             }
             Self::And(keys) => {
                 for key in keys.iter_mut() {
-                    key.resolve(selected)?;
+                    key.resolve(selected, enabled)?;
                 }
             }
             _ => {}

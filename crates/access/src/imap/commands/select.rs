@@ -37,6 +37,8 @@ pub struct Known {
     pub mod_seq: ModSeq,
     /// The Uids it knows; all if none were given.
     pub uids: Option<UidSet>,
+    /// Sequence numbers were named too.
+    pub names_numbers: bool,
 }
 
 /// Reads its arguments.
@@ -81,12 +83,13 @@ fn known(parser: &mut Parser<'_>) -> Parsed<Known> {
             }
             uids = Some(set.uids(Uid(0)));
             if !parser.accept(b' ') {
-                return Ok(Known { uid_validity, mod_seq, uids });
+                return Ok(Known { uid_validity, mod_seq, uids, names_numbers: false });
             }
         }
         sequence_match(parser)?;
+        return Ok(Known { uid_validity, mod_seq, uids, names_numbers: true });
     }
-    Ok(Known { uid_validity, mod_seq, uids })
+    Ok(Known { uid_validity, mod_seq, uids, names_numbers: false })
 }
 
 /// Pairs of sequence numbers and Uids, a hint for servers that forget expunges early. It is read
@@ -119,6 +122,9 @@ impl Select {
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
         if self.known.is_some() && !server.enabled().qresync {
             return Err(Status::bad("ENABLE QRESYNC first"));
+        }
+        if self.known.as_ref().is_some_and(|known| known.names_numbers) {
+            server.enabled().sequence_numbers()?;
         }
         server.enabled_mut().condstore |= self.condstore;
         let mut data = Vec::new();
@@ -196,7 +202,7 @@ fn told(server: &mut Server, mut data: Vec<u8>, opened: Opened) -> Answer {
     if !rev2 {
         selected.recent = recent(server, &selected, first_recent);
         response::count(&mut data, selected.recent.len(), "RECENT");
-        if let Some(number) = first_unseen {
+        if let Some(number) = first_unseen.filter(|_| !server.enabled().uid_only) {
             response::line(&mut data, &format!("* OK [UNSEEN {number}] The first unseen message"));
         }
     }
