@@ -61,6 +61,8 @@ pub struct Limits {
     pub silence_max: Duration,
     /// Silence in IDLE. 61 minutes: clients renew it after 29 (RFC 2177 §3), phones sleep over it. `BYE`.
     pub idle_max: Duration,
+    /// After which time a client hears how far its search is (RFC 9585), and again. 10 seconds, our own.
+    pub progress_wait: Duration,
     /// Longest silence of our own in IDLE: an untagged OK ends it. 115 seconds.
     ///
     /// Deviation: Outlook drops or hangs a silent IDLE, and routers forget the connection.
@@ -83,6 +85,7 @@ impl Default for Limits {
             login_wait_max: Duration::from_mins(3),
             silence_max: Duration::from_mins(31),
             idle_max: Duration::from_mins(61),
+            progress_wait: Duration::from_secs(10),
             keep_alive: Duration::from_secs(115),
         }
     }

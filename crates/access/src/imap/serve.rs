@@ -11,7 +11,7 @@
 use crate::imap::command::{Command, State};
 use crate::imap::commands::append::Upload;
 use crate::imap::commands::enable::Enabled;
-use crate::imap::commands::{expunge, fetch, store as store_flags, unauthenticate};
+use crate::imap::commands::{expunge, fetch, search, store as store_flags, unauthenticate};
 use crate::imap::limits::Config;
 use crate::imap::recent::Recents;
 use crate::imap::response::{self, Status};
@@ -82,6 +82,7 @@ struct Watch {
 /// A command whose answer takes more than one step.
 #[derive(Debug)]
 pub(crate) enum Job {
+    Find(Box<search::Job>),
     Fetch(Box<fetch::Job>),
     Store(Box<store_flags::Job>),
     Expunge(Box<expunge::Job>),
@@ -242,9 +243,9 @@ impl Server {
             Command::Close => expunge::close(self, true).await,
             Command::Unselect => expunge::close(self, false).await,
             Command::Expunge(expunge) => expunge.run(self).await,
-            Command::Search(search) => search.run(self, &tag).await,
-            Command::Sort(sort) => sort.run(self, &tag).await,
-            Command::Thread(thread) => thread.run(self).await,
+            Command::Search(search) => search.run(self, tag).await,
+            Command::Sort(sort) => sort.run(self, tag).await,
+            Command::Thread(thread) => thread.run(self, tag).await,
             Command::Fetch(fetch) => fetch.run(self).await,
             Command::Store(store) => store.run(self).await,
             Command::Copy(copy) => copy.run(self).await,
@@ -256,6 +257,7 @@ impl Server {
 
     async fn go_on(&mut self) -> Outcome {
         match self.job.take() {
+            Some(Job::Find(job)) => job.step(self).await,
             Some(Job::Fetch(job)) => job.step(self).await,
             Some(Job::Store(job)) => job.step(self).await,
             Some(Job::Expunge(job)) => job.step(self).await,

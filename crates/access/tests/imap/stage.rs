@@ -11,6 +11,7 @@
 //! | `@ delete MAILBOX` | another program deletes a mailbox |
 //! | `@ quota OCTETS` | Ann's quota |
 //! | `@ ready [MAILBOX]`, `@ ready2 [MAILBOX]` | the client is logged in and has selected; nothing of it is shown |
+//! | `@ slow SECONDS` | each look at the clock takes that long; before the first client |
 //! | `@ secure` | passwords are taken under TLS only |
 //! | `@ tls`, `@ eof`, `@ +SECONDS` | of client 1; time passes for both |
 //! | `# words` | a comment |
@@ -42,6 +43,8 @@ pub(crate) struct World {
     pub(crate) account: AccountId,
     pub(crate) config: Config,
     seconds: Arc<AtomicI64>,
+    /// How much time passes whenever the server looks at the clock.
+    slowness: i64,
     shared: Option<Arc<Shared>>,
 }
 
@@ -69,7 +72,7 @@ impl World {
             })
             .unwrap();
         let config = Config { plaintext_login: true, ..Config::default() };
-        Self { store, account, config, seconds: Arc::new(AtomicI64::new(NOON)), shared: None }
+        Self { store, account, config, seconds: Arc::new(AtomicI64::new(NOON)), slowness: 0, shared: None }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -77,8 +80,8 @@ impl World {
     }
 
     fn shared(&mut self) -> Arc<Shared> {
-        let seconds = self.seconds.clone();
-        let clock = Arc::new(move || Timestamp::from_seconds(seconds.load(Ordering::Relaxed)));
+        let (seconds, slowness) = (self.seconds.clone(), self.slowness);
+        let clock = Arc::new(move || Timestamp::from_seconds(seconds.fetch_add(slowness, Ordering::Relaxed)));
         let new = || {
             let authenticator = Authenticator::in_place(self.store.clone());
             Arc::new(Shared::new(self.store.clone(), authenticator, Arc::new(self.config.clone()), clock))
@@ -155,6 +158,7 @@ impl World {
                 let octets = mailbox.parse().unwrap();
                 self.store.write_blocking(move |tx| tx.account_set_quota(account, Some(octets))).unwrap();
             }
+            "slow" => self.slowness = mailbox.parse().unwrap(),
             "secure" => self.config.plaintext_login = false,
             other => panic!("unknown event: @ {other}"),
         }

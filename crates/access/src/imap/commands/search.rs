@@ -5,6 +5,8 @@ use crate::imap::command::Command;
 use crate::imap::commands::candidate::{self, Scene};
 use crate::imap::commands::enable::Enabled;
 use crate::imap::commands::returns::{Listed, Response, Returns};
+use crate::imap::commands::sort::Sort;
+use crate::imap::commands::thread::Thread;
 use crate::imap::grammar::{Fault, Parsed, Parser};
 use crate::imap::response;
 use crate::imap::response::Status;
@@ -14,7 +16,7 @@ use crate::imap::serve::{self, Outcome, Server};
 use mail::Uid;
 use mail::casemap::fold;
 use mail::uid_set::UidSet;
-use mail::{Flag, ModSeq};
+use mail::{Flag, ModSeq, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use store::ReadTx;
@@ -365,15 +367,17 @@ pub(crate) struct Found {
 
 impl Search {
     /// Looks at the messages in rows of short reads and answers once.
-    pub(crate) async fn run(mut self: Box<Self>, server: &mut Server, tag: &str) -> Outcome {
-        let selected = server.selected()?;
+    pub(crate) async fn run(self: Box<Self>, server: &mut Server, tag: String) -> Outcome {
         if self.names_charset && server.enabled().utf8_accept {
             // RFC 9755 §3
             return Err(Status::bad("Everything is UTF-8 since you enabled UTF8=ACCEPT: no CHARSET"));
         }
-        let saving = self.returns.filter(|returns| returns.save);
-        let found = find(&mut self.key, saving.is_some(), server).await?;
-        if let Some(returns) = saving {
+        find(Wants::Search(self), server, tag).await
+    }
+
+    async fn answer(self: Box<Self>, server: &mut Server, tag: &str, found: Found) -> Outcome {
+        let selected = server.selected()?;
+        if let Some(returns) = self.returns.filter(|returns| returns.save) {
             let kept = returns.kept(&Listed::Set(found.uids.clone()));
             server.revise(|selected| selected.saved = kept);
         }
@@ -418,9 +422,53 @@ fn numbers(selected: &Selected, uids: &UidSet) -> UidSet {
     uids.intersect(&selected.uids).iter().map(|uid| Uid(rank(uid))).collect()
 }
 
-/// The messages that are as a key says. Where that `saves` and fails, `$` is empty (RFC 5182 §2.1).
-pub(crate) async fn find(key: &mut Key, saves: bool, server: &mut Server) -> Result<Found, Status> {
+/// What is to be done with what is found.
+#[derive(Debug)]
+pub(crate) enum Wants {
+    Search(Box<Search>),
+    Sort(Box<Sort>),
+    Thread(Box<Thread>),
+}
+
+impl Wants {
+    const fn key_mut(&mut self) -> &mut Key {
+        match self {
+            Self::Search(search) => &mut search.key,
+            Self::Sort(sort) => &mut sort.key,
+            Self::Thread(thread) => &mut thread.key,
+        }
+    }
+
+    /// The result becomes `$`.
+    fn saves(&self) -> bool {
+        let returns = match self {
+            Self::Search(search) => search.returns,
+            Self::Sort(sort) => sort.returns,
+            Self::Thread(_) => None,
+        };
+        returns.is_some_and(|returns| returns.save)
+    }
+}
+
+/// A search under way.
+#[derive(Debug)]
+pub(crate) struct Job {
+    tag: String,
+    wants: Wants,
+    scene: Arc<Scene>,
+    /// Ranges of Uids not yet looked at.
+    todo: VecDeque<(Uid, Uid)>,
+    found: Found,
+    /// How many messages there are to look at.
+    goal: u32,
+    /// When the client last heard of it.
+    told: Timestamp,
+}
+
+/// Finds the messages that are as a key says, and answers. Where that saves and fails, `$` is empty (RFC 5182 §2.1).
+pub(crate) async fn find(mut wants: Wants, server: &mut Server, tag: String) -> Outcome {
     let selected = server.selected()?;
+    let (saves, key) = (wants.saves(), wants.key_mut());
     if let Err(status) = key.resolve(&selected, server.enabled()) {
         if saves {
             server.revise(|selected| selected.saved = UidSet::new());
@@ -428,22 +476,45 @@ pub(crate) async fn find(key: &mut Key, saves: bool, server: &mut Server) -> Res
         return Err(status);
     }
     server.enabled_mut().condstore |= key.names_mod_seq();
-    let scene = Arc::new(Scene {
-        account: server.account(),
-        mailbox: selected.mailbox,
-        key: key.clone(),
-        now: server.now(),
-        recent: selected.recent.clone(),
-    });
+    let (mailbox, now, recent) = (selected.mailbox, server.now(), selected.recent.clone());
+    let scene = Arc::new(Scene { account: server.account(), mailbox, key: key.clone(), now, recent });
     // Messages that are gone and of which the client does not know are found no more.
-    let todo = key.among(&selected.uids.subtract(&selected.gone));
-    let mut todo: VecDeque<_> = todo.ranges().collect();
-    let mut found = Found::default();
-    while !todo.is_empty() {
-        let scene = scene.clone();
-        (todo, found) = server.read(move |tx| look(tx, &scene, todo, found)).await?;
+    let among = key.among(&selected.uids.subtract(&selected.gone));
+    let (todo, goal) = (among.ranges().collect(), among.len());
+    Box::new(Job { tag, wants, scene, todo, found: Found::default(), goal, told: now }).step(server).await
+}
+
+impl Job {
+    /// Looks on until all was looked at, or until the client should hear of it (RFC 9585).
+    pub(crate) async fn step(mut self: Box<Self>, server: &mut Server) -> Outcome {
+        let progress_wait = server.shared().config.limits.progress_wait;
+        while !self.todo.is_empty() {
+            let (scene, todo, found) = (self.scene.clone(), self.todo, self.found);
+            (self.todo, self.found) = server.read(move |tx| look(tx, &scene, todo, found)).await?;
+            let now = server.now();
+            if !self.todo.is_empty() && now.since(self.told) >= progress_wait {
+                self.told = now;
+                let data = self.progress();
+                return Ok(server.more(data, serve::Job::Find(self)));
+            }
+        }
+        let Self { tag, wants, found, .. } = *self;
+        match wants {
+            Wants::Search(search) => search.answer(server, &tag, found).await,
+            Wants::Sort(sort) => sort.answer(server, &tag, found).await,
+            Wants::Thread(thread) => thread.answer(server, found).await,
+        }
     }
-    Ok(found)
+
+    /// `* OK [INPROGRESS ("a1" 512 10000)] Still looking`
+    fn progress(&self) -> Vec<u8> {
+        let left: UidSet = Vec::from_iter(self.todo.iter().map(|(first, last)| (first.0, last.0))).into();
+        // Ranges are those of messages that were there when the search began.
+        let done = self.goal.saturating_sub(left.len());
+        let mut data = Vec::new();
+        Status::ok("Still looking").code(format!("INPROGRESS (\"{}\" {done} {})", self.tag, self.goal)).write(&mut data, "*");
+        data
+    }
 }
 
 impl Found {

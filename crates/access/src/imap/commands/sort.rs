@@ -4,7 +4,7 @@
 
 use crate::imap::command::Command;
 use crate::imap::commands::returns::{Listed, Response, Returns};
-use crate::imap::commands::search::{self, Key};
+use crate::imap::commands::search::{self, Key, Wants};
 use crate::imap::commands::walk::walk;
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response::{self, Status};
@@ -115,10 +115,12 @@ type Row = (Box<[Value]>, Uid);
 
 impl Sort {
     /// Finds, gathers what is sorted by, sorts, and answers once.
-    pub(crate) async fn run(mut self: Box<Self>, server: &mut Server, tag: &str) -> Outcome {
+    pub(crate) async fn run(self: Box<Self>, server: &mut Server, tag: String) -> Outcome {
+        search::find(Wants::Sort(self), server, tag).await
+    }
+
+    pub(crate) async fn answer(self: Box<Self>, server: &mut Server, tag: &str, found: search::Found) -> Outcome {
         let selected = server.selected()?;
-        let saves = self.returns.is_some_and(|returns| returns.save);
-        let found = search::find(&mut self.key, saves, server).await?;
         let criteria: Arc<[Criterion]> = self.criteria.as_slice().into();
         let gather = {
             let criteria = criteria.clone();

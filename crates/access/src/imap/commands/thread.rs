@@ -3,7 +3,7 @@
 //! Not the algorithms: [`crate::imap::threading`] has them. What they want to know stands in the digests.
 
 use crate::imap::command::Command;
-use crate::imap::commands::search::{self, Key};
+use crate::imap::commands::search::{self, Key, Wants};
 use crate::imap::commands::sort::sent;
 use crate::imap::commands::walk::walk;
 use crate::imap::grammar::{Parsed, Parser};
@@ -48,9 +48,12 @@ pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
 
 impl Thread {
     /// Finds, gathers, threads, and answers once.
-    pub(crate) async fn run(mut self: Box<Self>, server: &mut Server) -> Outcome {
+    pub(crate) async fn run(self: Box<Self>, server: &mut Server, tag: String) -> Outcome {
+        search::find(Wants::Thread(self), server, tag).await
+    }
+
+    pub(crate) async fn answer(self: Box<Self>, server: &mut Server, found: search::Found) -> Outcome {
         let selected = server.selected()?;
-        let found = search::find(&mut self.key, false, server).await?;
         let (algorithm, by_uid) = (self.algorithm, self.by_uid);
         let ids_max = server.shared().config.limits.thread_ids_max;
         let take = move |tx: &ReadTx, account, message: &Message, builder: &mut Builder| {
