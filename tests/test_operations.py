@@ -54,6 +54,17 @@ class Queue(ServerCase):
         wait_until(lambda: any(b"given.up@elsewhere.example" in b for b in mail_client.bodies(self.server, "ann@example.test")), "a report")
         self.assertNotIn(name, self.ids())
 
+    def test_a_report_is_made_by_the_settings_of_the_last_reload(self):
+        name = self.queued("renamed")
+        text = self.server.config.read_text()
+        self.addCleanup(self.server.cli, "reload")
+        self.addCleanup(self.server.config.write_text, text)
+        self.server.config.write_text(text.replace('hostname = "mx.example.test"', 'hostname = "renamed.example.test"'))
+        self.server.cli("reload")
+        self.server.cli("--yes", "queue", "bounce", name)
+        reports = lambda: [b for b in mail_client.bodies(self.server, "ann@example.test") if b"renamed@elsewhere.example" in b]
+        self.assertIn(b"Reporting-MTA: dns; renamed.example.test", wait_until(reports, "a report")[0])
+
     def test_drop_tells_nobody_but_the_trail(self):
         name = self.queued("dropped")
         self.server.cli("--yes", "queue", "drop", name)

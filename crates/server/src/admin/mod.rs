@@ -48,11 +48,16 @@ pub struct Admin {
     pub service: Option<Arc<dyn service::Service>>,
     /// Whether changes are only tried.
     pub dry_run: bool,
-    /// The mail path's settings: reports are made by them.
+    /// The mail path's settings, unless a running server has newer ones.
     pub mail: Arc<mta::Settings>,
 }
 
 impl Admin {
+    /// The mail path's settings: reports are made by them.
+    pub fn mail(&self) -> Arc<mta::Settings> {
+        self.service.as_ref().map_or_else(|| Arc::clone(&self.mail), |service| service.mail())
+    }
+
     /// Reads in one transaction.
     ///
     /// # Errors

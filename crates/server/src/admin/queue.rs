@@ -6,7 +6,6 @@ use crate::failure::{Failure, Result};
 use crate::output::rfc3339;
 use mail::{Address, ReceiptId};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use store::{Final, QueueMessage, QueueRecipient, ReadTx, RecipientState};
 
 /// Most messages that are listed at once, and read in one transaction. Our own bound.
@@ -123,7 +122,7 @@ impl Operation for Act {
 
     fn run(self, on: &Admin) -> Result<Vec<QueueView>> {
         let recipient = self.recipient.as_deref().map(address).transpose()?;
-        let settings = Arc::clone(&on.mail);
+        let settings = on.mail();
         if let (Action::Retry, false, Some(service)) = (self.action, on.dry_run, &on.service) {
             service.urge();
         }

@@ -4,6 +4,7 @@
 use super::{Admin, Operation};
 use crate::failure::{Code, Failure, Result};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A running server.
 pub trait Service: Send + Sync {
@@ -14,6 +15,8 @@ pub trait Service: Send + Sync {
     /// # Errors
     /// When the file is bad: everything stays as it was.
     fn reload(&self) -> Result<Reloaded>;
+    /// The mail path's settings as they are now.
+    fn mail(&self) -> Arc<mta::Settings>;
     /// Destinations that could not be reached are tried again as soon as mail for them is due.
     fn urge(&self);
 }
