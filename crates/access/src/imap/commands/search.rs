@@ -508,9 +508,9 @@ impl Job {
 
     /// `* OK [INPROGRESS ("a1" 512 10000)] Still looking`
     fn progress(&self) -> Vec<u8> {
-        let left: UidSet = Vec::from_iter(self.todo.iter().map(|(first, last)| (first.0, last.0))).into();
-        // Ranges are those of messages that were there when the search began.
-        let done = self.goal.saturating_sub(left.len());
+        // The ranges hold messages only, those that were there when the search began.
+        let left: u32 = self.todo.iter().map(|(first, last)| last.0 - first.0 + 1).sum();
+        let done = self.goal.saturating_sub(left);
         let mut data = Vec::new();
         Status::ok("Still looking").code(format!("INPROGRESS (\"{}\" {done} {})", self.tag, self.goal)).write(&mut data, "*");
         data
