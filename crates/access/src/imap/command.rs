@@ -5,8 +5,8 @@
 
 use crate::imap::commands::append::Verb;
 use crate::imap::commands::{
-    append, authenticate, copy, create, delete, enable, expunge, fetch, id, list, login, lsub, quota, rename, search, select, sort, status,
-    store, subscribe, thread, xlist,
+    append, authenticate, copy, create, delete, enable, esearch, expunge, fetch, id, list, login, lsub, quota, rename, search, select,
+    sort, status, store, subscribe, thread, xlist,
 };
 use crate::imap::grammar::{Parsed, Parser};
 
@@ -81,6 +81,7 @@ pub enum Command {
     Unselect,
     Expunge(expunge::Expunge),
     Search(Box<search::Search>),
+    ESearch(Box<esearch::ESearch>),
     Sort(Box<sort::Sort>),
     Thread(Box<thread::Thread>),
     Fetch(fetch::Fetch),
@@ -104,7 +105,7 @@ const fn row(verb: &'static str, legal: Legal, parse: fn(&mut Parser<'_>) -> Par
 }
 
 /// Every command.
-pub const TABLE: [Row; 46] = [
+pub const TABLE: [Row; 47] = [
     row("CAPABILITY", Legal::Always, |_| Ok(Command::Capability)),
     row("NOOP", Legal::Always, |_| Ok(Command::Noop)),
     row("LOGOUT", Legal::Always, |_| Ok(Command::Logout)),
@@ -137,6 +138,7 @@ pub const TABLE: [Row; 46] = [
     row("UID EXPUNGE", Legal::Selected, expunge::parse),
     row("SEARCH", Legal::Numbered, |p| search::parse(p, false)),
     row("UID SEARCH", Legal::Selected, |p| search::parse(p, true)),
+    row("ESEARCH", Legal::Authenticated, esearch::parse),
     row("SORT", Legal::Numbered, |p| sort::parse(p, false)),
     row("UID SORT", Legal::Selected, |p| sort::parse(p, true)),
     row("THREAD", Legal::Numbered, |p| thread::parse(p, false)),

@@ -61,7 +61,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Words of the grammar, so that random rows of them get somewhere.
-    const WORDS: [&str; 42] = [
+    const WORDS: [&str; 44] = [
         "a ",
         "UID ",
         "FETCH ",
@@ -98,6 +98,8 @@ mod tests {
         "abc",
         "RETURN (",
         "PARTIAL 1:-2",
+        "ESEARCH ",
+        "IN (subtree ",
         "SORT ",
         "(REVERSE DATE) ",
         "THREAD ",

@@ -104,9 +104,16 @@ impl Selected {
         if set.highest() > exists {
             return Err(Status::bad(format!("There are {exists} messages, the set names others")));
         }
+        Ok(self.within(set))
+    }
+
+    /// The messages of a set of sequence numbers, those that exist.
+    pub fn within(&self, set: &SequenceSet) -> UidSet {
+        let Some(exists) = Some(self.uids.len()).filter(|exists| *exists > 0) else { return UidSet::new() };
+        let numbers = set.numbers(exists).intersect(&UidSet::range(Uid(1), Uid(exists)));
         let ends = |(first, last): (Uid, Uid)| Some((self.uids.nth(SeqNum(first.0))?.0, self.uids.nth(SeqNum(last.0))?.0));
-        let spans: Vec<_> = set.numbers(exists).ranges().filter_map(ends).collect();
-        Ok(UidSet::from(spans).intersect(&self.uids))
+        let spans: Vec<_> = numbers.ranges().filter_map(ends).collect();
+        UidSet::from(spans).intersect(&self.uids)
     }
 
     /// Which told messages others have changed, as far as this client does not know.

@@ -11,7 +11,7 @@
 use crate::imap::command::{Command, State};
 use crate::imap::commands::append::Upload;
 use crate::imap::commands::enable::Enabled;
-use crate::imap::commands::{expunge, fetch, search, store as store_flags, unauthenticate};
+use crate::imap::commands::{esearch, expunge, fetch, search, store as store_flags, unauthenticate};
 use crate::imap::limits::Config;
 use crate::imap::recent::Recents;
 use crate::imap::response::{self, Status};
@@ -83,6 +83,7 @@ struct Watch {
 #[derive(Debug)]
 pub(crate) enum Job {
     Find(Box<search::Job>),
+    ESearch(Box<esearch::Job>),
     Fetch(Box<fetch::Job>),
     Store(Box<store_flags::Job>),
     Expunge(Box<expunge::Job>),
@@ -244,6 +245,7 @@ impl Server {
             Command::Unselect => expunge::close(self, false).await,
             Command::Expunge(expunge) => expunge.run(self).await,
             Command::Search(search) => search.run(self, tag).await,
+            Command::ESearch(search) => search.run(self, tag).await,
             Command::Sort(sort) => sort.run(self, tag).await,
             Command::Thread(thread) => thread.run(self, tag).await,
             Command::Fetch(fetch) => fetch.run(self).await,
@@ -258,6 +260,7 @@ impl Server {
     async fn go_on(&mut self) -> Outcome {
         match self.job.take() {
             Some(Job::Find(job)) => job.step(self).await,
+            Some(Job::ESearch(job)) => job.step(self).await,
             Some(Job::Fetch(job)) => job.step(self).await,
             Some(Job::Store(job)) => job.step(self).await,
             Some(Job::Expunge(job)) => job.step(self).await,

@@ -6,7 +6,7 @@
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response;
 use mail::uid_set::UidSet;
-use mail::{ModSeq, SeqNum, Uid};
+use mail::{ModSeq, SeqNum, Uid, UidValidity};
 use std::ops::Range;
 
 /// What is to be returned (RFC 4731 §3.1).
@@ -226,6 +226,8 @@ impl Listed {
 pub struct Response<'a> {
     /// The command's tag.
     pub tag: &'a str,
+    /// Of which mailbox, its numbering, and whether names are UTF-8 (RFC 7377 §2.1); `None` if it is the selected one.
+    pub of: Option<(&'a str, UidValidity, bool)>,
     /// The numbers are Uids.
     pub by_uid: bool,
     /// What is told.
@@ -242,6 +244,12 @@ impl Response<'_> {
         let Self { returns, listed, .. } = self;
         out.extend_from_slice(b"* ESEARCH (TAG ");
         response::string(out, self.tag.as_bytes(), false);
+        if let Some((mailbox, uid_validity, utf8)) = self.of {
+            out.extend_from_slice(b" MAILBOX ");
+            response::mailbox(out, mailbox, utf8);
+            out.extend_from_slice(b" UIDVALIDITY ");
+            response::number(out, uid_validity.0);
+        }
         out.extend_from_slice(if self.by_uid { b") UID" } else { b")" });
         for (name, wanted, number) in [(" MIN ", returns.min, listed.first()), (" MAX ", returns.max, listed.last())] {
             if let Some(number) = number.filter(|_| wanted) {

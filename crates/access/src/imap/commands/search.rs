@@ -142,14 +142,19 @@ const EXPECTED: &str = "a search key";
 pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
     parser.space()?;
     let returns = Returns::parse(parser)?;
-    let mut named = None;
-    if parser.accept_word("CHARSET ") {
-        named = Some(charset(parser)?);
-        parser.space()?;
-    }
-    let names_charset = named.is_some();
-    let key = all(parser, named)?;
+    let (key, names_charset) = keys(parser)?;
     Ok(Command::Search(Box::new(Search { by_uid, returns, names_charset, key })))
+}
+
+/// Reads keys, and a charset before them if one stands there; whether it does.
+///
+/// # Errors
+/// When they are not their grammar, or the charset is not known.
+pub fn keys(parser: &mut Parser<'_>) -> Parsed<(Key, bool)> {
+    if parser.accept_word("CHARSET ") {
+        return Ok((with_charset(parser)?, true));
+    }
+    Ok((all(parser, None)?, false))
 }
 
 /// Reads a charset and the keys written in it: the end of SORT and THREAD.
@@ -397,7 +402,7 @@ impl Search {
             Some(returns) if returns.is_save_alone() => {}
             Some(returns) => {
                 let mod_seq = names_mod_seq.then(|| found.mod_seq(returns));
-                Response { tag, by_uid: self.by_uid, returns, listed: &listed, mod_seq }.write(&mut data);
+                Response { tag, of: None, by_uid: self.by_uid, returns, listed: &listed, mod_seq }.write(&mut data);
             }
         }
         data
@@ -420,6 +425,39 @@ fn plain_response(data: &mut Vec<u8>, listed: &Listed, mod_seq: Option<ModSeq>) 
 fn numbers(selected: &Selected, uids: &UidSet) -> UidSet {
     let rank = |uid: Uid| selected.uids.rank(uid).map_or(0, |number| number.0);
     uids.intersect(&selected.uids).iter().map(|uid| Uid(rank(uid))).collect()
+}
+
+/// What sequence numbers and `$` stand for.
+pub(crate) struct Scope<'a> {
+    pub(crate) selected: &'a Selected,
+    pub(crate) enabled: Enabled,
+    /// Numbers that no message has are an error (RFC 9051 §9, seq-number), not so in ESEARCH (RFC 7377 §2).
+    pub(crate) strict: bool,
+}
+
+impl Scope<'_> {
+    fn numbered(&self, set: &SequenceSet) -> Result<UidSet, Status> {
+        if self.strict || set.is_saved() { self.selected.resolve(set, false) } else { Ok(self.selected.within(set)) }
+    }
+}
+
+/// Looks at all messages without a word in between.
+pub(crate) async fn all_found(key: &Key, selected: &Selected, server: &Server) -> Result<Found, Status> {
+    let scene = Arc::new(Scene::new(key, selected, server));
+    let mut todo: VecDeque<_> = key.among(&selected.uids.subtract(&selected.gone)).ranges().collect();
+    let mut found = Found::default();
+    while !todo.is_empty() {
+        let scene = scene.clone();
+        (todo, found) = server.read(move |tx| look(tx, &scene, todo, found)).await?;
+    }
+    Ok(found)
+}
+
+impl Scene {
+    fn new(key: &Key, selected: &Selected, server: &Server) -> Self {
+        let (mailbox, recent) = (selected.mailbox, selected.recent.clone());
+        Self { account: server.account(), mailbox, key: key.clone(), now: server.now(), recent }
+    }
 }
 
 /// What is to be done with what is found.
@@ -469,19 +507,18 @@ pub(crate) struct Job {
 pub(crate) async fn find(mut wants: Wants, server: &mut Server, tag: String) -> Outcome {
     let selected = server.selected()?;
     let (saves, key) = (wants.saves(), wants.key_mut());
-    if let Err(status) = key.resolve(&selected, server.enabled()) {
+    if let Err(status) = key.resolve(&Scope { selected: &selected, enabled: server.enabled(), strict: true }) {
         if saves {
             server.revise(|selected| selected.saved = UidSet::new());
         }
         return Err(status);
     }
     server.enabled_mut().condstore |= key.names_mod_seq();
-    let (mailbox, now, recent) = (selected.mailbox, server.now(), selected.recent.clone());
-    let scene = Arc::new(Scene { account: server.account(), mailbox, key: key.clone(), now, recent });
+    let scene = Arc::new(Scene::new(key, &selected, server));
     // Messages that are gone and of which the client does not know are found no more.
     let among = key.among(&selected.uids.subtract(&selected.gone));
     let (todo, goal) = (among.ranges().collect(), among.len());
-    Box::new(Job { tag, wants, scene, todo, found: Found::default(), goal, told: now }).step(server).await
+    Box::new(Job { tag, wants, scene, todo, found: Found::default(), goal, told: server.now() }).step(server).await
 }
 
 impl Job {
@@ -570,23 +607,23 @@ fn look(tx: &ReadTx, scene: &Scene, mut todo: VecDeque<(Uid, Uid)>, mut found: F
 
 impl Key {
     /// Turns sequence numbers, `*` and `$` into Uids.
-    fn resolve(&mut self, selected: &Selected, enabled: Enabled) -> Result<(), Status> {
+    pub(crate) fn resolve(&mut self, scope: &Scope<'_>) -> Result<(), Status> {
         match self {
             Self::Set(set) => {
                 if !set.is_saved() {
-                    enabled.sequence_numbers()?;
+                    scope.enabled.sequence_numbers()?;
                 }
-                *self = Self::Uids(selected.resolve(set, false)?);
+                *self = Self::Uids(scope.numbered(set)?);
             }
-            Self::Uid(set) => *self = Self::Uids(selected.resolve(set, true)?),
-            Self::Not(key) => key.resolve(selected, enabled)?,
+            Self::Uid(set) => *self = Self::Uids(scope.selected.resolve(set, true)?),
+            Self::Not(key) => key.resolve(scope)?,
             Self::Or(left, right) => {
-                left.resolve(selected, enabled)?;
-                right.resolve(selected, enabled)?;
+                left.resolve(scope)?;
+                right.resolve(scope)?;
             }
             Self::And(keys) => {
                 for key in keys.iter_mut() {
-                    key.resolve(selected, enabled)?;
+                    key.resolve(scope)?;
                 }
             }
             _ => {}

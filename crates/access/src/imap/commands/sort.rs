@@ -156,7 +156,7 @@ impl Sort {
                 }
             }
             Some(returns) if returns.is_save_alone() => {}
-            Some(returns) => Response { tag, by_uid: self.by_uid, returns, listed: &listed, mod_seq }.write(&mut data),
+            Some(returns) => Response { tag, of: None, by_uid: self.by_uid, returns, listed: &listed, mod_seq }.write(&mut data),
         }
         data
     }
