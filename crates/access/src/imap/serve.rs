@@ -186,11 +186,13 @@ impl Server {
     pub(crate) async fn news(&mut self, expunges: bool) -> Result<Vec<u8>, Status> {
         let Some(selected) = self.selected.clone() else { return Ok(Vec::new()) };
         let look = self.look(expunges, false);
-        let short = self.shared.store.read_short(|tx| Ok(tx.mod_seq(look.account)?.0.saturating_sub(selected.seen.0) <= SHORT_NEWS_MAX));
-        let news = match short {
-            Ok(true) => self.shared.store.read_short(|tx| selected.news(tx, &look, None)),
-            Ok(false) => self.shared.store.read(move |tx| selected.news(tx, &look, None)).await,
-            Err(error) => Err(error),
+        let short = self.shared.store.read_short(|tx| {
+            let behind = tx.mod_seq(look.account)?.0.saturating_sub(selected.seen.0);
+            if behind <= SHORT_NEWS_MAX { selected.news(tx, &look, None).map(Some) } else { Ok(None) }
+        });
+        let news = match short.transpose() {
+            Some(news) => news,
+            None => self.shared.store.read(move |tx| selected.news(tx, &look, None)).await,
         };
         match news {
             Ok(news) => Ok(self.accept(news)),
