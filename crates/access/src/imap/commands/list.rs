@@ -49,6 +49,17 @@ pub struct Returns {
 /// Most patterns in one LIST.
 const PATTERNS_MAX: usize = 16;
 
+/// Reads the arguments of LIST's older kin, LSUB and XLIST: the reference, and the pattern.
+///
+/// # Errors
+/// When they are not their grammar.
+pub fn reference_and_pattern(parser: &mut Parser<'_>) -> Parsed<(String, String)> {
+    parser.space()?;
+    let reference = parser.list_mailbox()?;
+    parser.space()?;
+    Ok((reference, parser.list_mailbox()?))
+}
+
 /// Reads its arguments.
 ///
 /// # Errors

@@ -19,10 +19,8 @@ pub struct Lsub {
 /// # Errors
 /// When they are not its grammar.
 pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
-    parser.space()?;
-    let reference = parser.list_mailbox()?;
-    parser.space()?;
-    Ok(Command::Lsub(Lsub { reference, pattern: parser.list_mailbox()? }))
+    let (reference, pattern) = list::reference_and_pattern(parser)?;
+    Ok(Command::Lsub(Lsub { reference, pattern }))
 }
 
 impl Lsub {

@@ -22,10 +22,8 @@ pub struct XList {
 /// # Errors
 /// When they are not its grammar.
 pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
-    parser.space()?;
-    let reference = parser.list_mailbox()?;
-    parser.space()?;
-    Ok(Command::XList(XList { reference, pattern: parser.list_mailbox()? }))
+    let (reference, pattern) = list::reference_and_pattern(parser)?;
+    Ok(Command::XList(XList { reference, pattern }))
 }
 
 impl XList {
