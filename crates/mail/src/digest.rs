@@ -30,7 +30,8 @@ pub struct Digest {
     pub sent: Option<DateTime>,
     /// `Message-ID` without brackets.
     pub message_id: Option<String>,
-    /// The ids of `References` and `In-Reply-To` without brackets, in order, each once.
+    /// The ids of `References` without brackets, in order, each once; where there are none, the first one of
+    /// `In-Reply-To` (RFC 5256 §3).
     pub references: Vec<String>,
     /// The subject without `Re:` and its like, decoded (RFC 5256 §2.1).
     pub base_subject: String,
@@ -177,10 +178,10 @@ fn listed(message: &[u8], body_start: u64) -> Option<String> {
     (fields.len() <= Digest::LISTED_OCTETS_MAX).then_some(fields)
 }
 
-/// The ids of both fields, each once.
+/// The ids of `References`, each once, or the first of `In-Reply-To`, which may name people behind it.
 fn gathered(references: Option<&str>, in_reply_to: Option<&str>) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
-    for id in [references, in_reply_to].into_iter().flatten().flat_map(header::message_ids) {
+    for id in references.into_iter().flat_map(header::message_ids) {
         if ids.iter().any(|known| known == id) {
             continue;
         }
@@ -188,6 +189,9 @@ fn gathered(references: Option<&str>, in_reply_to: Option<&str>) -> Vec<String> 
             ids.remove(1);
         }
         ids.push(id.to_owned());
+    }
+    if ids.is_empty() {
+        ids.extend(in_reply_to.and_then(|text| header::message_ids(text).next()).map(str::to_owned));
     }
     ids
 }
@@ -284,6 +288,18 @@ mod tests {
         assert_eq!(digest.sent.map(|sent| (sent.at.seconds(), sent.zone_minutes)), Some((1_057_049_557, 120)));
         assert_eq!(digest.envelope.message_id.as_deref(), Some("<1@b> (x)"));
         assert_eq!(digest.octets, 166);
+    }
+
+    #[test]
+    fn references_go_before_in_reply_to() {
+        for (header, want) in [
+            ("References: <a@x> <b@x> <a@x>\nIn-Reply-To: <c@x>\n", &["a@x", "b@x"][..]),
+            ("References: none\nIn-Reply-To: <c@x> from <ann@x>\n", &["c@x"]),
+            ("In-Reply-To: <c@x>\n", &["c@x"]),
+            ("In-Reply-To: your letter\n", &[]),
+        ] {
+            assert_eq!(digest(&format!("{header}\n")).references, want, "{header}");
+        }
     }
 
     #[test]

@@ -15,11 +15,13 @@ use crate::record::Record;
 use crate::schema::Space;
 use crate::tx::WriteTx;
 use mail::digest::Digest;
-use mail::{AccountId, EmailId, ThreadId};
+use mail::{AccountId, EmailId, ThreadId, header};
 use serde::{Deserialize, Serialize};
 
 /// How many of the newest references are looked up, beside the first one and the message's own id.
 const REFERENCES_MAX: usize = 5;
+/// How many ids of `In-Reply-To` are looked up.
+const REPLIED_TO_MAX: usize = 2;
 /// Most threads one message id is part of; beyond, the email is not found by this id. Our own bound
 /// against mail made to grow the entry.
 const THREADS_PER_ID_MAX: usize = 16;
@@ -54,9 +56,11 @@ pub(crate) struct Joined {
 /// The hashes of an email's own id and of the references that count, the nearest first.
 fn ids(digest: &Digest) -> Vec<u64> {
     let newest = digest.references.iter().rev().take(REFERENCES_MAX);
-    let all = digest.message_id.iter().chain(newest).chain(digest.references.first());
+    // RFC 8621 §3 counts both fields; the digest has In-Reply-To among the references only where it stands alone.
+    let replied_to = digest.envelope.in_reply_to.as_deref().into_iter().flat_map(header::message_ids).take(REPLIED_TO_MAX);
+    let all = digest.message_id.iter().chain(newest).chain(digest.references.first()).map(String::as_str).chain(replied_to);
     let mut ids = Vec::new();
-    for id in all.map(|id| key::hash(id)) {
+    for id in all.map(key::hash) {
         if !ids.contains(&id) {
             ids.push(id);
         }

@@ -6,7 +6,7 @@
 use crate::imap::commands::append::Verb;
 use crate::imap::commands::{
     append, authenticate, copy, create, delete, enable, esearch, expunge, fetch, id, list, login, lsub, quota, rename, search, select,
-    sort, status, store, subscribe, thread, xlist,
+    sort, status, store, subscribe, thread, uidbatches, xlist,
 };
 use crate::imap::grammar::{Parsed, Parser};
 
@@ -87,6 +87,7 @@ pub enum Command {
     Fetch(fetch::Fetch),
     Store(store::StoreFlags),
     Copy(copy::Copy),
+    UidBatches(uidbatches::UidBatches),
 }
 
 /// One line of the table.
@@ -105,7 +106,7 @@ const fn row(verb: &'static str, legal: Legal, parse: fn(&mut Parser<'_>) -> Par
 }
 
 /// Every command.
-pub const TABLE: [Row; 47] = [
+pub const TABLE: [Row; 48] = [
     row("CAPABILITY", Legal::Always, |_| Ok(Command::Capability)),
     row("NOOP", Legal::Always, |_| Ok(Command::Noop)),
     row("LOGOUT", Legal::Always, |_| Ok(Command::Logout)),
@@ -153,6 +154,7 @@ pub const TABLE: [Row; 47] = [
     row("UID REPLACE", Legal::Selected, |p| append::parse(p, Verb::UidReplace)),
     row("MOVE", Legal::Numbered, |p| copy::parse(p, false, true)),
     row("UID MOVE", Legal::Selected, |p| copy::parse(p, true, true)),
+    row("UIDBATCHES", Legal::Selected, uidbatches::parse),
 ];
 
 /// The line of a verb, which is taken; `None` if there is no such command.

@@ -253,6 +253,7 @@ impl Server {
             Command::Fetch(fetch) => fetch.run(self).await,
             Command::Store(store) => store.run(self).await,
             Command::Copy(copy) => copy.run(self).await,
+            Command::UidBatches(batches) => batches.run(self, &tag).await,
             Command::Capability | Command::Logout | Command::Id(_) | Command::StartTls | Command::Authenticate(_) | Command::Login(_) => {
                 Err(Status::no("SERVERBUG", "The session does that itself"))
             }

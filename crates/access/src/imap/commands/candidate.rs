@@ -91,7 +91,7 @@ impl Candidate<'_> {
             Key::Smaller(octets) => self.message.octets < *octets,
             Key::ModSeq(mod_seq) => self.message.mod_seq >= *mod_seq,
             Key::Uids(uids) => uids.contains(self.message.uid),
-            Key::Never | Key::Set(_) | Key::Uid(_) => false,
+            Key::Never | Key::Set(_) | Key::Uid(_) | Key::Beyond(..) => false,
             Key::EmailId(id) => *id == object_id('E', self.message.email.0),
             Key::ThreadId(id) => *id == object_id('T', self.message.thread.0),
             Key::Field(field, needle) => self.field(*field, needle)?,

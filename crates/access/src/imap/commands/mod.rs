@@ -29,6 +29,7 @@ pub mod status;
 pub mod store;
 pub mod subscribe;
 pub mod thread;
+pub mod uidbatches;
 pub(crate) mod unauthenticate;
 pub(crate) mod walk;
 pub mod xlist;

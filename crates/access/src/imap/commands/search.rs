@@ -69,6 +69,8 @@ pub enum Key {
     Set(SequenceSet),
     /// One of these Uids, as written.
     Uid(SequenceSet),
+    /// A Uid above (true) or below this one (RFC 9738 §3.2).
+    Beyond(bool, Uid),
     /// One of these Uids.
     Uids(UidSet),
     /// The email's id.
@@ -301,6 +303,8 @@ fn without_text(parser: &mut Parser<'_>, name: &str) -> Option<Parsed<Key>> {
         "YOUNGER" => parser.number().map(|seconds| Key::Within(true, seconds)),
         "OLDER" => parser.number().map(|seconds| Key::Within(false, seconds)),
         "UID" => parser.sequence_set().map(Key::Uid),
+        "UIDAFTER" => parser.nz_number().map(|uid| Key::Beyond(true, Uid(uid))),
+        "UIDBEFORE" => parser.nz_number().map(|uid| Key::Beyond(false, Uid(uid))),
         "MODSEQ" => mod_seq(parser),
         "EMAILID" => parser.atom().map(|id| Key::EmailId(id.to_owned())),
         "THREADID" => parser.atom().map(|id| Key::ThreadId(id.to_owned())),
@@ -543,13 +547,14 @@ impl Job {
         }
     }
 
-    /// `* OK [INPROGRESS ("a1" 512 10000)] Still looking`
+    /// `* OK [INPROGRESS ("a1" 512 10000)] Still looking`; a tag that would end the code is left out (RFC 9585 §4).
     fn progress(&self) -> Vec<u8> {
         // The ranges hold messages only, those that were there when the search began.
         let left: u32 = self.todo.iter().map(|(first, last)| last.0 - first.0 + 1).sum();
         let done = self.goal.saturating_sub(left);
         let mut data = Vec::new();
-        Status::ok("Still looking").code(format!("INPROGRESS (\"{}\" {done} {})", self.tag, self.goal)).write(&mut data, "*");
+        let tag = if self.tag.contains(']') { "NIL".to_owned() } else { format!("\"{}\"", self.tag) };
+        Status::ok("Still looking").code(format!("INPROGRESS ({tag} {done} {})", self.goal)).write(&mut data, "*");
         data
     }
 }
@@ -616,6 +621,10 @@ impl Key {
                 *self = Self::Uids(scope.numbered(set)?);
             }
             Self::Uid(set) => *self = Self::Uids(scope.selected.resolve(set, true)?),
+            Self::Beyond(true, uid) if uid.0 == u32::MAX => *self = Self::Never,
+            Self::Beyond(true, uid) => *self = Self::Uids(UidSet::range(uid.next(), Uid(u32::MAX))),
+            Self::Beyond(false, Uid(1)) => *self = Self::Never,
+            Self::Beyond(false, uid) => *self = Self::Uids(UidSet::range(Uid(1), Uid(uid.0 - 1))),
             Self::Not(key) => key.resolve(scope)?,
             Self::Or(left, right) => {
                 left.resolve(scope)?;

@@ -83,8 +83,6 @@ fn add(tx: &ReadTx, account: AccountId, message: &Message, algorithm: Algorithm,
         builder.add(member, None, []);
         return Ok(());
     }
-    // The digest has In-Reply-To behind References, each id once. RFC 5256 takes it only where there is no
-    // References; where they contradict each other, it is In-Reply-To that names the parent.
     builder.add(member, digest.message_id.as_deref(), digest.references.iter().map(String::as_str));
     Ok(())
 }
