@@ -90,6 +90,7 @@ fn imap(config: &Config, plaintext_login: bool, pretence_key: [u8; 32]) -> acces
     made.greeting = format!("{} Postrider ready", config.hostname);
     made.limits.append_octets_max = config.limits.message_octets.0;
     made.limits.silence_max = config.limits.imap_idle.0;
+    made.limits.command_messages_max = Some(config.limits.imap_messages).filter(|messages| *messages > 0);
     made
 }
 fn pop3(config: &Config, pretence_key: [u8; 32]) -> access::pop3::Config {

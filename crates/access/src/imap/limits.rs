@@ -47,6 +47,12 @@ pub struct Limits {
     pub append_messages_max: u32,
     /// Octets of all messages of one APPEND. 256 MiB, our own. `NO [TOOBIG]`.
     pub append_octets_together_max: u64,
+    /// Messages that one COPY or MOVE writes, all in one transaction (RFC 9738). 100,000, our own.
+    /// `NO [MESSAGELIMIT]`.
+    pub save_messages_max: u32,
+    /// Messages that one SEARCH, FETCH, STORE, COPY, MOVE or UID EXPUNGE works on (RFC 9738); only the newest
+    /// ones of more. None, our own: clients that do not know of it would miss mail. `OK [MESSAGELIMIT]`.
+    pub command_messages_max: Option<u32>,
     /// Messages, and message ids they refer to, in one THREAD. 2,000,000, our own. `NO [LIMIT]`.
     pub thread_ids_max: usize,
     /// Octets handed to the store at a time while a message comes in. 64 KiB, our own.
@@ -69,6 +75,13 @@ pub struct Limits {
     pub keep_alive: Duration,
 }
 
+impl Limits {
+    /// Messages that one COPY or MOVE takes.
+    pub fn copy_messages_max(&self) -> u32 {
+        self.command_messages_max.map_or(self.save_messages_max, |max| max.min(self.save_messages_max))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -78,6 +91,8 @@ impl Default for Limits {
             append_octets_max: 64 * 1024 * 1024,
             append_messages_max: 100,
             append_octets_together_max: 256 * 1024 * 1024,
+            save_messages_max: 100_000,
+            command_messages_max: None,
             thread_ids_max: 2_000_000,
             chunk_octets_max: 64 * 1024,
             faults_before_login_max: 20,

@@ -12,6 +12,7 @@
 //! | `@ quota OCTETS` | Ann's quota |
 //! | `@ ready [MAILBOX]`, `@ ready2 [MAILBOX]` | the client is logged in and has selected; nothing of it is shown |
 //! | `@ slow SECONDS` | each look at the clock takes that long; before the first client |
+//! | `@ limit NAME NUMBER` | a field of `Limits`; before the first client |
 //! | `@ secure` | passwords are taken under TLS only |
 //! | `@ tls`, `@ eof`, `@ +SECONDS` | of client 1; time passes for both |
 //! | `# words` | a comment |
@@ -89,6 +90,18 @@ impl World {
         self.shared.get_or_insert_with(new).clone()
     }
 
+    fn limit(&mut self, name: &str, number: u32) {
+        let limits = &mut self.config.limits;
+        match name {
+            "save_messages" => limits.save_messages_max = number,
+            "command_messages" => limits.command_messages_max = Some(number),
+            "append_octets" => limits.append_octets_max = number.into(),
+            "literals_octets" => limits.literals_octets_max = number.into(),
+            "line_octets" => limits.line_octets_max = number as usize,
+            other => panic!("unknown limit: {other}"),
+        }
+    }
+
     pub(crate) fn connect(&mut self, now: Instant) -> Client {
         let shared = self.shared();
         let config = Arc::new(self.config.clone());
@@ -159,6 +172,7 @@ impl World {
                 self.store.write_blocking(move |tx| tx.account_set_quota(account, Some(octets))).unwrap();
             }
             "slow" => self.slowness = mailbox.parse().unwrap(),
+            "limit" => self.limit(mailbox, argument.parse().unwrap()),
             "secure" => self.config.plaintext_login = false,
             other => panic!("unknown event: @ {other}"),
         }

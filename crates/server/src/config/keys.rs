@@ -67,6 +67,12 @@ pub const KEYS: &[Key] = &[
     key("limits.recipients", "number", "1000", "Recipients of one message; at least 100."),
     key("limits.smtp_idle", "span", "\"5m\"", "How long an SMTP client may be silent."),
     key("limits.imap_idle", "span", "\"30m\"", "How long an IMAP client may be silent."),
+    key(
+        "limits.imap_messages",
+        "number",
+        "0",
+        "Messages that one IMAP command works on (MESSAGELIMIT), at least 1000; 0 is no limit. Mail programs that do not know of it see only the newest messages of larger mailboxes.",
+    ),
     key("limits.pop3_idle", "span", "\"10m\"", "How long a POP3 client may be silent."),
     key("limits.shutdown", "span", "\"10s\"", "How long connections may go on after a request to stop."),
     key(

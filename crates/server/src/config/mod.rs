@@ -144,6 +144,8 @@ pub struct Limits {
     pub smtp_idle: Span,
     /// How long an IMAP client may be silent.
     pub imap_idle: Span,
+    /// Messages that one IMAP command works on; 0 is no limit.
+    pub imap_messages: u32,
     /// How long a POP3 client may be silent.
     pub pop3_idle: Span,
     /// How long connections may go on after a request to stop.
@@ -159,6 +161,7 @@ impl Default for Limits {
             recipients: 1_000,
             smtp_idle: Span::minutes(5),
             imap_idle: Span::minutes(30),
+            imap_messages: 0,
             pop3_idle: Span::minutes(10),
             shutdown: Span::seconds(10),
         }
@@ -433,6 +436,9 @@ impl Config {
         at_least_one("limits.connections_per_address", self.limits.connections_per_address)?;
         if self.limits.recipients < 100 {
             return wrong("limits.recipients", "expected at least 100 (RFC 5321 §4.5.3.1.8)");
+        }
+        if (1..1000).contains(&self.limits.imap_messages) {
+            return wrong("limits.imap_messages", "expected 0 or at least 1000 (RFC 9738 §3)");
         }
         if self.limits.message_octets < Octets(64 << 10) {
             return wrong("limits.message_octets", "expected at least \"64 KiB\" (RFC 5321 §4.5.3.1.7)");

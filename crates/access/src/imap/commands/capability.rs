@@ -1,5 +1,6 @@
 //! CAPABILITY (RFC 9051 §6.1.1): what this server can do, before and after login.
 
+use crate::imap::commands::message_limit;
 use crate::imap::limits::Config;
 use std::fmt::Write as _;
 use wire::Tls;
@@ -30,7 +31,8 @@ pub fn before_login(config: &Config, tls: Option<&Tls>) -> String {
 
 /// The capabilities after login, without the word CAPABILITY.
 pub fn after_login(config: &Config) -> String {
-    format!("{ALWAYS} {AFTER_LOGIN} APPENDLIMIT={}", config.limits.append_octets_max)
+    let limits = &config.limits;
+    format!("{ALWAYS} {AFTER_LOGIN} APPENDLIMIT={} {}", limits.append_octets_max, message_limit::capability(limits))
 }
 
 /// The mechanisms of AUTHENTICATE on this connection.

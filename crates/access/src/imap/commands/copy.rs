@@ -1,6 +1,7 @@
 //! COPY and MOVE (RFC 9051 §6.4.7, §6.4.8), with COPYUID (RFC 4315).
 
 use crate::imap::command::Command;
+use crate::imap::commands::message_limit::{self, Cut};
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response::{self, Status};
 use crate::imap::sequence::SequenceSet;
@@ -45,7 +46,7 @@ impl Copy {
     /// Copies or moves all of the messages in one write, or none (RFC 9051 §6.4.7).
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
         let selected = if self.moves { server.selected_for_change()? } else { server.selected()? };
-        let uids = selected.resolve(&self.set, self.by_uid)?;
+        let (uids, cut) = self.bounded(server, selected.resolve(&self.set, self.by_uid)?)?;
         let (account, now, from) = (server.account(), server.now(), selected.mailbox);
         let Self { mailbox: name, moves, by_uid, .. } = self;
         let copied = server
@@ -62,7 +63,18 @@ impl Copy {
         match copied {
             Copied::NoMailbox => Err(Status::no("TRYCREATE", "There is no such mailbox")),
             Copied::SomeGone => server.finish(Status::no("EXPUNGEISSUED", "Some of the messages are gone"), true).await,
-            Copied::Done { uid_validity, pairs } => told(server, moves, uid_validity, &pairs).await,
+            Copied::Done { uid_validity, pairs } => told(server, moves, uid_validity, &pairs, cut).await,
+        }
+    }
+}
+
+impl Copy {
+    /// MOVE need not be whole where the client knows how to go on (RFC 9738 §3.1).
+    fn bounded(&self, server: &Server, uids: UidSet) -> Result<(UidSet, Option<Cut>), Status> {
+        let limits = &server.shared().config.limits;
+        match limits.command_messages_max {
+            Some(max) if self.moves => Ok(message_limit::highest(uids, Some(max.min(limits.save_messages_max)))),
+            _ => message_limit::all_or_none(uids, Some(limits.copy_messages_max())).map(|uids| (uids, None)),
         }
     }
 }
@@ -73,7 +85,7 @@ fn count(tx: &ReadTx, account: AccountId, mailbox: MailboxId, uids: &UidSet) -> 
 }
 
 /// COPYUID stands in COPY's tagged reply, and before the expunges of MOVE (RFC 6851 §4.3).
-async fn told(server: &mut Server, moves: bool, uid_validity: mail::UidValidity, pairs: &[(Uid, Uid)]) -> Outcome {
+async fn told(server: &mut Server, moves: bool, uid_validity: mail::UidValidity, pairs: &[(Uid, Uid)], cut: Option<Cut>) -> Outcome {
     let status = Status::ok(if moves { "Moved" } else { "Copied" });
     if pairs.is_empty() {
         return server.finish(status, true).await;
@@ -90,6 +102,7 @@ async fn told(server: &mut Server, moves: bool, uid_validity: mail::UidValidity,
         let seen = server.selected()?.seen;
         status = status.code(format!("HIGHESTMODSEQ {seen}"));
     }
+    let status = Cut::tell(cut, status, &mut data);
     Ok(Answer::Done(Done { data, status, state: None }))
 }
 

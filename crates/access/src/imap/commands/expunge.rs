@@ -2,6 +2,7 @@
 
 use crate::imap::command::Command;
 use crate::imap::command::State;
+use crate::imap::commands::message_limit::{self, Cut};
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response::Status;
 use crate::imap::sequence::SequenceSet;
@@ -34,6 +35,7 @@ const BATCH: u32 = 1000;
 pub(crate) struct Job {
     todo: UidSet,
     removed: bool,
+    cut: Option<Cut>,
 }
 
 impl Expunge {
@@ -45,7 +47,10 @@ impl Expunge {
             None => UidSet::range(Uid(1), Uid(u32::MAX)),
         };
         let todo = deleted(server, selected.mailbox, wanted).await?;
-        Box::new(Job { todo, removed: false }).step(server).await
+        // EXPUNGE has no bound (RFC 9738 §3.1).
+        let messages_max = server.shared().config.limits.command_messages_max.filter(|_| self.uids.is_some());
+        let (todo, cut) = message_limit::highest(todo, messages_max);
+        Box::new(Job { todo, removed: false, cut }).step(server).await
     }
 }
 
@@ -61,7 +66,10 @@ impl Job {
                 let seen = selected.seen;
                 status = status.code(format!("HIGHESTMODSEQ {seen}"));
             }
-            return server.finish(status, true).await;
+            let mut data = Vec::new();
+            let status = Cut::tell(self.cut, status, &mut data);
+            let end = server.finish(status, true).await?;
+            return Ok(serve::before(data, end));
         }
         let (account, mailbox) = (server.account(), selected.mailbox);
         server.write(move |tx| tx.expunge(account, mailbox, &batch)).await?;

@@ -4,6 +4,7 @@
 use crate::imap::command::Command;
 use crate::imap::command::State;
 use crate::imap::commands::message::{Piece, Source};
+use crate::imap::commands::message_limit::{self, Cut};
 use crate::imap::commands::returns::Partial;
 use crate::imap::commands::section::{Section, Text};
 use crate::imap::commands::store::Change;
@@ -212,6 +213,8 @@ pub(crate) struct Job {
     wanted: u32,
     /// A part could not be decoded.
     undecodable: bool,
+    /// Only the newest were answered.
+    cut: Option<Cut>,
     status: Status,
     /// The state the session is in behind it.
     state: Option<State>,
@@ -222,8 +225,12 @@ impl Fetch {
     pub(crate) async fn run(mut self, server: &mut Server) -> Outcome {
         let selected = server.selected()?;
         let mut uids = selected.resolve(&self.set, self.by_uid)?;
+        let messages_max = server.shared().config.limits.command_messages_max;
         if let Some(partial) = self.partial {
             uids = partial.among(&uids);
+            if let Some(max) = messages_max.filter(|max| uids.len() > *max) {
+                return Err(Status::no(format!("MESSAGELIMIT {max}"), "That part has too many messages"));
+            }
         }
         server.enabled_mut().condstore |= self.changed_since.is_some() || self.items.contains(&Item::ModSeq);
         if self.vanished && !server.enabled().qresync {
@@ -244,12 +251,14 @@ impl Fetch {
                 response::vanished(&mut data, &vanished, true);
             }
         }
+        let (uids, cut) = message_limit::highest(uids, messages_max);
+        wanted = wanted.min(uids.len());
         let spec = Spec::new(self.items, self.by_uid);
         let marked =
             if spec.marks_seen() && !selected.read_only { mark_seen(server, &uids, self.by_uid, &mut data).await? } else { UidSet::new() };
         // The view may have moved on with what others did; its sequence numbers have not.
         let job = Job::new(spec, server.look(false, self.by_uid), server.selected()?, &uids, Status::ok("Done"));
-        let job = Job { marked, wanted, ..job };
+        let job = Job { marked, wanted, cut, ..job };
         let first = Box::new(job).step(server).await?;
         Ok(serve::before(data, first))
     }
@@ -323,6 +332,7 @@ impl Job {
             answered: 0,
             wanted: 0,
             undecodable: false,
+            cut: None,
             status,
             state,
         }
@@ -348,6 +358,7 @@ impl Job {
         } else {
             job.status
         };
+        let status = Cut::tell(job.cut, status, &mut data);
         Ok(Answer::Done(Done { data, status, state: job.state }))
     }
 

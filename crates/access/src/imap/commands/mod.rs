@@ -18,6 +18,7 @@ pub mod list;
 pub mod login;
 pub mod lsub;
 pub(crate) mod message;
+pub(crate) mod message_limit;
 pub mod quota;
 pub mod rename;
 pub mod returns;

@@ -4,6 +4,7 @@
 use crate::imap::command::Command;
 use crate::imap::commands::candidate::{self, Scene};
 use crate::imap::commands::enable::Enabled;
+use crate::imap::commands::message_limit::{self, Cut};
 use crate::imap::commands::returns::{Listed, Response, Returns};
 use crate::imap::commands::sort::Sort;
 use crate::imap::commands::thread::Thread;
@@ -372,6 +373,8 @@ pub(crate) struct Found {
     pub(crate) uids: UidSet,
     /// ModSeq of the first, of the last, and the highest of all.
     mod_seqs: (ModSeq, ModSeq, ModSeq),
+    /// Only the newest were looked at.
+    pub(crate) cut: Option<Cut>,
 }
 
 impl Search {
@@ -392,8 +395,9 @@ impl Search {
         }
         // IMAP4rev2 knows no SEARCH response (RFC 9051 §7.3.4).
         let returns = self.returns.or_else(|| server.enabled().rev2.then_some(Returns::ALL));
-        let data = self.told(returns, &selected, &found, tag);
-        let last = server.finish(Status::ok("Done"), self.by_uid).await?;
+        let mut data = self.told(returns, &selected, &found, tag);
+        let status = Cut::tell(found.cut, Status::ok("Done"), &mut data);
+        let last = server.finish(status, self.by_uid).await?;
         Ok(serve::before(data, last))
     }
 
@@ -520,9 +524,15 @@ pub(crate) async fn find(mut wants: Wants, server: &mut Server, tag: String) -> 
     server.enabled_mut().condstore |= key.names_mod_seq();
     let scene = Arc::new(Scene::new(key, &selected, server));
     // Messages that are gone and of which the client does not know are found no more.
-    let among = key.among(&selected.uids.subtract(&selected.gone));
+    let messages_max = server.shared().config.limits.command_messages_max;
+    let (among, cut) = message_limit::highest(key.among(&selected.uids.subtract(&selected.gone)), messages_max);
+    if let Some(max) = messages_max.filter(|_| cut.is_some() && !matches!(wants, Wants::Search(_))) {
+        // RFC 9738 §3.3
+        return Err(Status::no(format!("MESSAGELIMIT {max}"), "Too many messages to sort or thread, name fewer"));
+    }
+    let found = Found { cut, ..Found::default() };
     let (todo, goal) = (among.ranges().collect(), among.len());
-    Box::new(Job { tag, wants, scene, todo, found: Found::default(), goal, told: server.now() }).step(server).await
+    Box::new(Job { tag, wants, scene, todo, found, goal, told: server.now() }).step(server).await
 }
 
 impl Job {

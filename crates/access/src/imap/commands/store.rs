@@ -2,6 +2,7 @@
 
 use crate::imap::command::Command;
 use crate::imap::commands::expunge::split;
+use crate::imap::commands::message_limit::{self, Cut};
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response::{self, Status};
 use crate::imap::selected::{Look, News, Own, Selected, Tell};
@@ -105,13 +106,15 @@ pub(crate) struct Job {
     /// Messages left alone because others had changed them (MODIFIED).
     modified: UidSet,
     some_gone: bool,
+    cut: Option<Cut>,
 }
 
 impl StoreFlags {
     /// Changes the flags, a batch of messages at a time.
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
         let selected = server.selected_for_change()?;
-        let todo = selected.resolve(&self.set, self.by_uid)?;
+        let messages_max = server.shared().config.limits.command_messages_max;
+        let (todo, cut) = message_limit::highest(selected.resolve(&self.set, self.by_uid)?, messages_max);
         server.enabled_mut().condstore |= self.unchanged_since.is_some();
         let change = match self.mode {
             Mode::Set => FlagChange::Set(self.flags),
@@ -126,6 +129,7 @@ impl StoreFlags {
             modified: UidSet::new(),
             some_gone: !self.by_uid && !todo.intersect(&selected.gone).is_empty(),
             todo,
+            cut,
         };
         Box::new(job).step(server).await
     }
@@ -148,11 +152,11 @@ impl Job {
         let (news, modified, some_gone) = server.write(move |tx| change.make(tx)).await?;
         self.modified = self.modified.union(&modified);
         self.some_gone |= some_gone;
-        let data = server.accept(news);
+        let mut data = server.accept(news);
         if !self.todo.is_empty() {
             return Ok(server.more(data, serve::Job::Store(self)));
         }
-        let status = self.status(server)?;
+        let status = Cut::tell(self.cut, self.status(server)?, &mut data);
         server.finish_told(data, status, self.by_uid).await
     }
 
