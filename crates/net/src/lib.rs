@@ -3,7 +3,7 @@
 //! [`drive()`] runs any [`wire::Session`] over a [`Socket`] and is the only code that awaits a
 //! peer's bytes. [`listen`] accepts connections, [`dial`] makes them, [`tls`] holds certificates and
 //! trust, [`resolve`] asks DNS, [`clock`] tells the time, [`limits`] counts who is connected,
-//! [`shutdown`] tells everybody that the end is near.
+//! [`shutdown`] tells everybody that the end is near, [`https`] fetches a small document.
 //!
 //! What this crate is not: it knows no protocol, no store and no configuration file.
 //!
@@ -15,6 +15,7 @@
 pub mod clock;
 pub mod dial;
 pub mod drive;
+pub mod https;
 pub mod limits;
 pub mod listen;
 pub mod network;
@@ -30,7 +31,7 @@ pub use drive::{DriveError, End, Shell, Upgrade, drive};
 pub use limits::Connections;
 pub use listen::{Accepted, Listener};
 pub use network::Network;
-pub use resolve::{Dns, DnsError, FakeDns, Mx, Resolver};
+pub use resolve::{Checked, Dns, DnsError, FakeDns, Mx, Resolver, Security, Tlsa};
 pub use shutdown::{Shutdown, Stop};
 pub use socket::{Socket, Stream};
 

@@ -4,11 +4,15 @@
 //! policy: which of several hosts is tried first, and what a failure means for a message, is the
 //! caller's decision.
 
+mod checked;
 mod fake;
 mod resolver;
+mod trusted;
+mod validating;
 
+pub use checked::{Checked, Checking, Host, Security, Tlsa};
 pub use fake::FakeDns;
-pub use resolver::{Resolver, ResolverError, Settings};
+pub use resolver::{Dnssec, Resolver, ResolverError, Settings};
 
 use mail::Domain;
 use std::net::IpAddr;
@@ -28,6 +32,18 @@ pub trait Dns: Send + Sync {
     fn txt<'a>(&'a self, name: &'a Domain) -> Lookup<'a, Vec<Vec<u8>>>;
     /// The names of an address.
     fn ptr(&self, address: IpAddr) -> Lookup<'_, Vec<Domain>>;
+    /// [`Dns::mx`] with what DNSSEC says of the answer.
+    fn mx_checked<'a>(&'a self, domain: &'a Domain) -> Checking<'a, Vec<Mx>> {
+        checked::unchecked(self.mx(domain))
+    }
+    /// [`Dns::addresses`] with what DNSSEC says of the answer and of every CNAME on the way to it.
+    fn addresses_checked<'a>(&'a self, host: &'a Domain) -> Checking<'a, Host> {
+        Box::pin(async move { Checked::unchecked(self.addresses(host).await).map(|addresses| Host { addresses, canonical: None }) })
+    }
+    /// The TLSA records of a name such as `_25._tcp.mx.example.org` (RFC 6698 §3).
+    fn tlsa<'a>(&'a self, _name: &'a Domain) -> Checking<'a, Vec<Tlsa>> {
+        Box::pin(async { Checked::unchecked(Err(DnsError::NoData)) })
+    }
 }
 
 /// One MX record.

@@ -5,7 +5,9 @@
 mod accept;
 mod certificates;
 mod client;
+mod dane;
 
 pub use accept::{accept, server_config};
 pub use certificates::{CertificateError, Certificates, Pair, self_signed};
-pub use client::{Client, Trust, TrustError};
+pub use client::{Client, Fault, Trust, TrustError, fault};
+pub use dane::{Dane, DaneError, is_usable, record_of};

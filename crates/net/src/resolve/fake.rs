@@ -1,8 +1,9 @@
 //! Answers from a script, for tests and the simulation.
 //!
-//! Not a name server: no zones, no CNAMEs, no time to live. A name is known as soon as it has a record.
+//! Not a name server: no zones, no time to live. A name is known as soon as it has a record; it is
+//! insecure unless the script says that it is signed or bogus.
 
-use super::{Dns, DnsError, Lookup, Mx};
+use super::{Checked, Checking, Dns, DnsError, Host, Lookup, Mx, Security, Tlsa};
 use mail::Domain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,6 +19,9 @@ struct Script {
     addresses: BTreeMap<String, Vec<IpAddr>>,
     txt: BTreeMap<String, Vec<Vec<u8>>>,
     ptr: BTreeMap<IpAddr, Vec<Domain>>,
+    tlsa: BTreeMap<String, Vec<Tlsa>>,
+    cname: BTreeMap<String, Domain>,
+    security: BTreeMap<String, Security>,
     known: BTreeSet<String>,
     failing: BTreeMap<String, String>,
     asked: u64,
@@ -54,6 +58,27 @@ impl FakeDns {
         self
     }
 
+    /// Adds a TLSA record.
+    #[must_use]
+    pub fn with_tlsa(self, name: &Domain, record: Tlsa) -> Self {
+        self.change(name, |script, name| script.tlsa.entry(name).or_default().push(record))
+    }
+
+    /// Makes `alias` another name of `host`, for addresses.
+    #[must_use]
+    pub fn with_cname(self, alias: &Domain, host: &Domain) -> Self {
+        self.change(alias, |script, name| {
+            script.cname.insert(name, host.clone());
+        })
+    }
+
+    /// Says what DNSSEC finds of every answer about `name`. A bogus name is still answered to who does not check.
+    #[must_use]
+    pub fn with_security(self, name: &Domain, security: Security) -> Self {
+        self.script().security.insert(name.to_string(), security);
+        self
+    }
+
     /// From now on every question about `name` fails for the given reason.
     pub fn fail(&self, name: &Domain, reason: &str) {
         self.script().failing.insert(name.to_string(), reason.to_owned());
@@ -70,6 +95,8 @@ impl FakeDns {
         script.mx.remove(name.as_str());
         script.addresses.remove(name.as_str());
         script.txt.remove(name.as_str());
+        script.tlsa.remove(name.as_str());
+        script.cname.remove(name.as_str());
         script.known.remove(name.as_str());
     }
 
@@ -88,6 +115,18 @@ impl FakeDns {
 
     fn script(&self) -> MutexGuard<'_, Script> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn checked<T>(&self, name: &Domain, found: Result<T, DnsError>) -> Checked<T> {
+        match self.script().security.get(name.as_str()).copied().unwrap_or(Security::Insecure) {
+            Security::Bogus => Checked::bogus("the script says that it is bogus"),
+            security => Checked { found, security },
+        }
+    }
+
+    /// Follows one CNAME.
+    fn canonical(&self, host: &Domain) -> Option<Domain> {
+        self.script().cname.get(host.as_str()).cloned()
     }
 
     fn answer<T: Clone>(&self, name: &Domain, records: impl FnOnce(&Script) -> &BTreeMap<String, Vec<T>>) -> Result<Vec<T>, DnsError> {
@@ -114,9 +153,30 @@ impl Dns for FakeDns {
         Box::pin(async move {
             match host.ip() {
                 Some(address) => Ok(vec![address]),
-                None => self.answer(host, |script| &script.addresses),
+                None => self.answer(&self.canonical(host).unwrap_or_else(|| host.clone()), |script| &script.addresses),
             }
         })
+    }
+
+    fn mx_checked<'a>(&'a self, domain: &'a Domain) -> Checking<'a, Vec<Mx>> {
+        Box::pin(async move { self.checked(domain, self.mx(domain).await) })
+    }
+
+    fn addresses_checked<'a>(&'a self, host: &'a Domain) -> Checking<'a, Host> {
+        Box::pin(async move {
+            let canonical = self.canonical(host);
+            let found = self.addresses(host).await.map(|addresses| Host { addresses, canonical: canonical.clone() });
+            let at_alias = self.checked(host, found);
+            match canonical.map(|canonical| self.checked(&canonical, Ok(()))) {
+                Some(Checked { security: Security::Bogus, .. }) => Checked::bogus("the script says that it is bogus"),
+                Some(end) => Checked { security: end.security.min(at_alias.security), ..at_alias },
+                None => at_alias,
+            }
+        })
+    }
+
+    fn tlsa<'a>(&'a self, name: &'a Domain) -> Checking<'a, Vec<Tlsa>> {
+        Box::pin(async move { self.checked(name, self.answer(name, |script| &script.tlsa)) })
     }
 
     fn txt<'a>(&'a self, name: &'a Domain) -> Lookup<'a, Vec<Vec<u8>>> {

@@ -1,15 +1,17 @@
 //! The client's side of a handshake, and whom it trusts.
 //!
 //! A [`Client`] either refuses a server whose certificate does not verify, or (opportunistic TLS,
-//! RFC 7435) goes on and records in [`Tls::verified`] that it did not.
+//! RFC 7435) goes on and records in [`Tls::verified`] that it did not. By [`Client::dane`] a server is
+//! verified by its TLSA records, whatever the authorities say.
 
+use super::Dane;
 use super::accept::{client_facts, provider};
 use crate::socket::Socket;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,6 +95,8 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
 pub struct Client {
     config: Arc<ClientConfig>,
     trust: Trust,
+    /// The server is verified by its TLSA records.
+    by_dane: bool,
 }
 
 impl Client {
@@ -114,13 +118,28 @@ impl Client {
         Self::with_verifier(trust, verifier)
     }
 
+    /// Refuses a server that its TLSA records do not speak of. Made for one server: it is not shared.
+    ///
+    /// # Errors
+    /// When the cryptographic library offers no TLS version.
+    pub fn dane(trust: Trust, dane: Dane) -> Result<Self, rustls::Error> {
+        let verifier = Arc::new(ByRecords { dane, signatures: AnyCertificate(Arc::clone(&trust.0)) });
+        let client = Self::with_verifier(trust, verifier)?;
+        Ok(Self { by_dane: true, ..client })
+    }
+
+    /// Whom this client trusts.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
     fn with_verifier(trust: Trust, verifier: Arc<dyn ServerCertVerifier>) -> Result<Self, rustls::Error> {
         let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
-        Ok(Self { config: Arc::new(config), trust })
+        Ok(Self { config: Arc::new(config), trust, by_dane: false })
     }
 
     /// Takes part in a handshake as the client. Bounding its time is the caller's business.
@@ -144,8 +163,83 @@ impl Client {
     }
 
     fn facts(&self, connection: &rustls::ClientConnection, name: &ServerName<'static>) -> Tls {
-        let verified = connection.peer_certificates().is_some_and(|chain| self.trust.verifies(chain, name));
+        let verified = self.by_dane || connection.peer_certificates().is_some_and(|chain| self.trust.verifies(chain, name));
         Tls { verified, server_name: Some(name.to_str().into_owned()), ..client_facts(connection) }
+    }
+}
+
+/// What was wrong with a server's certificate, or with the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// It is out of date.
+    Expired,
+    /// It is for another name.
+    Name,
+    /// No authority that we trust vouches for it.
+    Untrusted,
+    /// No TLSA record speaks of it.
+    Dane,
+    /// Anything else: no common version, the peer went away, nonsense.
+    Other,
+}
+
+/// What was wrong in a handshake that failed.
+pub fn fault(error: &io::Error) -> Fault {
+    let Some(rustls::Error::InvalidCertificate(error)) = error.get_ref().and_then(|inner| inner.downcast_ref()) else {
+        return Fault::Other;
+    };
+    match error {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Fault::Expired,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Fault::Name,
+        CertificateError::Other(OtherError(inner)) if inner.is::<super::DaneError>() => Fault::Dane,
+        _ => Fault::Untrusted,
+    }
+}
+
+/// Takes the certificate that TLSA records speak of.
+#[derive(Debug)]
+struct ByRecords {
+    dane: Dane,
+    signatures: AnyCertificate,
+}
+
+impl ServerCertVerifier for ByRecords {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let chain: Vec<CertificateDer<'_>> = [own].into_iter().chain(intermediates).cloned().collect();
+        let verified = self.dane.verify(&chain, now).map(|_| ServerCertVerified::assertion());
+        verified.map_err(|error| rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signatures.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signatures.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signatures.supported_verify_schemes()
     }
 }
 
