@@ -184,7 +184,7 @@ impl Taking<'_> {
         }
         let filed = match file(self.tx, account, &self.arrival.body, &self.arrival.digest, self.now) {
             Ok(filed) => Some(filed),
-            Err(Error::OverQuota { .. }) => None,
+            Err(Error::OverQuota { .. } | Error::TooManyEmails { .. }) => None,
             Err(error) => return Err(error),
         };
         self.filed.insert(account, filed);

@@ -12,6 +12,7 @@ use crate::auth::Credentials;
 use crate::error::{Error, Result};
 use crate::index::KeyRange;
 use crate::key;
+use crate::quota::Quota;
 use crate::record::Record;
 use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
@@ -52,10 +53,23 @@ pub struct Account {
     pub used_octets: u64,
     /// How many emails it has.
     pub emails: u64,
+    /// Most emails; `None`: as many as there is room for.
+    pub quota_emails_max: Option<u64>,
+    /// Whether it may set quotas and annotate the server, for everybody.
+    pub administrator: bool,
     /// By what the owner is known at login.
     pub credentials: Credentials,
     /// When it was made.
     pub created: Timestamp,
+}
+
+impl Account {
+    /// Whether an email of this size still finds room.
+    #[must_use]
+    pub fn has_room(&self, octets: u64) -> bool {
+        let Self { used_octets, quota_octets_max: octets_max, emails, quota_emails_max: emails_max, .. } = *self;
+        Quota { used_octets, octets_max, emails, emails_max }.has_room(octets)
+    }
 }
 
 /// What of an account does not change with its mail.
@@ -80,7 +94,15 @@ impl ReadTx {
     /// When the store fails.
     pub fn account(&self, id: AccountId) -> Result<Option<Account>> {
         let Some(record) = self.record::<AccountRecord>(&key::account(id))? else { return Ok(None) };
-        Ok(Some(joined(id, record, &self.counters(id)?)))
+        Ok(Some(joined(id, record, &self.counters(id)?, self.is_administrator(id)?)))
+    }
+
+    /// Whether an account is an administrator.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn is_administrator(&self, id: AccountId) -> Result<bool> {
+        self.has(Space::Administrator, &key::account(id))
     }
 
     /// The account with an address, in any case and without `+detail`; aliases are no logins.
@@ -115,10 +137,10 @@ impl ReadTx {
     }
 }
 
-fn joined(id: AccountId, record: AccountRecord, counters: &Counters) -> Account {
+fn joined(id: AccountId, record: AccountRecord, counters: &Counters, administrator: bool) -> Account {
     let AccountRecord { address, name, enabled, credentials, created } = record;
-    let Counters { used_octets, emails, quota_octets_max, .. } = *counters;
-    Account { id, address, name, enabled, quota_octets_max, used_octets, emails, credentials, created }
+    let Counters { used_octets, emails, quota_octets_max, quota_emails_max, .. } = *counters;
+    Account { id, address, name, enabled, quota_octets_max, used_octets, emails, quota_emails_max, administrator, credentials, created }
 }
 
 impl WriteTx {
@@ -187,6 +209,29 @@ impl WriteTx {
         self.counters_save(id, &counters)
     }
 
+    /// Sets how many emails the account may have; fewer than it has is allowed and keeps new mail out.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn account_set_quota_emails(&mut self, id: AccountId, quota_emails_max: Option<u64>) -> Result<()> {
+        let counters = Counters { quota_emails_max, ..self.counters(id)? };
+        self.counters_save(id, &counters)
+    }
+
+    /// Makes an account an administrator, or no longer one.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn account_set_administrator(&mut self, id: AccountId, administrator: bool) -> Result<()> {
+        self.account_record(id)?;
+        if administrator {
+            self.put(Space::Administrator, &key::account(id), Vec::new());
+        } else {
+            self.delete(Space::Administrator, &key::account(id));
+        }
+        Ok(())
+    }
+
     /// Gives an account another address, and with it another login. The old one becomes free.
     ///
     /// # Errors
@@ -199,6 +244,7 @@ impl WriteTx {
             self.delete(Space::Address, &alias::key(&old));
             self.save(&alias::key(&address), &AddressRecord::Account(id))?;
         }
+        self.shares_readdressed(id, &old, &address)?;
         self.account_change(id, |record| record.address = address)
     }
 
@@ -208,8 +254,8 @@ impl WriteTx {
         self.save(&key::account(id), &record)
     }
 
-    /// Removes an account, all its mail, and itself from the aliases that lead to it; an alias that
-    /// then leads nowhere goes too.
+    /// Removes an account, all its mail, what it shares and what is shared with it, and itself from the
+    /// aliases that lead to it; an alias that then leads nowhere goes too.
     ///
     /// Everything in one commit: an account of 100,000 messages takes a second or two, in which
     /// other writers wait.
@@ -223,6 +269,8 @@ impl WriteTx {
         // Who watches the account wakes and finds it gone.
         self.announce(id, counters.mod_seq.next());
         self.emails_release(id)?;
+        self.shares_forget(id)?;
+        self.annotations_of_viewer_forget(id)?;
         for space in OF_AN_ACCOUNT {
             self.erase(space, &KeyRange::prefix(&key::account(id)))?;
         }
@@ -253,7 +301,7 @@ impl WriteTx {
 }
 
 /// The spaces whose keys start with the account.
-pub(crate) const OF_AN_ACCOUNT: [Space; 12] = [
+pub(crate) const OF_AN_ACCOUNT: [Space; 15] = [
     Space::Account,
     Space::Counters,
     Space::Mailbox,
@@ -266,6 +314,9 @@ pub(crate) const OF_AN_ACCOUNT: [Space; 12] = [
     Space::Email,
     Space::Thread,
     Space::Change,
+    Space::Grant,
+    Space::Annotation,
+    Space::Administrator,
 ];
 
 fn name_check(name: &str) -> Result<()> {

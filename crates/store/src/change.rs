@@ -45,8 +45,21 @@ pub(crate) enum ChangeRecord {
     Vanished(UidSet),
     /// These emails are gone from the account.
     Destroyed(Vec<EmailId>),
-    /// These mailboxes were made, renamed, deleted, subscribed to or given a role.
+    /// These mailboxes were made, renamed, deleted, subscribed to, shared or given a role.
     Mailboxes(Vec<MailboxId>),
+    /// An annotation was set or removed.
+    Annotation(AnnotationChange),
+}
+
+/// An annotation that was set or removed (RFC 5464).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnotationChange {
+    /// Of which mailbox; 0: of the server.
+    pub mailbox: MailboxId,
+    /// Whose private one it is; `None`: it is shared.
+    pub viewer: Option<AccountId>,
+    /// Its whole name.
+    pub entry: String,
 }
 
 impl Record for ChangeRecord {
@@ -73,8 +86,10 @@ pub struct MailboxChanges {
 /// What changed in an account's list of mailboxes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListChanges {
-    /// Mailboxes that were made, renamed, deleted, subscribed to or given a role; each once.
+    /// Mailboxes that were made, renamed, deleted, subscribed to, shared or given a role; each once.
     pub mailboxes: Vec<MailboxId>,
+    /// Annotations that were set or removed, in order.
+    pub annotations: Vec<AnnotationChange>,
     /// False: the feed no longer reaches back that far; look at every mailbox.
     pub complete: bool,
     /// The account's ModSeq now: what to ask from next time.
@@ -109,7 +124,7 @@ impl ReadTx {
             match record {
                 ChangeRecord::Flags(uids) => touched = touched.union(&uids),
                 ChangeRecord::Vanished(uids) => changes.vanished = changes.vanished.union(&uids),
-                ChangeRecord::Destroyed(_) | ChangeRecord::Mailboxes(_) => {}
+                ChangeRecord::Destroyed(_) | ChangeRecord::Mailboxes(_) | ChangeRecord::Annotation(_) => {}
             }
         }
         let added = self.added_since(account, mailbox, since)?;
@@ -163,15 +178,17 @@ impl ReadTx {
     /// When there is no such account.
     pub fn list_changes(&self, account: AccountId, since: ModSeq) -> Result<ListChanges> {
         let counters = self.counters(account)?;
-        let mut mailboxes = Vec::new();
+        let (mut mailboxes, mut annotations) = (Vec::new(), Vec::new());
         for (_, record) in self.records(&key::changes_since(account, LIST, since))? {
-            if let ChangeRecord::Mailboxes(ids) = record {
-                mailboxes.extend(ids);
+            match record {
+                ChangeRecord::Mailboxes(ids) => mailboxes.extend(ids),
+                ChangeRecord::Annotation(change) => annotations.push(change),
+                ChangeRecord::Flags(_) | ChangeRecord::Vanished(_) | ChangeRecord::Destroyed(_) => {}
             }
         }
         mailboxes.sort_unstable();
         mailboxes.dedup();
-        Ok(ListChanges { mailboxes, complete: since >= counters.list_floor, mod_seq: counters.mod_seq })
+        Ok(ListChanges { mailboxes, annotations, complete: since >= counters.list_floor, mod_seq: counters.mod_seq })
     }
 }
 
@@ -205,10 +222,20 @@ impl WriteTx {
         destroyed: &[EmailId],
     ) -> Result<()> {
         counters.list_mod_seq = counters.mod_seq;
-        let window = Window { floor: counters.list_floor, entries: counters.list_changes };
         let lists = mailboxes.chunks(ITEMS_MAX).map(|ids| ChangeRecord::Mailboxes(ids.to_vec()));
         let changes: Vec<_> = lists.chain(destroyed_entries(destroyed)).collect();
-        let window = self.feed(account, LIST, counters.mod_seq, &changes, window)?;
+        self.list_feed(account, counters, &changes)
+    }
+
+    /// Notes a changed annotation at the counters' ModSeq.
+    pub(crate) fn annotated(&mut self, account: AccountId, counters: &mut Counters, change: AnnotationChange) -> Result<()> {
+        counters.list_mod_seq = counters.mod_seq;
+        self.list_feed(account, counters, &[ChangeRecord::Annotation(change)])
+    }
+
+    fn list_feed(&mut self, account: AccountId, counters: &mut Counters, changes: &[ChangeRecord]) -> Result<()> {
+        let window = Window { floor: counters.list_floor, entries: counters.list_changes };
+        let window = self.feed(account, LIST, counters.mod_seq, changes, window)?;
         (counters.list_floor, counters.list_changes) = (window.floor, window.entries);
         Ok(())
     }

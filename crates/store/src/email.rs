@@ -141,7 +141,7 @@ impl ReadTx {
     }
 }
 
-fn digest_write(digest: &Digest) -> Vec<u8> {
+pub(crate) fn digest_write(digest: &Digest) -> Vec<u8> {
     let octets = postcard::to_extend(digest, vec![DIGEST_FORMAT]).unwrap_or_default();
     if octets.len() > DIGEST_OCTETS_MAX { Vec::new() } else { octets }
 }
@@ -176,7 +176,7 @@ impl WriteTx {
         Ok(Added { uid, email, thread, mod_seq, uid_validity })
     }
 
-    fn email_save(&mut self, account: AccountId, id: EmailId, record: &EmailRecord, digest: &[u8]) -> Result<()> {
+    pub(crate) fn email_save(&mut self, account: AccountId, id: EmailId, record: &EmailRecord, digest: &[u8]) -> Result<()> {
         let mut octets = encode(record)?;
         octets.extend_from_slice(digest);
         self.put(Space::Email, &key::email(account, id), octets);
@@ -237,7 +237,7 @@ impl WriteTx {
         Ok(moved)
     }
 
-    fn email_enter(&mut self, account: AccountId, id: EmailId, mailbox: MailboxId, uid: Uid) -> Result<()> {
+    pub(crate) fn email_enter(&mut self, account: AccountId, id: EmailId, mailbox: MailboxId, uid: Uid) -> Result<()> {
         let (mut record, digest) = self.email_record_needed(account, id)?;
         if record.places.len() >= PLACES_MAX {
             return Err(Error::Limit("copies of one email".into()));

@@ -34,6 +34,12 @@ pub enum Error {
         /// What it may hold.
         octets_max: u64,
     },
+    /// The account may not have more emails.
+    #[error("over quota: it may have {emails_max} emails")]
+    TooManyEmails {
+        /// How many it may have.
+        emails_max: u64,
+    },
     /// The disk is full: what adds mail is refused, deleting and reading go on (452 4.3.1).
     #[error("the disk is full")]
     Full,

@@ -4,6 +4,7 @@
 //! big-endian, so that keys sort as the numbers do; a text at the end of a key is UTF-8 and runs to
 //! the end.
 
+use crate::acl::Grantee;
 use crate::index::KeyRange;
 use mail::{AccountId, EmailId, MailboxId, ModSeq, ReceiptId, Role, Timestamp, Uid};
 
@@ -147,6 +148,36 @@ pub(crate) fn message_ids(hash: u64) -> KeyRange {
 /// `MessageId`.
 pub(crate) fn message_id(hash: u64, receipt: ReceiptId) -> Vec<u8> {
     Key::default().u64(hash).u64(receipt.0).done()
+}
+
+/// `Grant`: the start is the mailbox's.
+pub(crate) fn grant(owner: AccountId, mailbox: MailboxId, grantee: Grantee, negative: bool) -> Vec<u8> {
+    Key::default().u32(owner.0).u32(mailbox.0).u32(grantee.number()).u8(u8::from(negative)).done()
+}
+
+/// To whom a `Grant` key gives, and whether it takes away.
+pub(crate) fn grantee(key: &[u8]) -> Option<(Grantee, bool)> {
+    Some((Grantee::by_number(number_u32(key, 8)?), *key.get(12)? != 0))
+}
+
+/// The start of the `Share` keys of whoever is named in grants.
+pub(crate) fn shares(grantee: Grantee) -> Vec<u8> {
+    Key::default().u32(grantee.number()).done()
+}
+
+/// `Share`.
+pub(crate) fn share(grantee: Grantee, owner: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    Key::default().u32(grantee.number()).u32(owner.0).u32(mailbox.0).done()
+}
+
+/// Whose mailbox a `Share` key leads to, and which.
+pub(crate) fn shared(key: &[u8]) -> Option<(AccountId, MailboxId)> {
+    Some((AccountId(number_u32(key, 4)?), MailboxId(number_u32(key, 8)?)))
+}
+
+/// `Annotation`; `viewer` is 0 where it is shared.
+pub(crate) fn annotation(account: AccountId, mailbox: MailboxId, viewer: AccountId, path: &str) -> Vec<u8> {
+    Key::default().u32(account.0).u32(mailbox.0).u32(viewer.0).text(path).done()
 }
 
 /// The u32 at an offset of a key.

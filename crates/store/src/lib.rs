@@ -13,6 +13,7 @@
 #![expect(clippy::missing_errors_doc, reason = "one error type, documented variant by variant in `error`")]
 
 mod account;
+mod acl;
 mod alias;
 pub mod auth;
 mod backlog;
@@ -43,6 +44,7 @@ mod lock;
 mod log;
 mod mailbox;
 mod message;
+mod metadata;
 mod migrate;
 mod queue;
 mod quota;
@@ -56,13 +58,15 @@ mod spill;
 mod testing;
 mod thread;
 mod trail;
+mod transfer;
 mod tx;
 mod uid;
 
 pub use account::{ACCOUNT_NAME_OCTETS_MAX, Account, NewAccount};
+pub use acl::{GRANTS_MAX, Grant, Grantee, OTHERS, Share, is_shared_name, shared_name};
 pub use alias::{ALIAS_DEPTH_MAX, DELIVERIES_MAX, Delivery, Resolution, TARGETS_MAX, Target};
 pub use body::{Blob, Body};
-pub use change::{CHANGES_MAX, ListChanges, MailboxChanges};
+pub use change::{AnnotationChange, CHANGES_MAX, ListChanges, MailboxChanges};
 pub use check::check;
 pub use domain::DomainRecord;
 pub use draft::Draft;
@@ -76,11 +80,13 @@ pub use mailbox::{
     DELIMITER, MAILBOX_DEPTH_MAX, MAILBOX_KEYWORDS_MAX, MAILBOX_NAME_OCTETS_MAX, MAILBOXES_MAX, Mailbox, SUBSCRIPTIONS_MAX, mailbox_name,
 };
 pub use message::{Expunged, FlagChange, FlagOutcome, Message};
+pub use metadata::{ANNOTATION_OCTETS_MAX, ANNOTATIONS_MAX, Annotated, Annotating, ENTRY_OCTETS_MAX, EntryName};
 pub use queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 pub use quota::Quota;
 pub use reclaim::Reclaimed;
 pub use settings::Settings;
 pub use trail::RECEIPTS_MAX;
+pub use transfer::Place;
 pub use tx::{ReadTx, WriteTx};
 
 use disk::sim::SimDisk;

@@ -15,6 +15,7 @@
 //!
 //! Invariants: the counters in a mailbox's record are exact; UidValidity is never used again.
 
+use crate::acl::shared_name;
 use crate::error::{Error, Result};
 use crate::index::KeyRange;
 use crate::key;
@@ -286,6 +287,7 @@ impl WriteTx {
         self.save(&key::mailbox(account, id), &record)?;
         self.list_changed(account, &mut counters, &[id], &[])?;
         self.counters_save(account, &counters)?;
+        self.grants_inherit(account, id)?;
         Ok(id)
     }
 
@@ -312,6 +314,7 @@ impl WriteTx {
 
     fn inbox_rename(&mut self, account: AccountId, inbox: MailboxId, to: &str, now: Timestamp) -> Result<MailboxId> {
         let new = self.mailbox_create(account, to, None)?;
+        self.annotations_copy(account, inbox, new)?;
         self.email_move(account, inbox, &UidSet::range(Uid(1), Uid(u32::MAX)), new, now)?;
         Ok(new)
     }
@@ -344,8 +347,10 @@ impl WriteTx {
         if self.has(Space::Subscription, &key::name(account, &record.name))? {
             self.put(Space::Subscription, &key::name(account, name), Vec::new());
         }
-        name.clone_into(&mut record.name);
-        self.save(&key::mailbox(account, id), &record)
+        let before = std::mem::replace(&mut record.name, name.to_owned());
+        self.save(&key::mailbox(account, id), &record)?;
+        let owner = self.account_record(account)?.address;
+        self.share_renamed(account, id, &shared_name(&owner, &before), &shared_name(&owner, name))
     }
 
     /// Deletes a mailbox and its messages; its subscription stays.
@@ -369,7 +374,10 @@ impl WriteTx {
         if let Some(role) = record.role {
             self.delete(Space::MailboxRole, &key::role(account, role));
         }
+        self.grants_forget(account, id)?;
+        let annotations = self.annotations_forget(account, id)?;
         let mut counters = self.counters(account)?;
+        counters.octets_change(annotations, 0)?;
         counters.mailboxes = counters.mailboxes.saturating_sub(1);
         counters.next_mod_seq();
         self.list_changed(account, &mut counters, &[id], &destroyed)?;

@@ -16,7 +16,7 @@ use crate::record::{Record, decode, unreadable};
 use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
 use crate::uid::Counters;
-use mail::{AccountId, BlobHash, EmailId, Flag, Flags, MailboxId, ModSeq, ThreadId, Timestamp, Uid, UidSet};
+use mail::{AccountId, BlobHash, EmailId, Flag, Flags, MailboxId, ModSeq, Rights, ThreadId, Timestamp, Uid, UidSet};
 use serde::{Deserialize, Serialize};
 
 /// Messages read at once by what walks through many.
@@ -83,6 +83,9 @@ pub enum FlagChange {
     Add(Flags),
     /// `-FLAGS`
     Remove(Flags),
+    /// `FLAGS` by somebody who may not change all of them: of those that the rights cover, exactly
+    /// these (RFC 4314 §4).
+    SetCovered(Flags, Rights),
 }
 
 /// What became of a change of flags. Uids that do not exist are in none of these.
@@ -224,7 +227,7 @@ fn spans(uids: &UidSet) -> Vec<(Uid, Uid)> {
 impl FlagChange {
     fn flags(&self) -> &Flags {
         match self {
-            Self::Set(flags) | Self::Add(flags) | Self::Remove(flags) => flags,
+            Self::Set(flags) | Self::Add(flags) | Self::Remove(flags) | Self::SetCovered(flags, _) => flags,
         }
     }
 
@@ -232,6 +235,10 @@ impl FlagChange {
         let mut changed = flags.clone();
         match self {
             Self::Set(exactly) => changed.clone_from(exactly),
+            Self::SetCovered(exactly, rights) => {
+                let kept = flags.iter().filter(|flag| !rights.cover(flag));
+                changed = kept.chain(rights.covered(exactly).iter()).collect();
+            }
             Self::Remove(without) => without.iter().for_each(|flag| {
                 changed.remove(&flag);
             }),
@@ -473,6 +480,15 @@ mod tests {
 
             let removed = tx.flags_change(ann, id, &uids("3"), &FlagChange::Remove(flags("\\Flagged work \\Answered")), None)?;
             assert_eq!(removed.changed[0].flags, flags("\\Seen"));
+
+            for (rights, want) in
+                [("w", "\\Seen \\Flagged"), ("t", "\\Seen \\Flagged \\Deleted"), ("s", "\\Flagged \\Deleted"), ("wst", "Play")]
+            {
+                let set = if rights == "s" { "Play" } else { "\\Flagged \\Deleted" };
+                let change = FlagChange::SetCovered(flags(if rights == "wst" { "Play" } else { set }), Rights::parse(rights).unwrap());
+                tx.flags_change(ann, id, &uids("3"), &change, None)?;
+                assert_eq!(tx.message(ann, id, Uid(3))?.unwrap().flags, flags(want), "{rights}");
+            }
             let empty = tx.flags_change(ann, id, &uids(""), &FlagChange::Set(flags("")), None)?;
             assert_eq!((empty.changed.len(), empty.unchanged.len()), (0, 0));
             Ok(())

@@ -109,6 +109,17 @@ spaces! {
     MessageId = 34, "message_id";
     /// name → random octets that must not be guessed: the key of invented SCRAM verifiers.
     Secret = 35, "secret";
+    /// account (4), mailbox (4), grantee (4; 0: anyone), negative (1) → `GrantRecord`: rights.
+    Grant = 40, "grant";
+    /// grantee (4; 0: anyone), account (4), mailbox (4) → nothing: a grant of the mailbox names it.
+    Share = 41, "share";
+    /// account (4), mailbox (4; 0: the server as the account sees it), viewer (4; 0: all), path →
+    /// `AnnotationRecord`: a value of METADATA.
+    Annotation = 42, "annotation";
+    /// path → `ServerAnnotationRecord`: what everybody sees of the server's METADATA.
+    ServerAnnotation = 43, "server_annotation";
+    /// account (4) → nothing: it is an administrator.
+    Administrator = 44, "administrator";
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(crate) struct Counters {
     pub(crate) uid_validity: UidValidity,
     /// Emails, each once however many mailboxes hold it.
     pub(crate) emails: u64,
-    /// Octets of these emails: what the quota is measured by.
+    /// Octets of these emails and of the account's annotations: what the quota is measured by.
     pub(crate) used_octets: u64,
     /// Most octets they may take.
     pub(crate) quota_octets_max: Option<u64>,
@@ -40,11 +40,20 @@ pub(crate) struct Counters {
     pub(crate) list_floor: ModSeq,
     /// Keys of the list's change feed.
     pub(crate) list_changes: u32,
+    /// Most emails; since format 2.
+    pub(crate) quota_emails_max: Option<u64>,
 }
 
 impl Record for Counters {
     const SPACE: Space = Space::Counters;
     const NAME: &'static str = "counters record";
+    const FORMAT: u8 = 2;
+
+    /// Format 1 ended before the last field: it reads as if none were set.
+    fn upgrade(format: u8, octets: &[u8]) -> Option<Self> {
+        let whole = [octets, &[0]].concat();
+        (format == 1).then(|| postcard::from_bytes(&whole).ok()).flatten()
+    }
 }
 
 /// One number of the whole store.

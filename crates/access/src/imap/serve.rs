@@ -361,7 +361,7 @@ pub(crate) fn refusal(error: &Error) -> Status {
     match error {
         Error::NotFound(_) => Status::no("NONEXISTENT", "There is no such mailbox"),
         Error::Exists(_) => Status::no("ALREADYEXISTS", "That exists already"),
-        Error::OverQuota { .. } => Status::no("OVERQUOTA", "The quota does not allow it"),
+        Error::OverQuota { .. } | Error::TooManyEmails { .. } => Status::no("OVERQUOTA", "The quota does not allow it"),
         Error::Full => Status::no("UNAVAILABLE", "The disk is full"),
         Error::Limit(what) => Status::no("LIMIT", format!("Too many or too much: {}", plain(what))),
         Error::HasChildren => Status::no("HASCHILDREN", "It has mailboxes below it"),

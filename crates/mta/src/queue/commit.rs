@@ -256,7 +256,7 @@ fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timesta
                 events.push(filed.event(address, account));
                 states.push((*place, RecipientState::Done(Final::Delivered { at: now, host: settings.hostname.to_string() })));
             }
-            Err(Error::OverQuota { .. }) => {
+            Err(Error::OverQuota { .. } | Error::TooManyEmails { .. }) => {
                 tried.push(Tried::ours(*place, Class::Transient, EnhancedStatus::new(4, 2, 2), "the mailbox is full".to_owned()));
             }
             Err(error) => return Err(error),

@@ -82,7 +82,7 @@ fn find(tx: &ReadTx, address: &mail::Address, octets: u64) -> store::Result<Foun
     for delivery in deliveries {
         if let Delivery::Mailbox { account, .. } = &delivery {
             let Some(account) = tx.account(*account)?.filter(|account| account.enabled) else { continue };
-            room |= account.quota_octets_max.is_none_or(|max| account.used_octets.saturating_add(octets.max(1)) <= max);
+            room |= account.has_room(octets.max(1));
         } else {
             room = true;
         }

@@ -47,7 +47,7 @@ pub(super) fn out_of_order() -> Reply {
 pub(super) fn from_store(error: &Error, over_quota_is_permanent: bool) -> Reply {
     match error {
         Error::Full => Reply::new(452, (4, 3, 1), "The system's storage is full"),
-        Error::OverQuota { .. } => over_quota(over_quota_is_permanent),
+        Error::OverQuota { .. } | Error::TooManyEmails { .. } => over_quota(over_quota_is_permanent),
         Error::Closed => Reply::new(421, (4, 3, 2), "The system is shutting down"),
         _ => {
             tracing::error!(%error, "the store could not serve a receiver");

@@ -27,6 +27,7 @@ impl Check<'_> {
             return Ok(());
         };
         self.mailboxes(account, &counters)?;
+        self.grants(account)?;
         self.emails(account, &counters)?;
         self.list_feed(account, &counters)
     }

@@ -56,7 +56,8 @@ impl Check<'_> {
         self.figures(|figures| figures.emails += emails);
         let key = key::account(account);
         self.same(Space::Counters, &key, "emails", counters.emails, emails);
-        self.same(Space::Counters, &key, "used_octets", counters.used_octets, octets);
+        let annotations = self.annotations(account)?;
+        self.same(Space::Counters, &key, "used_octets", counters.used_octets, octets + annotations);
         self.threads(account, &links)
     }
 

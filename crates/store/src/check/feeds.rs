@@ -36,8 +36,8 @@ impl Check<'_> {
                     uids
                 }
                 ChangeRecord::Destroyed(_) => continue,
-                ChangeRecord::Mailboxes(_) => {
-                    self.find(Space::Change, &key, "tells of mailboxes in a mailbox's feed");
+                ChangeRecord::Mailboxes(_) | ChangeRecord::Annotation(_) => {
+                    self.find(Space::Change, &key, "tells of the list of mailboxes in a mailbox's feed");
                     continue;
                 }
             };
@@ -76,7 +76,7 @@ impl Check<'_> {
         self.same(Space::Counters, &key, "list_changes", u64::from(counters.list_changes), entries.len() as u64);
         for (key, change) in entries {
             self.entry(&key, counters.list_mod_seq);
-            if !matches!(change, ChangeRecord::Mailboxes(_) | ChangeRecord::Destroyed(_)) {
+            if matches!(change, ChangeRecord::Flags(_) | ChangeRecord::Vanished(_)) {
                 self.find(Space::Change, &key, "tells of messages in the feed of the list of mailboxes");
             }
         }

@@ -101,8 +101,8 @@ impl Check<'_> {
 
     /// Keys of mailboxes that do not exist.
     fn homeless(&mut self, all: &Mailboxes) -> Result<()> {
-        for space in [Space::Message, Space::Deleted, Space::Keyword, Space::Change] {
-            let mut next = Some(u32::from(space == Space::Change));
+        for space in [Space::Message, Space::Deleted, Space::Keyword, Space::Change, Space::Grant, Space::Annotation] {
+            let mut next = Some(u32::from(matches!(space, Space::Change | Space::Annotation)));
             while let Some(mailbox) = next {
                 let end = KeyRange::prefix(&key::account(all.account)).to;
                 let range = KeyRange { from: key::mailbox(all.account, MailboxId(mailbox)), to: end };

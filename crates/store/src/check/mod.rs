@@ -15,6 +15,7 @@ mod emails;
 mod feeds;
 mod mailboxes;
 mod queue;
+mod sharing;
 
 use crate::Store;
 use crate::error::Result;
@@ -139,6 +140,7 @@ impl<'a> Check<'a> {
             self.account(account)?;
         }
         self.strangers()?;
+        self.shares()?;
         self.queue()?;
         self.trails()?;
         let blobs = self.blobs()?;

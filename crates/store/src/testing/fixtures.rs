@@ -6,13 +6,15 @@
 
 use super::{address, flags, now};
 use crate::account::AccountRecord;
+use crate::acl::GrantRecord;
 use crate::alias::{AddressRecord, Target};
 use crate::auth::Credentials;
-use crate::change::ChangeRecord;
+use crate::change::{AnnotationChange, ChangeRecord};
 use crate::domain::DomainRecord;
 use crate::email::EmailRecord;
 use crate::mailbox::{KeywordRecord, MailboxRecord, NameRecord, RoleRecord};
 use crate::message::MessageRecord;
+use crate::metadata::{AnnotationRecord, ServerAnnotationRecord};
 use crate::queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 use crate::record::{Record, decode, encode};
 use crate::thread::{Link, ThreadRecord};
@@ -31,6 +33,16 @@ struct Fixtures {
 }
 
 impl Fixtures {
+    /// A form that is no longer written.
+    fn older<R: Record + PartialEq + Debug>(&self, name: &str, record: &R) {
+        assert_eq!(decode::<R>(b"", &self.stored(name)).unwrap(), *record, "{name} is read otherwise than it was written");
+    }
+
+    fn stored(&self, name: &str) -> Vec<u8> {
+        let line = self.lines.get(name).unwrap_or_else(|| panic!("{name} is in no line; UPDATE=1 adds it"));
+        (0..line.len()).step_by(2).map(|at| u8::from_str_radix(&line[at..at + 2], 16).unwrap()).collect()
+    }
+
     fn check<R: Record + PartialEq + Debug>(&mut self, name: &str, record: &R) {
         let octets = encode(record).unwrap();
         let written = octets.iter().fold(String::new(), |mut text, octet| {
@@ -40,10 +52,8 @@ impl Fixtures {
         if self.update {
             self.lines.entry(name.to_owned()).or_insert_with(|| written.clone());
         }
-        let line = self.lines.get(name).unwrap_or_else(|| panic!("{name} is in no line; UPDATE=1 adds it"));
-        let stored: Vec<u8> = (0..line.len()).step_by(2).map(|at| u8::from_str_radix(&line[at..at + 2], 16).unwrap()).collect();
-        assert_eq!(decode::<R>(b"", &stored).unwrap(), *record, "{name} is read otherwise than it was written");
-        assert_eq!(written, *line, "{name} is written otherwise: raise its FORMAT and keep reading this line");
+        assert_eq!(decode::<R>(b"", &self.stored(name)).unwrap(), *record, "{name} is read otherwise than it was written");
+        assert_eq!(written, self.lines[name], "{name} is written otherwise: raise its FORMAT and keep reading this line");
     }
 }
 
@@ -85,8 +95,10 @@ fn accounts(fixtures: &mut Fixtures) {
         list_mod_seq: ModSeq(8),
         list_floor: ModSeq(9),
         list_changes: 10,
+        quota_emails_max: None,
     };
-    fixtures.check("counters", &counters);
+    fixtures.older("counters", &counters);
+    fixtures.check("counters.2", &Counters { quota_emails_max: Some(11), ..counters });
     let mailbox = MailboxRecord {
         name: "Entwürfe".into(),
         role: Some(Role::Drafts),
@@ -103,6 +115,9 @@ fn accounts(fixtures: &mut Fixtures) {
     fixtures.check("mailbox", &mailbox);
     fixtures.check("mailbox_name", &NameRecord(MailboxId(300)));
     fixtures.check("mailbox_role", &RoleRecord(MailboxId(300)));
+    fixtures.check("grant", &GrantRecord(Rights::parse("lrtea").unwrap()));
+    fixtures.check("annotation", &AnnotationRecord(b"a\0b".to_vec()));
+    fixtures.check("server_annotation", &ServerAnnotationRecord(b"x".to_vec()));
     fixtures.check("keyword", &KeywordRecord(Keyword::parse("$Forwarded").unwrap()));
 }
 
@@ -131,6 +146,9 @@ fn messages(fixtures: &mut Fixtures) {
     fixtures.check("change.flags", &ChangeRecord::Flags("1:3,9".parse().unwrap()));
     fixtures.check("change.vanished", &ChangeRecord::Vanished("1,300:70000".parse().unwrap()));
     fixtures.check("change.destroyed", &ChangeRecord::Destroyed(vec![EmailId(1), EmailId(1000)]));
+    let change = |viewer| AnnotationChange { mailbox: MailboxId(2), viewer, entry: "/private/comment".into() };
+    fixtures.check("change.annotation", &ChangeRecord::Annotation(change(Some(AccountId(300)))));
+    fixtures.check("change.annotation.shared", &ChangeRecord::Annotation(change(None)));
     fixtures.check("change.mailboxes", &ChangeRecord::Mailboxes(vec![MailboxId(2)]));
 }
 

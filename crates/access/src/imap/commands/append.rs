@@ -15,7 +15,7 @@ use crate::imap::session::Answer;
 use mail::digest::Digest;
 use mail::uid_set::UidSet;
 use mail::{AccountId, Flags, MailboxId, Timestamp, binary};
-use store::{Added, Body, Draft, Error, NewEmail, Store, WriteTx};
+use store::{Added, Body, Draft, NewEmail, Store, WriteTx};
 
 /// Where messages go, and the first of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,9 +193,8 @@ async fn welcome(server: &Server, octets: u64, name: String) -> Result<Option<Ma
     let account = server.account();
     server
         .read(move |tx| {
-            let quota = tx.quota(account)?;
-            if let Some(octets_max) = quota.octets_max.filter(|_| !quota.has_room(octets)) {
-                return Err(Error::OverQuota { used_octets: quota.used_octets, octets_max });
+            if let Some(refusal) = tx.quota(account)?.refusal(octets) {
+                return Err(refusal);
             }
             Ok(tx.mailbox_by_name(account, &name)?.map(|mailbox| mailbox.id))
         })
