@@ -72,6 +72,7 @@ pub enum Command {
     Lsub(lsub::Lsub),
     XList(xlist::XList),
     Namespace,
+    JmapAccess,
     Quota(quota::QuotaOf),
     Unauthenticate,
     Status(status::StatusOf),
@@ -86,6 +87,7 @@ pub enum Command {
     Thread(Box<thread::Thread>),
     Fetch(fetch::Fetch),
     Store(store::StoreFlags),
+    Append(Box<append::Target>),
     Copy(copy::Copy),
     UidBatches(uidbatches::UidBatches),
 }
@@ -106,7 +108,7 @@ const fn row(verb: &'static str, legal: Legal, parse: fn(&mut Parser<'_>) -> Par
 }
 
 /// Every command.
-pub const TABLE: [Row; 48] = [
+pub const TABLE: [Row; 49] = [
     row("CAPABILITY", Legal::Always, |_| Ok(Command::Capability)),
     row("NOOP", Legal::Always, |_| Ok(Command::Noop)),
     row("LOGOUT", Legal::Always, |_| Ok(Command::Logout)),
@@ -128,6 +130,7 @@ pub const TABLE: [Row; 48] = [
     row("GETQUOTA", Legal::Authenticated, quota::parse),
     row("GETQUOTAROOT", Legal::Authenticated, quota::parse_root),
     row("UNAUTHENTICATE", Legal::Authenticated, |_| Ok(Command::Unauthenticate)),
+    row("GETJMAPACCESS", Legal::Authenticated, |_| Ok(Command::JmapAccess)),
     row("NAMESPACE", Legal::Authenticated, |_| Ok(Command::Namespace)),
     row("STATUS", Legal::Authenticated, status::parse),
     row("APPEND", Legal::Authenticated, |p| append::parse(p, Verb::Append)),

@@ -45,14 +45,14 @@ fn made_up(ask: Ask) -> Answer {
         Ask::Auth(SaslAsk::ScramVerifier { .. }) => Answer::Auth(SaslAnswer::Verifier(None)),
         Ask::Auth(SaslAsk::Password { login, .. }) => Answer::Auth(SaslAnswer::Account { account: 1, login }),
         Ask::Enter(AccountId(_)) => done(Some(State::Authenticated)),
-        Ask::Upload(_) | Ask::Another(_) | Ask::Chunk(_) => Answer::Taken,
+        Ask::Upload(_) | Ask::Pieces(_) | Ask::Chunk(_) => Answer::Taken,
         Ask::Run { command, .. } => match *command {
             crate::imap::Command::Select(_) => done(Some(State::Selected)),
             crate::imap::Command::Idle => Answer::Taken,
             _ => done(None),
         },
         Ask::Abandon(status) => Answer::Done(Done::status(*status)),
-        Ask::Continue | Ask::Append | Ask::IdleEnd => done(None),
+        Ask::Continue | Ask::Append(_) | Ask::IdleEnd => done(None),
     }
 }
 

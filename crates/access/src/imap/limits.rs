@@ -13,6 +13,8 @@ pub struct Config {
     pub plaintext_login: bool,
     /// What ID answers: names and values (RFC 2971 §3.3).
     pub id: Vec<(String, String)>,
+    /// Where the same mail is served by JMAP (RFC 9698); `None`, and not a word of it, where it is not.
+    pub jmap_url: Option<String>,
     /// From which the SCRAM keys of unknown logins are invented: secret, the same for an installation.
     pub pretence_key: [u8; 32],
     /// The limits.
@@ -26,6 +28,7 @@ impl Default for Config {
             starttls: true,
             plaintext_login: false,
             id: vec![("name".to_owned(), "Postrider".to_owned()), ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
+            jmap_url: None,
             pretence_key: [0; 32],
             limits: Limits::default(),
         }
@@ -45,6 +48,8 @@ pub struct Limits {
     pub append_octets_max: u64,
     /// Messages of one APPEND (RFC 3502). 100, our own: the small ones wait in memory. `NO [LIMIT]`.
     pub append_messages_max: u32,
+    /// Parts of one APPEND: literals and URLs (RFC 4469). 1,000, our own. `NO [LIMIT]`.
+    pub append_parts_max: u32,
     /// Octets of all messages of one APPEND. 256 MiB, our own. `NO [TOOBIG]`.
     pub append_octets_together_max: u64,
     /// Messages that one COPY or MOVE writes, all in one transaction (RFC 9738). 100,000, our own.
@@ -90,6 +95,7 @@ impl Default for Limits {
             literals_octets_before_login_max: 8 * 1024,
             append_octets_max: 64 * 1024 * 1024,
             append_messages_max: 100,
+            append_parts_max: 1000,
             append_octets_together_max: 256 * 1024 * 1024,
             save_messages_max: 100_000,
             command_messages_max: None,

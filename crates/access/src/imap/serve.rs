@@ -252,11 +252,16 @@ impl Server {
             Command::Thread(thread) => thread.run(self, tag).await,
             Command::Fetch(fetch) => fetch.run(self).await,
             Command::Store(store) => store.run(self).await,
+            Command::Append(target) => target.append(self).await,
             Command::Copy(copy) => copy.run(self).await,
             Command::UidBatches(batches) => batches.run(self, &tag).await,
-            Command::Capability | Command::Logout | Command::Id(_) | Command::StartTls | Command::Authenticate(_) | Command::Login(_) => {
-                Err(Status::no("SERVERBUG", "The session does that itself"))
-            }
+            Command::Capability
+            | Command::Logout
+            | Command::Id(_)
+            | Command::JmapAccess
+            | Command::StartTls
+            | Command::Authenticate(_)
+            | Command::Login(_) => Err(Status::no("SERVERBUG", "The session does that itself")),
         }
     }
 
@@ -302,13 +307,13 @@ impl Handler<Session> for Server {
             Ask::Auth(ask) => Ok(Answer::Auth(Box::pin(self.authorise(ask)).await)),
             Ask::Enter(account) => Ok(self.enter(account)),
             Ask::Upload(target) => Box::pin(target.upload(self)).await,
-            Ask::Another(parcel) => Upload::another(self, *parcel),
+            Ask::Pieces(steps) => Box::pin(Upload::go_on(self, steps)).await,
             Ask::Chunk(octets) => Upload::chunk(self, &octets),
             Ask::Abandon(status) => {
                 self.upload = None;
                 Err(*status)
             }
-            Ask::Append => Box::pin(Upload::append(self)).await,
+            Ask::Append(steps) => Box::pin(Upload::append(self, steps)).await,
             Ask::IdleEnd => {
                 self.watch = None;
                 self.finish(Status::ok("IDLE ended"), true).await

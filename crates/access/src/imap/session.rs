@@ -6,7 +6,7 @@
 //!            ┌──────────── line without a literal: a command ───────────────┐
 //!            │                                                              ▼
 //!  Ready ────┼─ {n} ─▶ Literal ─▶ Ready        STARTTLS ─▶ Tls ─▶ Ready   Running ─▶ Ready
-//!    ▲       ├─ APPEND … {n} ─▶ Offered ─▶ Receiving ─▶ Received ─────────▶ ▲
+//!    ▲       ├─ APPEND … {n} ─▶ Offered ─▶ Receiving ─▶ Following ────────▶ ▲
 //!    │       ├─ refused {n+} ─▶ Discarding ─▶ Ready                         │ Answer::More: again
 //!    │       ├─ AUTHENTICATE ─▶ Challenged ◀─▶ Asked ─▶ Running (Ask::Enter)
 //!    │       └─ IDLE ─▶ Running ─▶ Idle ─ DONE or any other line ─▶ Running ─▶ Ready
@@ -19,15 +19,15 @@
 //!   read as commands.
 
 use crate::imap::command::{self, Command, Legal, State};
-use crate::imap::commands::append::{self, Parcel, Target, Verb};
+use crate::imap::commands::append::{self, Target, Verb, Within};
 use crate::imap::commands::authenticate::{self, Authenticate};
 use crate::imap::commands::capability;
 use crate::imap::commands::enable::Enabled;
 use crate::imap::commands::id;
 use crate::imap::commands::login::Login;
-use crate::imap::grammar::{Announced, Fault, Parser, announced};
+use crate::imap::grammar::{Announced, Fault, Parsed, Parser, announced};
 use crate::imap::limits::Config;
-use crate::imap::response::{Kind, Status};
+use crate::imap::response::{self, Kind, Status};
 use mail::AccountId;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,14 +53,14 @@ pub enum Ask {
     Enter(AccountId),
     /// A first message is announced for this mailbox. Answered with [`Answer::Taken`] or [`Answer::Done`].
     Upload(Box<Target>),
-    /// The message is whole, and another is announced. Answered with [`Answer::Taken`] or [`Answer::Done`].
-    Another(Box<Parcel>),
+    /// The literal is whole, and another is announced. Answered with [`Answer::Taken`] or [`Answer::Done`].
+    Pieces(Vec<append::Step>),
     /// What follows is at fault: forget the messages that came. Answered with [`Answer::Done`] of this.
     Abandon(Box<Status>),
     /// The next octets of the message. Answered with [`Answer::Taken`] or [`Answer::Done`].
     Chunk(Vec<u8>),
-    /// The messages are whole: keep them. Answered with [`Answer::Done`].
-    Append,
+    /// With these the messages are whole: keep them. Answered with [`Answer::Done`].
+    Append(Vec<append::Step>),
     /// IDLE is over. Answered with [`Answer::Done`].
     IdleEnd,
 }
@@ -110,14 +110,16 @@ pub enum Push {
 enum Phase {
     /// Reads a command; `self.command` holds what came of it so far.
     Ready,
-    /// Reads a literal of the command.
-    Literal { left: u64 },
+    /// Reads a literal of the command; behind a message's octets if that has a tag.
+    Literal { left: u64, behind: Option<String> },
     /// Drops a refused literal and the rest of its command.
     Discarding { left: u64, reply: Box<(String, Status)> },
     /// Asked whether a message is welcome.
     Offered { tag: String, announced: Announced },
     /// Reads the message; `asked` while a chunk is being taken.
     Receiving { tag: String, left: u64, asked: bool },
+    /// Reads what stands behind a message's octets.
+    Following { tag: String },
     /// A question is outstanding for this command.
     Running { tag: String },
     /// Waits for the client's next SASL message.
@@ -136,11 +138,12 @@ enum Phase {
 #[derive(Debug, Clone, Copy, Default)]
 struct Sending {
     messages: u32,
+    parts: u32,
     octets: u64,
     /// REPLACE: one is all.
     single: bool,
-    /// A parenthesis follows the last one.
-    wrapped: bool,
+    /// Where in their grammar the next octets stand.
+    within: Within,
 }
 
 /// One connection.
@@ -245,7 +248,8 @@ impl Session {
             let moved = match std::mem::replace(&mut self.phase, Phase::Ready) {
                 Phase::Ready if self.stopping && self.command.is_empty() => self.leave(),
                 Phase::Ready => self.next_line(),
-                Phase::Literal { left } => self.literal(left),
+                Phase::Literal { left, behind } => self.literal(left, behind),
+                Phase::Following { tag } => self.following(tag),
                 Phase::Discarding { left, reply } => self.discard(left, reply),
                 Phase::Receiving { tag, left, asked: false } => self.receive(tag, left),
                 Phase::Challenged { tag, exchange } => self.challenged(tag, exchange),
@@ -314,14 +318,23 @@ impl Session {
 
     fn announced(&mut self, line: &[u8], announced: Announced) {
         match self.message_target(line, announced) {
-            Some((tag, Ok(target))) => {
+            Some((tag, Ok((target, within)))) => {
                 self.sending = Sending { single: target.replaces.is_some(), ..Sending::default() };
                 self.forget_command();
-                return self.offer(tag, target.parcel.wrapped, announced, Ask::Upload(Box::new(target)));
+                let refused = self.count(&target.steps, within);
+                return self.offer(tag, announced, refused, Ask::Upload(Box::new(target)));
             }
             Some((_, Err(fault))) => return self.refuse(line, announced, fault.status()),
             None => {}
         }
+        if let Err(status) = self.collect(line, announced) {
+            return self.refuse(line, announced, status);
+        }
+        self.phase = Phase::Literal { left: announced.octets, behind: None };
+    }
+
+    /// Takes a line of the command that ends in a literal, if the command stays within its bounds.
+    fn collect(&mut self, line: &[u8], announced: Announced) -> Result<(), Status> {
         let limits = &self.config.limits;
         let max = match self.state {
             State::NotAuthenticated => limits.literals_octets_before_login_max,
@@ -329,15 +342,14 @@ impl Session {
         };
         self.literals_octets = self.literals_octets.saturating_add(announced.octets);
         if self.literals_octets > max || self.command.len() + line.len() > limits.line_octets_max + self.literal_room() {
-            let status = Status::bad("Too many octets in literals").code("TOOBIG");
-            return self.refuse(line, announced, status);
+            return Err(Status::bad("Too many octets in literals").code("TOOBIG"));
         }
         self.command.extend_from_slice(line);
         self.command.extend_from_slice(b"\r\n");
         if announced.waits {
             self.send(b"+ Ready\r\n".to_vec());
         }
-        self.phase = Phase::Literal { left: announced.octets };
+        Ok(())
     }
 
     fn literal_room(&self) -> usize {
@@ -345,7 +357,7 @@ impl Session {
     }
 
     /// The tag and target of an APPEND or REPLACE, if this literal is its message, or what is wrong before it.
-    fn message_target(&self, line: &[u8], announced: Announced) -> Option<(String, Result<Target, Fault>)> {
+    fn message_target(&self, line: &[u8], announced: Announced) -> Option<(String, Parsed<(Target, Within)>)> {
         let mut command = self.command.clone();
         command.extend_from_slice(line.get(..announced.before)?);
         let mut parser = Parser::new(&command, self.enabled.utf8());
@@ -358,36 +370,46 @@ impl Session {
         {
             return Some((tag, Err(Fault::Refused(Box::new(status)))));
         }
-        match append::target(&mut parser, verb) {
-            Ok(target) if parser.is_done() => Some((tag, Ok(Target { parcel: target.parcel.announced(announced), ..target }))),
-            Ok(_) => Some((tag, parser.fault("a literal with the message"))),
+        match append::target(&mut parser, verb, Some(announced)) {
+            Ok(found) => Some((tag, Ok(found))),
             // Where all was read and more is wanted, the literal is an argument.
             Err(_) if parser.is_done() => None,
             Err(fault) => Some((tag, Err(fault))),
         }
     }
 
-    /// Asks whether a message is welcome, if its announcement does not say that it is not.
-    fn offer(&mut self, tag: String, wrapped: bool, announced: Announced, ask: Ask) {
+    /// Asks whether a message is welcome, if it is not refused for its announcement.
+    fn offer(&mut self, tag: String, announced: Announced, refused: Option<Status>, ask: Ask) {
+        self.phase = Phase::Offered { tag, announced };
+        self.ask(refused.map_or(ask, |status| Ask::Abandon(Box::new(status))));
+    }
+
+    /// Counts what messages are made of; why that is too much.
+    fn count(&mut self, steps: &[append::Step], within: Within) -> Option<Status> {
         let limits = &self.config.limits;
         let sending = &mut self.sending;
-        sending.wrapped = wrapped;
-        sending.messages = sending.messages.saturating_add(1);
-        sending.octets = sending.octets.saturating_add(announced.octets);
-        let refused = if announced.octets > limits.append_octets_max {
-            Some(Status::no("TOOBIG", "The message is larger than this server takes"))
-        } else if announced.octets == 0 {
-            // How clients abandon an APPEND of many (RFC 3502 §6.3.11).
-            Some(Status::no("CANNOT", "A message has at least one octet"))
-        } else if sending.messages > limits.append_messages_max {
+        sending.within = within;
+        for step in steps {
+            match step {
+                append::Step::Message { .. } => sending.messages = sending.messages.saturating_add(1),
+                append::Step::Url(_) => sending.parts = sending.parts.saturating_add(1),
+                append::Step::Literal { octets, .. } if *octets > limits.append_octets_max => return Some(append::too_big()),
+                append::Step::Literal { octets: 0, .. } if within != Within::Catenation => return Some(append::empty()),
+                append::Step::Literal { octets, .. } => {
+                    sending.parts = sending.parts.saturating_add(1);
+                    sending.octets = sending.octets.saturating_add(*octets);
+                }
+            }
+        }
+        if sending.messages > limits.append_messages_max {
             Some(Status::no("LIMIT", format!("No more than {} messages at once", limits.append_messages_max)))
+        } else if sending.parts > limits.append_parts_max {
+            Some(Status::no("LIMIT", format!("No more than {} parts at once", limits.append_parts_max)))
         } else if sending.octets > limits.append_octets_together_max {
             Some(Status::no("TOOBIG", "The messages together are larger than this server takes at once"))
         } else {
             None
-        };
-        self.phase = Phase::Offered { tag, announced };
-        self.ask(refused.map_or(ask, |status| Ask::Abandon(Box::new(status))));
+        }
     }
 
     /// Refuses the command in hand at a literal.
@@ -431,13 +453,15 @@ impl Session {
         true
     }
 
-    fn literal(&mut self, left: u64) -> bool {
+    fn literal(&mut self, left: u64, behind: Option<String>) -> bool {
         let bytes = self.inbox.take(usize::try_from(left).unwrap_or(usize::MAX));
         self.command.extend_from_slice(&bytes);
         let left = left - bytes.len() as u64;
-        if left > 0 {
-            self.phase = Phase::Literal { left };
-        }
+        self.phase = match behind {
+            behind if left > 0 => Phase::Literal { left, behind },
+            Some(tag) => Phase::Following { tag },
+            None => Phase::Ready,
+        };
         left == 0
     }
 
@@ -486,6 +510,7 @@ impl Session {
                 self.send(text.into_bytes());
                 self.reply(&tag, &Status::ok("That is what I can"));
             }
+            Command::JmapAccess => self.jmap_access(&tag),
             Command::Id(_) => {
                 self.send(id::answer(&self.config.id));
                 self.reply(&tag, &Status::ok("Pleased to meet you"));
@@ -504,6 +529,13 @@ impl Session {
                 self.enabled = enabled;
                 self.start(tag, Command::Enable(enable));
             }
+            Command::Append(target) => {
+                self.sending = Sending::default();
+                match self.count(&target.steps, Within::Whole) {
+                    Some(status) => self.fault(&tag, &status),
+                    None => self.start(tag, Command::Append(target)),
+                }
+            }
             command => self.start(tag, command),
         }
     }
@@ -511,6 +543,17 @@ impl Session {
     fn start(&mut self, tag: String, command: Command) {
         self.phase = Phase::Running { tag: tag.clone() };
         self.ask(Ask::Run { tag, command: Box::new(command) });
+    }
+
+    fn jmap_access(&mut self, tag: &str) {
+        let Some(url) = self.config.jmap_url.clone() else {
+            return self.fault(tag, &Status::no("CANNOT", "There is no JMAP here"));
+        };
+        let mut data = b"* JMAPACCESS ".to_vec();
+        response::string(&mut data, url.as_bytes(), false);
+        data.extend_from_slice(b"\r\n");
+        self.send(data);
+        self.reply(tag, &Status::ok("That is where"));
     }
 
     fn start_tls(&mut self, tag: &str) {
@@ -631,7 +674,8 @@ impl Session {
 
     fn receive(&mut self, tag: String, left: u64) -> bool {
         if left == 0 {
-            return self.received(tag);
+            self.phase = Phase::Following { tag };
+            return true;
         }
         let max = usize::try_from(left).unwrap_or(usize::MAX).min(self.config.limits.chunk_octets_max);
         let bytes = self.inbox.take(max);
@@ -643,32 +687,53 @@ impl Session {
         false
     }
 
-    /// The message is whole; the end of the line follows it, or another message.
-    fn received(&mut self, tag: String) -> bool {
+    /// A message's octets came; what follows them is the end, another part, or another message.
+    fn following(&mut self, tag: String) -> bool {
         let Some(line) = self.inbox.line() else {
-            self.phase = Phase::Receiving { tag, left: 0, asked: false };
+            self.phase = Phase::Following { tag };
             return false;
         };
         let line = if let Line::Whole(line) = &line { line.as_slice() } else { b"?" };
-        let rest = if self.sending.wrapped { line.strip_prefix(b")") } else { Some(line) };
         let next = announced(line);
-        let parcel = rest.zip(next).filter(|_| !self.sending.single).and_then(|(rest, _)| Parcel::following(rest, announced(rest)?));
-        match (rest, next, parcel) {
-            (Some([]), ..) => {
-                self.phase = Phase::Running { tag };
-                self.ask(Ask::Append);
+        let mut command = std::mem::take(&mut self.command);
+        let read = command.len();
+        command.extend_from_slice(line.get(..next.map_or(line.len(), |next| next.before)).unwrap_or_default());
+        let mut parser = Parser::new(&command, self.enabled.utf8());
+        match (append::steps(&mut parser, self.sending.within, self.sending.single, next), next) {
+            (Ok((steps, within)), next) => {
+                self.literals_octets = 0;
+                let refused = self.count(&steps, within);
+                match (next, refused) {
+                    (Some(next), refused) => self.offer(tag, next, refused, Ask::Pieces(steps)),
+                    (None, Some(status)) => self.abandon(tag, None, status),
+                    (None, None) => {
+                        self.phase = Phase::Running { tag };
+                        self.ask(Ask::Append(steps));
+                    }
+                }
             }
-            (_, Some(next), Some(parcel)) => self.offer(tag, parcel.wrapped, next, Ask::Another(Box::new(parcel))),
-            (_, next, _) => {
-                let status = Status::bad("Expected the end of the command behind the message");
-                self.phase = match next {
-                    Some(announced) => Phase::Offered { tag, announced },
-                    None => Phase::Running { tag },
-                };
-                self.ask(Ask::Abandon(Box::new(status)));
+            (Err(_), Some(next)) if parser.is_done() && append::is_before_url(&command) => {
+                command.truncate(read);
+                self.command = command;
+                match self.collect(line, next) {
+                    Ok(()) => self.phase = Phase::Literal { left: next.octets, behind: Some(tag) },
+                    Err(status) => self.abandon(tag, Some(next), status),
+                }
+                return true;
             }
+            (Err(fault), next) => self.abandon(tag, next, fault.status()),
         }
         false
+    }
+
+    /// Gives up messages of which something came.
+    fn abandon(&mut self, tag: String, next: Option<Announced>, status: Status) {
+        self.forget_command();
+        self.phase = match next {
+            Some(announced) => Phase::Offered { tag, announced },
+            None => Phase::Running { tag },
+        };
+        self.ask(Ask::Abandon(Box::new(status)));
     }
 
     fn idling(&mut self, tag: String) -> bool {

@@ -13,6 +13,7 @@
 //! | `@ ready [MAILBOX]`, `@ ready2 [MAILBOX]` | the client is logged in and has selected; nothing of it is shown |
 //! | `@ slow SECONDS` | each look at the clock takes that long; before the first client |
 //! | `@ limit NAME NUMBER` | a field of `Limits`; before the first client |
+//! | `@ jmap URL` | JMAP is served there; before the first client |
 //! | `@ secure` | passwords are taken under TLS only |
 //! | `@ tls`, `@ eof`, `@ +SECONDS` | of client 1; time passes for both |
 //! | `# words` | a comment |
@@ -173,6 +174,7 @@ impl World {
             }
             "slow" => self.slowness = mailbox.parse().unwrap(),
             "limit" => self.limit(mailbox, argument.parse().unwrap()),
+            "jmap" => self.config.jmap_url = Some(mailbox.into()),
             "secure" => self.config.plaintext_login = false,
             other => panic!("unknown event: @ {other}"),
         }

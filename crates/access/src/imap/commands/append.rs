@@ -1,12 +1,14 @@
 //! APPEND (RFC 9051 §6.3.12) of one message or many (RFC 3502), and REPLACE (RFC 8508), with APPENDUID
-//! (RFC 4315), a limit (RFC 7889), binary parts (RFC 3516 §4.4) and headers in UTF-8 (RFC 6855 §4, RFC 9755).
+//! (RFC 4315), a limit (RFC 7889), binary parts (RFC 3516 §4.4), headers in UTF-8 (RFC 6855 §4, RFC 9755) and
+//! parts of messages that are here already (CATENATE, RFC 4469).
 //!
-//! The messages are never part of a command: the session sees a literal coming, asks with a [`Target`]
-//! or a [`Parcel`] whether it is welcome, and hands it over in chunks.
+//! The octets are never part of a command: the session sees a literal coming, asks with a [`Target`] or
+//! with [`Step`]s whether it is welcome, and hands it over in chunks.
 //!
 //! Invariant: all messages of a command are kept by one write, or none; REPLACE removes the old one in it.
 
 use crate::imap::command::{Command, Legal};
+use crate::imap::commands::url;
 use crate::imap::grammar::{Announced, Parsed, Parser};
 use crate::imap::response::{self, Status};
 use crate::imap::sequence::SequenceSet;
@@ -17,15 +19,15 @@ use mail::uid_set::UidSet;
 use mail::{AccountId, Flags, MailboxId, Timestamp, binary};
 use store::{Added, Body, Draft, NewEmail, Store, WriteTx};
 
-/// Where messages go, and the first of them.
+/// Where messages go, and what the first of them is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The mailbox's name.
     pub mailbox: String,
     /// The message of the selected mailbox that REPLACE removes.
     pub replaces: Option<Replaced>,
-    /// The first message.
-    pub parcel: Parcel,
+    /// What is known of the messages so far.
+    pub steps: Vec<Step>,
 }
 
 /// Which message REPLACE removes.
@@ -37,19 +39,39 @@ pub struct Replaced {
     pub by_uid: bool,
 }
 
-/// One message of an APPEND, but for its octets.
+/// One step towards messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parcel {
-    /// Its flags.
-    pub flags: Flags,
-    /// Its INTERNALDATE, if one was given.
-    pub date: Option<Timestamp>,
-    /// How long it is.
-    pub octets: u64,
-    /// It comes as literal8 and may hold any octet (RFC 3516 §4.4).
-    pub binary: bool,
-    /// It stands in `UTF8 (…)` (RFC 6855 §4); a parenthesis follows it.
-    pub wrapped: bool,
+pub enum Step {
+    /// A message begins.
+    Message {
+        /// Its flags.
+        flags: Flags,
+        /// Its INTERNALDATE, if one was given.
+        date: Option<Timestamp>,
+    },
+    /// Octets of a message that is here already (RFC 4469).
+    Url(String),
+    /// Octets that follow.
+    Literal {
+        /// How many.
+        octets: u64,
+        /// They come as literal8 and may be any (RFC 3516 §4.4).
+        binary: bool,
+    },
+}
+
+/// Where in the grammar of messages a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Within {
+    /// Before a message.
+    #[default]
+    Start,
+    /// Behind a message.
+    Whole,
+    /// Behind the literal of `UTF8 (…)` (RFC 6855 §4): a parenthesis follows.
+    Wrapped,
+    /// Behind a part of `CATENATE (…)`: another or a parenthesis follows.
+    Catenation,
 }
 
 /// A command that brings messages.
@@ -81,21 +103,21 @@ impl Verb {
     }
 }
 
-/// Reads a command whose message is no literal at the end of a line: there is none, so it is at fault.
+/// Reads a command without a literal: its messages are made of what is here already.
 ///
 /// # Errors
-/// Always; the fault says where.
+/// When they are not; the fault says where.
 pub fn parse(parser: &mut Parser<'_>, verb: Verb) -> Parsed<Command> {
     parser.space()?;
-    target(parser, verb)?;
-    parser.fault("a literal with the message")
+    let (target, _) = target(parser, verb, None)?;
+    Ok(Command::Append(Box::new(target)))
 }
 
-/// Reads all between the verb and the message's literal.
+/// Reads all between the verb and the next literal, or the end.
 ///
 /// # Errors
 /// When it is not its grammar.
-pub fn target(parser: &mut Parser<'_>, verb: Verb) -> Parsed<Target> {
+pub fn target(parser: &mut Parser<'_>, verb: Verb, literal: Option<Announced>) -> Parsed<(Target, Within)> {
     let mut replaces = None;
     if verb != Verb::Append {
         let set = parser.sequence_set()?;
@@ -104,39 +126,92 @@ pub fn target(parser: &mut Parser<'_>, verb: Verb) -> Parsed<Target> {
     }
     let mailbox = parser.mailbox()?;
     parser.space()?;
-    Ok(Target { mailbox, replaces, parcel: Parcel::read(parser)? })
+    let (steps, within) = steps(parser, Within::Start, replaces.is_some(), literal)?;
+    Ok((Target { mailbox, replaces, steps }, within))
 }
 
-impl Parcel {
-    fn read(parser: &mut Parser<'_>) -> Parsed<Self> {
-        let mut flags = Flags::default();
-        if parser.peek() == Some(b'(') {
-            flags = parser.list(Flags::KEYWORDS_MAX * 2, Parser::flag)?.into_iter().flatten().collect();
-            parser.space()?;
-        }
-        let mut date = None;
-        if parser.peek() == Some(b'"') {
-            date = Some(parser.date_time()?);
-            parser.space()?;
-        }
-        // RFC 9755 takes it away from clients; those of RFC 6855 send it.
-        let wrapped = parser.accept_word("UTF8 (");
-        Ok(Self { flags, date, octets: 0, binary: false, wrapped })
+/// Reads to the next literal, or to the end; `single` where one message is all.
+///
+/// # Errors
+/// When it is not its grammar.
+pub fn steps(parser: &mut Parser<'_>, mut within: Within, single: bool, literal: Option<Announced>) -> Parsed<(Vec<Step>, Within)> {
+    let mut steps = Vec::new();
+    loop {
+        within = match within {
+            Within::Start => {
+                steps.push(message(parser)?);
+                if !parser.accept_word("CATENATE (") {
+                    // RFC 9755 takes it away from clients; those of RFC 6855 send it.
+                    let wrapped = parser.accept_word("UTF8 (");
+                    steps.push(awaited(parser, literal)?);
+                    return Ok((steps, if wrapped { Within::Wrapped } else { Within::Whole }));
+                }
+                if let Some(step) = part(parser, literal, &mut steps)? {
+                    return Ok((step, Within::Catenation));
+                }
+                Within::Catenation
+            }
+            Within::Wrapped => {
+                parser.octet(b')', "a closing parenthesis")?;
+                Within::Whole
+            }
+            Within::Catenation if parser.accept(b')') => Within::Whole,
+            Within::Catenation => {
+                parser.octet(b' ', "a space or a closing parenthesis")?;
+                if let Some(step) = part(parser, literal, &mut steps)? {
+                    return Ok((step, Within::Catenation));
+                }
+                Within::Catenation
+            }
+            Within::Whole if parser.is_done() && literal.is_none() => return Ok((steps, Within::Whole)),
+            Within::Whole if single => return parser.fault("the end of the command behind the message"),
+            Within::Whole => {
+                parser.octet(b' ', "another message or the end of the command behind the message")?;
+                Within::Start
+            }
+        };
     }
+}
 
-    /// The same with what its literal says.
-    #[must_use]
-    pub fn announced(self, announced: Announced) -> Self {
-        Self { octets: announced.octets, binary: announced.binary, ..self }
-    }
+/// Whether a literal that follows these octets is a URL, not a message.
+pub fn is_before_url(octets: &[u8]) -> bool {
+    octets.last_chunk::<5>().is_some_and(|end| end.eq_ignore_ascii_case(b" URL ") || end.eq_ignore_ascii_case(b"(URL "))
+}
 
-    /// Reads the message that follows another; `None` if it is not its grammar.
-    pub fn following(line: &[u8], announced: Announced) -> Option<Self> {
-        let mut parser = Parser::new(line.get(..announced.before)?, false);
-        parser.space().ok()?;
-        let parcel = Self::read(&mut parser).ok()?;
-        parser.is_done().then(|| parcel.announced(announced))
+/// The flags and the date of a message.
+fn message(parser: &mut Parser<'_>) -> Parsed<Step> {
+    let mut flags = Flags::default();
+    if parser.peek() == Some(b'(') {
+        flags = parser.list(Flags::KEYWORDS_MAX * 2, Parser::flag)?.into_iter().flatten().collect();
+        parser.space()?;
     }
+    let mut date = None;
+    if parser.peek() == Some(b'"') {
+        date = Some(parser.date_time()?);
+        parser.space()?;
+    }
+    Ok(Step::Message { flags, date })
+}
+
+/// The literal that must follow here.
+fn awaited(parser: &Parser<'_>, literal: Option<Announced>) -> Parsed<Step> {
+    match literal.filter(|_| parser.is_done()) {
+        Some(Announced { octets, binary, .. }) => Ok(Step::Literal { octets, binary }),
+        None => parser.fault("a literal with the message"),
+    }
+}
+
+/// A part of a catenation; all steps if it is a literal that follows.
+fn part(parser: &mut Parser<'_>, literal: Option<Announced>, steps: &mut Vec<Step>) -> Parsed<Option<Vec<Step>>> {
+    if parser.accept_word("URL ") {
+        steps.push(Step::Url(parser.text()?.into_owned()));
+        return Ok(None);
+    }
+    if !parser.accept_word("TEXT ") {
+        return parser.fault("URL or TEXT");
+    }
+    steps.push(awaited(parser, literal)?);
+    Ok(Some(std::mem::take(steps)))
 }
 
 /// Messages on their way in.
@@ -148,9 +223,7 @@ pub struct Upload {
     /// The messages that are whole.
     kept: Vec<Kept>,
     /// The one that is coming.
-    parcel: Parcel,
-    draft: Draft,
-    lines: Lines,
+    coming: Option<Coming>,
 }
 
 #[derive(Debug)]
@@ -161,19 +234,41 @@ struct Kept {
     digest: Digest,
 }
 
+/// A message of which something came.
+#[derive(Debug)]
+struct Coming {
+    flags: Flags,
+    date: Option<Timestamp>,
+    draft: Draft,
+    /// The literal at hand is literal8.
+    binary: bool,
+    /// One of them was.
+    some_binary: bool,
+    lines: Lines,
+}
+
 impl Target {
-    /// Whether a message of that length is welcome there.
+    /// Whether messages are welcome there, and what is known of the first.
     pub(crate) async fn upload(self: Box<Self>, server: &mut Server) -> Outcome {
         let replaces = self.replaces.as_ref().map(|replaced| replaced.find(server)).transpose()?;
         // What REPLACE removes makes room: the write knows how much.
-        let octets = if replaces.is_some() { 0 } else { self.parcel.octets };
+        let octets = if replaces.is_some() { 0 } else { octets_announced(&self.steps) };
         let mailbox = welcome(server, octets, self.mailbox).await?;
         let Some(mailbox) = mailbox else { return Err(Status::no("TRYCREATE", "There is no such mailbox")) };
-        let draft = server.shared().store.draft();
-        let upload = Upload { mailbox, replaces, kept: Vec::new(), parcel: self.parcel, draft, lines: Lines::default() };
-        *server.upload_mut() = Some(Box::new(upload));
-        Ok(Answer::Taken)
+        *server.upload_mut() = Some(Box::new(Upload { mailbox, replaces, kept: Vec::new(), coming: None }));
+        Upload::go_on(server, self.steps).await
     }
+
+    /// The same where nothing more comes.
+    pub(crate) async fn append(self: Box<Self>, server: &mut Server) -> Outcome {
+        self.upload(server).await?;
+        Upload::append(server, Vec::new()).await
+    }
+}
+
+fn octets_announced(steps: &[Step]) -> u64 {
+    let octets = |step: &Step| if let Step::Literal { octets, .. } = step { *octets } else { 0 };
+    steps.iter().map(octets).fold(0, u64::saturating_add)
 }
 
 impl Replaced {
@@ -202,20 +297,54 @@ async fn welcome(server: &Server, octets: u64, name: String) -> Result<Option<Ma
 }
 
 impl Upload {
-    /// The message is whole and another follows it.
-    pub(crate) fn another(server: &mut Server, parcel: Parcel) -> Outcome {
-        let store = server.shared().store.clone();
+    /// Takes the next steps.
+    pub(crate) async fn go_on(server: &mut Server, steps: Vec<Step>) -> Outcome {
         let Some(mut upload) = server.upload_mut().take() else { return Err(unexpected()) };
-        upload.keep(&store)?;
-        upload.parcel = parcel;
+        for step in steps {
+            upload.step(server, step).await?;
+        }
         *server.upload_mut() = Some(upload);
         Ok(Answer::Taken)
+    }
+
+    async fn step(&mut self, server: &Server, step: Step) -> Result<(), Status> {
+        match step {
+            Step::Message { flags, date } => {
+                self.keep(server)?;
+                let draft = server.shared().store.draft();
+                self.coming = Some(Coming { flags, date, draft, binary: false, some_binary: false, lines: Lines::default() });
+            }
+            Step::Literal { octets, binary } => {
+                let coming = self.coming.as_mut().ok_or_else(unexpected)?;
+                coming.room_for(octets, server)?;
+                coming.binary = binary;
+                coming.some_binary |= binary;
+            }
+            Step::Url(url) => {
+                let coming = self.coming.as_mut().ok_or_else(unexpected)?;
+                let part = url::find(server, &url).await?;
+                coming.room_for(part.octets(), server)?;
+                part.copy(server, &mut coming.draft).await?;
+                coming.lines = Lines::default();
+            }
+        }
+        self.bounded(server)
+    }
+
+    /// What came of all messages together has a bound.
+    fn bounded(&self, server: &Server) -> Result<(), Status> {
+        let kept = self.kept.iter().map(|kept| kept.body.octets()).fold(0, u64::saturating_add);
+        let coming = self.coming.as_ref().map_or(0, |coming| coming.draft.octets());
+        if kept.saturating_add(coming) > server.shared().config.limits.append_octets_together_max {
+            return Err(Status::no("TOOBIG", "The messages together are larger than this server takes at once"));
+        }
+        Ok(())
     }
 
     /// Takes the next octets.
     pub(crate) fn chunk(server: &mut Server, octets: &[u8]) -> Outcome {
         let upload = server.upload_mut();
-        let taken = upload.as_mut().map(|upload| upload.take(octets));
+        let taken = upload.as_mut().and_then(|upload| upload.coming.as_mut()).map(|coming| coming.take(octets));
         match taken {
             Some(Ok(())) => Ok(Answer::Taken),
             Some(Err(error)) => {
@@ -226,32 +355,29 @@ impl Upload {
         }
     }
 
-    // Deviation: mbsync, offlineimap and imapsync bring old mail with 8-bit headers and never enable
-    // UTF8=ACCEPT. RFC 6855 §4 wants that refused; the mail is kept, and shown to them in encoded words.
-    fn take(&mut self, octets: &[u8]) -> store::Result<()> {
-        if self.parcel.binary { self.draft.write(octets) } else { self.lines.write(&mut self.draft, octets) }
-    }
-
-    /// Puts the message that is whole with the others.
-    fn keep(&mut self, store: &Store) -> Result<(), Status> {
-        self.lines = Lines::default();
-        let draft = std::mem::replace(&mut self.draft, store.draft());
-        let mut body = draft.finish().map_err(|error| refusal(&error))?;
+    /// Puts the message that is whole, if there is one, with the others.
+    fn keep(&mut self, server: &Server) -> Result<(), Status> {
+        let Some(coming) = self.coming.take() else { return Ok(()) };
+        if coming.draft.octets() == 0 {
+            return Err(empty());
+        }
+        let store = &server.shared().store;
+        let mut body = coming.draft.finish().map_err(|error| refusal(&error))?;
         let mut whole = read(&body)?;
-        if self.parcel.binary && !binary::is_lines(&whole) {
+        if coming.some_binary && !binary::is_lines(&whole) {
             body = in_lines(store, &whole)?;
             whole = read(&body)?;
         }
         let digest = Digest::of(&whole);
-        self.kept.push(Kept { flags: std::mem::take(&mut self.parcel.flags), date: self.parcel.date, body, digest });
+        self.kept.push(Kept { flags: coming.flags, date: coming.date, body, digest });
         Ok(())
     }
 
     /// Keeps the messages: one write, and the answer only after they are on disk.
-    pub(crate) async fn append(server: &mut Server) -> Outcome {
-        let store = server.shared().store.clone();
+    pub(crate) async fn append(server: &mut Server, steps: Vec<Step>) -> Outcome {
+        Self::go_on(server, steps).await?;
         let Some(mut upload) = server.upload_mut().take() else { return Err(unexpected()) };
-        upload.keep(&store)?;
+        upload.keep(server)?;
         let (account, now, replaces) = (server.account(), server.now(), upload.replaces.is_some());
         let added = server.write(move |tx| upload.write(tx, account, now)).await?;
         let Some(code) = append_uid(&added) else {
@@ -281,6 +407,32 @@ impl Upload {
         }
         Ok(added)
     }
+}
+
+impl Coming {
+    // Deviation: mbsync, offlineimap and imapsync bring old mail with 8-bit headers and never enable
+    // UTF8=ACCEPT. RFC 6855 §4 wants that refused; the mail is kept, and shown to them in encoded words.
+    fn take(&mut self, octets: &[u8]) -> store::Result<()> {
+        if self.binary { self.draft.write(octets) } else { self.lines.write(&mut self.draft, octets) }
+    }
+
+    /// Whether so many octets more still make a message that this server takes.
+    fn room_for(&self, octets: u64, server: &Server) -> Result<(), Status> {
+        if self.draft.octets().saturating_add(octets) > server.shared().config.limits.append_octets_max {
+            return Err(too_big());
+        }
+        Ok(())
+    }
+}
+
+/// What a client hears of a message that is too long.
+pub(crate) fn too_big() -> Status {
+    Status::no("TOOBIG", "The message is larger than this server takes")
+}
+
+/// What a client hears of a message of nothing, with which it can also abandon an APPEND (RFC 3502 §6.3.11).
+pub(crate) fn empty() -> Status {
+    Status::no("CANNOT", "A message has at least one octet")
 }
 
 fn unexpected() -> Status {

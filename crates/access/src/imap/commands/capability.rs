@@ -11,7 +11,7 @@ const ALWAYS: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE";
 
 /// What is offered after login.
 const AFTER_LOGIN: &str = "IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE \
-     CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN STATUS=SIZE SAVEDATE OBJECTID PREVIEW BINARY UTF8=ACCEPT MULTIAPPEND REPLACE SORT SORT=DISPLAY ESORT \
+     CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN STATUS=SIZE SAVEDATE OBJECTID PREVIEW BINARY UTF8=ACCEPT MULTIAPPEND CATENATE REPLACE SORT SORT=DISPLAY ESORT \
      THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS I18NLEVEL=1 PARTIAL QUOTA QUOTA=RES-STORAGE UNAUTHENTICATE UIDONLY UIDBATCHES INPROGRESS MULTISEARCH XLIST";
 
 /// The capabilities of a connection that is not logged in, without the word CAPABILITY.
@@ -32,7 +32,8 @@ pub fn before_login(config: &Config, tls: Option<&Tls>) -> String {
 /// The capabilities after login, without the word CAPABILITY.
 pub fn after_login(config: &Config) -> String {
     let limits = &config.limits;
-    format!("{ALWAYS} {AFTER_LOGIN} APPENDLIMIT={} {}", limits.append_octets_max, message_limit::capability(limits))
+    let jmap = if config.jmap_url.is_some() { " JMAPACCESS" } else { "" };
+    format!("{ALWAYS} {AFTER_LOGIN} APPENDLIMIT={} {}{jmap}", limits.append_octets_max, message_limit::capability(limits))
 }
 
 /// The mechanisms of AUTHENTICATE on this connection.

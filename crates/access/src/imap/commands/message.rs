@@ -53,6 +53,27 @@ fn length(range: &Range<u64>) -> usize {
     usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX)
 }
 
+/// What a section names.
+#[derive(Debug)]
+pub(crate) enum Part {
+    /// A stretch of the message.
+    Range(Range<u64>),
+    /// Chosen lines of its header.
+    Octets(Vec<u8>),
+}
+
+/// What a section names, its partial applied; `None` if there is no such part.
+pub(crate) fn part(tx: &ReadTx, account: AccountId, message: &Message, section: &Section) -> store::Result<Option<Part>> {
+    let (mut out, mut rest) = (Vec::new(), VecDeque::new());
+    let mut source = Source::new(tx, account, message, &mut out, &mut rest);
+    let Some(range) = source.range(section)? else { return Ok(None) };
+    let Text::Fields { names, not } = &section.text else { return Ok(Some(Part::Range(cut(&range, section.partial)))) };
+    let chosen = header::select(&source.read(&range)?, names, !not);
+    let range = cut(&(0..chosen.len() as u64), section.partial);
+    let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+    Ok(Some(Part::Octets(bounds.and_then(|(start, end)| chosen.get(start..end)).unwrap_or_default().to_vec())))
+}
+
 /// Writes one message.
 pub(crate) struct Source<'a> {
     tx: &'a ReadTx,

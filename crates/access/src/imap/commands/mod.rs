@@ -32,5 +32,6 @@ pub mod subscribe;
 pub mod thread;
 pub mod uidbatches;
 pub(crate) mod unauthenticate;
+pub(crate) mod url;
 pub(crate) mod walk;
 pub mod xlist;
