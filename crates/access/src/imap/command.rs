@@ -5,8 +5,8 @@
 
 use crate::imap::commands::append::Verb;
 use crate::imap::commands::{
-    append, authenticate, copy, create, delete, enable, esearch, expunge, fetch, id, list, login, lsub, quota, rename, search, select,
-    sort, status, store, subscribe, thread, uidbatches, xlist,
+    append, authenticate, compress, copy, create, delete, enable, esearch, expunge, fetch, id, list, login, lsub, quota, rename, search,
+    select, sort, status, store, subscribe, thread, uidbatches, xlist,
 };
 use crate::imap::grammar::{Parsed, Parser};
 
@@ -63,6 +63,7 @@ pub enum Command {
     Authenticate(authenticate::Authenticate),
     Login(login::Login),
     Enable(enable::Enable),
+    Compress(compress::Compress),
     Select(select::Select),
     Create(create::Create),
     Delete(delete::Delete),
@@ -108,7 +109,7 @@ const fn row(verb: &'static str, legal: Legal, parse: fn(&mut Parser<'_>) -> Par
 }
 
 /// Every command.
-pub const TABLE: [Row; 49] = [
+pub const TABLE: &[Row] = &[
     row("CAPABILITY", Legal::Always, |_| Ok(Command::Capability)),
     row("NOOP", Legal::Always, |_| Ok(Command::Noop)),
     row("LOGOUT", Legal::Always, |_| Ok(Command::Logout)),
@@ -116,6 +117,7 @@ pub const TABLE: [Row; 49] = [
     row("STARTTLS", Legal::NotAuthenticated, |_| Ok(Command::StartTls)),
     row("AUTHENTICATE", Legal::NotAuthenticated, authenticate::parse),
     row("LOGIN", Legal::NotAuthenticated, login::parse),
+    row("COMPRESS", Legal::Authenticated, compress::parse),
     row("ENABLE", Legal::Authenticated, enable::parse),
     row("SELECT", Legal::Authenticated, |p| select::parse(p, false)),
     row("EXAMINE", Legal::Authenticated, |p| select::parse(p, true)),

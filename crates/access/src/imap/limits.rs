@@ -60,6 +60,11 @@ pub struct Limits {
     pub command_messages_max: Option<u32>,
     /// Messages, and message ids they refer to, in one THREAD. 2,000,000, our own. `NO [LIMIT]`.
     pub thread_ids_max: usize,
+    /// Octets that come out of COMPRESS from one read, between two questions to the store. 8 MiB, our own: what a
+    /// thousandfold bomb would need a second for. `BYE [TOOBIG]`.
+    pub inflated_octets_max: u64,
+    /// Octets said to a client that has not taken them, beyond which no more of its input is inflated. 64 KiB, our own.
+    pub unsent_octets_max: usize,
     /// Octets handed to the store at a time while a message comes in. 64 KiB, our own.
     pub chunk_octets_max: usize,
     /// Faulty commands before login. 20, our own. `BYE`.
@@ -100,6 +105,8 @@ impl Default for Limits {
             save_messages_max: 100_000,
             command_messages_max: None,
             thread_ids_max: 2_000_000,
+            inflated_octets_max: 8 * 1024 * 1024,
+            unsent_octets_max: 64 * 1024,
             chunk_octets_max: 64 * 1024,
             faults_before_login_max: 20,
             login_failures_max: 5,

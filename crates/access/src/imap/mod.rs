@@ -12,6 +12,8 @@
 pub mod command;
 pub mod commands;
 #[doc(hidden)]
+pub mod compression;
+#[doc(hidden)]
 pub mod fuzz;
 pub mod grammar;
 mod limits;

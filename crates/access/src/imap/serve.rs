@@ -257,6 +257,7 @@ impl Server {
             Command::UidBatches(batches) => batches.run(self, &tag).await,
             Command::Capability
             | Command::Logout
+            | Command::Compress(_)
             | Command::Id(_)
             | Command::JmapAccess
             | Command::StartTls

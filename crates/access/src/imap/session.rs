@@ -22,9 +22,11 @@ use crate::imap::command::{self, Command, Legal, State};
 use crate::imap::commands::append::{self, Target, Verb, Within};
 use crate::imap::commands::authenticate::{self, Authenticate};
 use crate::imap::commands::capability;
+use crate::imap::commands::compress::Compress;
 use crate::imap::commands::enable::Enabled;
 use crate::imap::commands::id;
 use crate::imap::commands::login::Login;
+use crate::imap::compression::{Broken, Compression};
 use crate::imap::grammar::{Announced, Fault, Parsed, Parser, announced};
 use crate::imap::limits::Config;
 use crate::imap::response::{self, Kind, Status};
@@ -153,7 +155,15 @@ pub struct Session {
     nonce: String,
     tls: Option<Box<Tls>>,
     inbox: Inbox,
+    /// What is to be said and is not in the outbox yet.
+    unsent: Vec<u8>,
     outbox: VecDeque<Output<Ask>>,
+    /// COMPRESS was said.
+    compression: Option<Box<Compression>>,
+    /// Octets that came out of it since the last read or answer.
+    inflated_octets: u64,
+    /// The compression has ended, and what its last flush left may still come.
+    trailing: bool,
     phase: Phase,
     state: State,
     enabled: Enabled,
@@ -165,7 +175,7 @@ pub struct Session {
     login_failures: u32,
     exchanges: u32,
     /// When the client last said something.
-    heard: Instant,
+    heard_at: Instant,
     /// When we last said something in IDLE.
     said: Instant,
     /// The server is stopping: BYE as soon as nothing is in hand.
@@ -184,7 +194,11 @@ impl Session {
             nonce,
             tls: tls.map(Box::new),
             inbox,
+            unsent: Vec::new(),
             outbox: VecDeque::new(),
+            compression: None,
+            inflated_octets: 0,
+            trailing: false,
             phase: Phase::Ready,
             state: State::NotAuthenticated,
             enabled: Enabled::default(),
@@ -194,7 +208,7 @@ impl Session {
             faults: 0,
             login_failures: 0,
             exchanges: 0,
-            heard: now,
+            heard_at: now,
             said: now,
             stopping: false,
             late_done: false,
@@ -211,15 +225,26 @@ impl Session {
         }
     }
 
+    /// Pieces are joined, so that the driver writes once, and deflates once.
     fn send(&mut self, octets: Vec<u8>) {
-        if octets.is_empty() {
+        if self.unsent.is_empty() {
+            self.unsent = octets;
+        } else {
+            self.unsent.extend_from_slice(&octets);
+        }
+    }
+
+    /// Lets what was said go out, before something else is done.
+    fn seal(&mut self) {
+        if self.unsent.is_empty() {
             return;
         }
-        // Pieces are joined, so that the driver writes once.
-        match self.outbox.back_mut() {
-            Some(Output::Send(last)) => last.extend_from_slice(&octets),
-            _ => self.outbox.push_back(Output::Send(octets)),
-        }
+        let text = std::mem::take(&mut self.unsent);
+        let octets = match &mut self.compression {
+            Some(compression) => compression.deflate(&text),
+            None => text,
+        };
+        self.outbox.push_back(Output::Send(octets));
     }
 
     fn reply(&mut self, tag: &str, status: &Status) {
@@ -232,6 +257,7 @@ impl Session {
     }
 
     fn ask(&mut self, ask: Ask) {
+        self.seal();
         self.outbox.push_back(Output::Ask(ask));
     }
 
@@ -239,11 +265,91 @@ impl Session {
         self.phase = Phase::Closed;
         self.inbox.clear();
         self.command = Vec::new();
+        self.seal();
+        self.compression = None;
         self.outbox.push_back(Output::Close);
     }
 
-    /// Reads on until something is missing.
+    /// Reads on until something is missing, also from what is compressed.
     fn advance(&mut self) {
+        self.read_on();
+        while self.inflate() {
+            self.read_on();
+        }
+    }
+
+    /// Inflates a step more, if the session reads and its peer has room for the answers.
+    fn inflate(&mut self) -> bool {
+        let reads = match self.phase {
+            Phase::Ready
+            | Phase::Literal { .. }
+            | Phase::Following { .. }
+            | Phase::Discarding { .. }
+            | Phase::Challenged { .. }
+            | Phase::Idle { .. } => true,
+            Phase::Receiving { asked, .. } => !asked,
+            _ => false,
+        };
+        let room = self.unsent.len() < self.config.limits.unsent_octets_max;
+        let Some(compression) = self.compression.as_mut().filter(|compression| reads && room && compression.has_input()) else {
+            return false;
+        };
+        match compression.inflate() {
+            Ok(said) => {
+                self.inflated_octets += said.len() as u64;
+                self.inbox.push(&said);
+                if self.inflated_octets > self.config.limits.inflated_octets_max {
+                    self.reply("*", &Status::bye("TOOBIG", "That is too much at once"));
+                }
+                !said.is_empty() || self.compression.as_ref().is_some_and(|compression| compression.has_input())
+            }
+            Err(Broken) => {
+                self.reply("*", &Status::bye("CLIENTBUG", "What came is not DEFLATE"));
+                false
+            }
+        }
+    }
+
+    /// Takes what the peer sent.
+    fn heard(&mut self, mut bytes: &[u8]) {
+        self.inflated_octets = 0;
+        if let Some(compression) = &mut self.compression {
+            return compression.push(bytes);
+        }
+        if self.trailing {
+            let command = bytes.iter().position(u8::is_ascii_graphic);
+            self.trailing = command.is_none();
+            bytes = bytes.get(command.unwrap_or(bytes.len())..).unwrap_or_default();
+        }
+        self.inbox.push(bytes);
+    }
+
+    fn compress(&mut self, tag: &str, compress: &Compress) {
+        if !compress.is_deflate {
+            return self.fault(tag, &Status::bad("DEFLATE is the one mechanism there is"));
+        }
+        if self.compression.is_some() {
+            return self.fault(tag, &Status::no("COMPRESSIONACTIVE", "DEFLATE is active already"));
+        }
+        self.reply(tag, &Status::ok("DEFLATE active"));
+        self.seal();
+        let mut compression = Compression::default();
+        // A client waits for our OK (RFC 4978 §3): what is here already is deflated, or breaks the rule.
+        compression.push(&self.inbox.take(usize::MAX));
+        self.compression = Some(Box::new(compression));
+    }
+
+    /// UNAUTHENTICATE ends it behind its CRLF and ours (RFC 8437 §4.1). What is left of the client's last flush
+    /// is not text; its next command begins with a graphic octet.
+    fn decompress(&mut self) {
+        self.seal();
+        if let Some(compression) = self.compression.take() {
+            self.trailing = true;
+            self.heard(&compression.into_rest());
+        }
+    }
+
+    fn read_on(&mut self) {
         loop {
             let moved = match std::mem::replace(&mut self.phase, Phase::Ready) {
                 Phase::Ready if self.stopping && self.command.is_empty() => self.leave(),
@@ -521,6 +627,7 @@ impl Session {
                 self.close();
             }
             Command::StartTls => self.start_tls(&tag),
+            Command::Compress(compress) => self.compress(&tag, &compress),
             Command::Login(login) => self.login(tag, &login),
             Command::Authenticate(authenticate) => self.authenticate(tag, &authenticate),
             Command::Enable(enable) => {
@@ -567,6 +674,7 @@ impl Session {
         // What came behind it in clear is not from whom we will talk to (RFC 9051 §6.2.1).
         self.inbox.clear();
         self.phase = Phase::Tls;
+        self.seal();
         self.outbox.push_back(Output::StartTls);
     }
 
@@ -749,7 +857,7 @@ impl Session {
                 self.ask(Ask::IdleEnd);
                 return false;
             }
-        } else if waiting.contains(&b'\n') {
+        } else if waiting.len() >= 4 || waiting.contains(&b'\n') {
             self.late_done = true;
             self.phase = Phase::Running { tag };
             self.ask(Ask::IdleEnd);
@@ -769,7 +877,7 @@ impl Session {
             (Phase::Running { tag }, Answer::Done(done)) => self.done(&tag, done),
             (Phase::Running { tag }, Answer::Taken) => {
                 self.send(b"+ Idling\r\n".to_vec());
-                self.said = self.heard;
+                self.said = self.heard_at;
                 self.late_done = false;
                 self.phase = Phase::Idle { tag };
             }
@@ -799,6 +907,9 @@ impl Session {
         self.send(done.data);
         let status = if entered { done.status.code(format!("CAPABILITY {}", self.capabilities())) } else { done.status };
         self.reply(tag, &status);
+        if self.state == State::NotAuthenticated {
+            self.decompress();
+        }
     }
 
     fn pushed(&mut self, now: Instant, push: Push) {
@@ -816,7 +927,7 @@ impl Session {
         if matches!(self.phase, Phase::Closed | Phase::Running { .. } | Phase::Asked { .. } | Phase::Offered { .. }) {
             return;
         }
-        if now >= self.heard + self.silence_max() {
+        if now >= self.heard_at + self.silence_max() {
             return self.reply("*", &Status::bye("UNAVAILABLE", "You have been silent for too long"));
         }
         if matches!(self.phase, Phase::Idle { .. }) && now >= self.said + self.config.limits.keep_alive {
@@ -835,7 +946,7 @@ impl Session {
     }
 
     fn deadline(&self) -> Instant {
-        let silence = self.heard + self.silence_max();
+        let silence = self.heard_at + self.silence_max();
         if matches!(self.phase, Phase::Idle { .. }) { silence.min(self.said + self.config.limits.keep_alive) } else { silence }
     }
 }
@@ -851,8 +962,8 @@ impl wire::Session for Session {
         }
         match input {
             Input::Bytes(bytes) => {
-                self.heard = now;
-                self.inbox.push(bytes);
+                self.heard_at = now;
+                self.heard(bytes);
             }
             Input::Eof => return self.close(),
             Input::TlsStarted(tls) => {
@@ -860,9 +971,12 @@ impl wire::Session for Session {
                 self.forget_command();
                 self.tls = Some(Box::new(tls));
                 self.phase = Phase::Ready;
-                self.heard = now;
+                self.heard_at = now;
             }
-            Input::Answer(answer) => self.answered(answer),
+            Input::Answer(answer) => {
+                self.inflated_octets = 0;
+                self.answered(answer);
+            }
             Input::Push(push) => self.pushed(now, push),
             Input::Tick => self.ticked(now),
         }
@@ -879,6 +993,11 @@ impl wire::Session for Session {
     }
 
     fn poll(&mut self) -> Output<Ask> {
+        if self.outbox.is_empty() {
+            // What did not fit before the peer took our answers.
+            self.advance();
+            self.seal();
+        }
         let output = self.outbox.pop_front();
         if self.outbox.is_empty() {
             // An idle session holds no buffer.

@@ -16,10 +16,14 @@
 //! | `@ jmap URL` | JMAP is served there; before the first client |
 //! | `@ secure` | passwords are taken under TLS only |
 //! | `@ tls`, `@ eof`, `@ +SECONDS` | of client 1; time passes for both |
+//! | `@ raw HEX` | client 1 sends these octets as they are, whatever is compressed |
 //! | `# words` | a comment |
+//!
+//! A client that is told `DEFLATE active` deflates and inflates from there to UNAUTHENTICATE; what is shown is text.
 //!
 //! The time is 2026-11-21 12:00:00 UTC; Ann is ann@example.org and her password is `secret`.
 
+use access::imap::compression::Compression;
 use access::imap::serve::{Server, Shared};
 use access::imap::{Answer, Ask, Config, Session};
 use mail::digest::Digest;
@@ -55,6 +59,8 @@ pub(crate) struct Client {
     session: Session,
     server: Server,
     said: Vec<u8>,
+    /// The client's side of COMPRESS.
+    compression: Option<Compression>,
     deadline: Option<Instant>,
     pub(crate) closed: bool,
     /// Octets of the largest piece the session had in hand.
@@ -108,7 +114,7 @@ impl World {
         let config = Arc::new(self.config.clone());
         let session = Session::new(config, "nonce-nonce-nonce-nonce-1".into(), None, now);
         let server = Server::new(shared, [127, 0, 0, 1].into());
-        Client { session, server, said: Vec::new(), deadline: None, closed: false, largest: 0 }
+        Client { session, server, said: Vec::new(), compression: None, deadline: None, closed: false, largest: 0 }
     }
 
     /// A client that is logged in, and has selected if a mailbox is named.
@@ -203,6 +209,14 @@ fn message(text: &str) -> Vec<u8> {
     }
 }
 
+/// What is offered after login is shown once, by CAPABILITY, not in each script that logs in.
+fn without_capabilities(line: String) -> String {
+    match line.split_once(" OK [CAPABILITY ") {
+        Some((tag, rest)) if rest.ends_with("] Logged in") => format!("{tag} OK [CAPABILITY ...] Logged in"),
+        _ => line,
+    }
+}
+
 fn small(n: u32) -> String {
     format!(
         "From: Bob <bob@example.net>\r\nTo: ann@example.org\r\nSubject: Number {n}\r\nMessage-ID: <{n}@example.net>\r\n\r\nText {n}\r\n"
@@ -215,8 +229,32 @@ impl Client {
         if self.closed {
             return;
         }
+        let deflated = self.compression.as_mut().map(|compression| compression.deflate(octets));
+        self.send_raw(now, deflated.as_deref().unwrap_or(octets));
+    }
+
+    /// Sends octets that are deflated already, or ought to be.
+    pub(crate) fn send_raw(&mut self, now: Instant, octets: &[u8]) {
         self.session.handle(now, Input::Bytes(octets));
         self.pump(now);
+    }
+
+    /// Reads what the server sent.
+    fn read(&mut self, octets: &[u8]) {
+        let Some(compression) = &mut self.compression else {
+            self.said.extend_from_slice(octets);
+            if self.said.ends_with(b" OK DEFLATE active\r\n") {
+                self.compression = Some(Compression::default());
+            }
+            return;
+        };
+        compression.push(octets);
+        while compression.has_input() {
+            self.said.extend(compression.inflate().unwrap());
+        }
+        if self.said.ends_with(b" OK Logged out, not gone\r\n") {
+            self.compression = None;
+        }
     }
 
     /// What answers it.
@@ -235,7 +273,7 @@ impl Client {
             match self.session.poll() {
                 Output::Send(octets) => {
                     self.largest = self.largest.max(octets.len());
-                    self.said.extend(octets);
+                    self.read(&octets);
                 }
                 Output::Ask(ask) => {
                     let answer = block_on(self.server.answer(ask));
@@ -331,6 +369,11 @@ impl Stage<'_> {
                 let tls = Tls { version: "TLSv1.3".into(), exporter: Some([7; 32]), ..Tls::default() };
                 self.client(0).input(now, Input::TlsStarted(tls));
             }
+            ("raw", hex) => {
+                let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+                let octets: Vec<_> = (0..hex.len()).step_by(2).map(octet).collect();
+                self.client(0).send_raw(now, &octets);
+            }
             ("eof", _) => self.client(0).input(now, Input::Eof),
             ("stop", _) => {
                 self.client(0).session.stop(now);
@@ -361,7 +404,7 @@ impl Stage<'_> {
             let said = std::mem::take(&mut client.said);
             for line in said.split_inclusive(|octet| *octet == b'\n') {
                 let shown = match line.strip_suffix(b"\r\n") {
-                    Some(line) => escape(line),
+                    Some(line) => without_capabilities(escape(line)),
                     None => escape(line) + "\\",
                 };
                 let mark = if number == 0 { "S:" } else { "S2:" };

@@ -9,10 +9,51 @@ use wire::sasl::Mechanism;
 /// What is offered in every state.
 const ALWAYS: &str = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE";
 
-/// What is offered after login.
-const AFTER_LOGIN: &str = "IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE \
-     CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN STATUS=SIZE SAVEDATE OBJECTID PREVIEW BINARY UTF8=ACCEPT MULTIAPPEND CATENATE REPLACE SORT SORT=DISPLAY ESORT \
-     THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS I18NLEVEL=1 PARTIAL QUOTA QUOTA=RES-STORAGE UNAUTHENTICATE UIDONLY UIDBATCHES INPROGRESS MULTISEARCH XLIST";
+/// What is offered after login; one a line, so that what is added in parallel does not collide.
+#[rustfmt::skip]
+const AFTER_LOGIN: &[&str] = &[
+    "IDLE",
+    "NAMESPACE",
+    "UIDPLUS",
+    "MOVE",
+    "UNSELECT",
+    "CHILDREN",
+    "LIST-EXTENDED",
+    "LIST-STATUS",
+    "SPECIAL-USE",
+    "CREATE-SPECIAL-USE",
+    "CONDSTORE",
+    "QRESYNC",
+    "ESEARCH",
+    "SEARCHRES",
+    "WITHIN",
+    "STATUS=SIZE",
+    "SAVEDATE",
+    "OBJECTID",
+    "PREVIEW",
+    "BINARY",
+    "UTF8=ACCEPT",
+    "MULTIAPPEND",
+    "CATENATE",
+    "REPLACE",
+    "SORT",
+    "SORT=DISPLAY",
+    "ESORT",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
+    "THREAD=REFS",
+    "I18NLEVEL=1",
+    "PARTIAL",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "UNAUTHENTICATE",
+    "UIDONLY",
+    "UIDBATCHES",
+    "INPROGRESS",
+    "MULTISEARCH",
+    "COMPRESS=DEFLATE",
+    "XLIST",
+];
 
 /// The capabilities of a connection that is not logged in, without the word CAPABILITY.
 pub fn before_login(config: &Config, tls: Option<&Tls>) -> String {
@@ -33,7 +74,7 @@ pub fn before_login(config: &Config, tls: Option<&Tls>) -> String {
 pub fn after_login(config: &Config) -> String {
     let limits = &config.limits;
     let jmap = if config.jmap_url.is_some() { " JMAPACCESS" } else { "" };
-    format!("{ALWAYS} {AFTER_LOGIN} APPENDLIMIT={} {}{jmap}", limits.append_octets_max, message_limit::capability(limits))
+    format!("{ALWAYS} {} APPENDLIMIT={} {}{jmap}", AFTER_LOGIN.join(" "), limits.append_octets_max, message_limit::capability(limits))
 }
 
 /// The mechanisms of AUTHENTICATE on this connection.

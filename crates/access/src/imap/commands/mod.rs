@@ -6,6 +6,7 @@ pub mod append;
 pub mod authenticate;
 pub(crate) mod candidate;
 pub mod capability;
+pub mod compress;
 pub mod copy;
 pub mod create;
 pub mod delete;
