@@ -7,6 +7,7 @@
 //! variants by their place, so they are only added at the end.
 
 use crate::date::{self, DateTime};
+use crate::grams::Grams;
 use crate::mime::{self, Index};
 use crate::{header, subject, text, words};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,10 @@ pub struct Digest {
     /// The fields of [`header::LISTED`] as they stand, with an empty line at the end, so that listing a
     /// mailbox reads no message. `None`: too long, or not UTF-8.
     pub listed: Option<String>,
+    /// The full-text index of the message. Not part of the stored form: the store keeps it apart, so that
+    /// reading a digest does not read it; then it is unknown.
+    #[serde(skip)]
+    pub grams: Grams,
 }
 
 /// IMAP's ENVELOPE (RFC 9051 §7.5.2): texts unfolded, encoded words left as they are.
@@ -157,7 +162,7 @@ impl Digest {
     pub fn of(message: &[u8]) -> Self {
         let Index { envelope, body, references } = mime::index(message);
         let subject = envelope.subject.as_deref().unwrap_or_default();
-        Self {
+        let mut digest = Self {
             octets: message.len() as u64,
             preview: text::preview(message, &body),
             has_attachment: has_attachment(&body),
@@ -168,7 +173,10 @@ impl Digest {
             listed: listed(message, body.body_start),
             envelope,
             body,
-        }
+            grams: Grams::default(),
+        };
+        digest.grams = Grams::of(message, &digest);
+        digest
     }
 }
 

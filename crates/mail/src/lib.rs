@@ -23,6 +23,7 @@ pub mod event;
 pub mod flag;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod grams;
 pub mod header;
 pub mod id;
 pub mod imap_view;
@@ -30,6 +31,7 @@ pub mod mime;
 pub mod received;
 pub mod rights;
 pub mod role;
+pub mod search;
 pub mod section;
 pub mod status;
 pub mod subject;

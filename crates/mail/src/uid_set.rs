@@ -2,19 +2,38 @@
 //!
 //! Not a sequence-set as a client wrote it: `*` and the order of its parts are the grammar's business.
 //!
+//! A copy shares its ranges with the original until one of them changes: many sessions look at one mailbox.
+//!
 //! Invariants: runs are sorted, disjoint and not adjacent; 0 is in no set; each run knows how many
 //! members stand before it, so that sequence number and Uid are found from each other by halving.
 
 use crate::id::{SeqNum, Uid};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A set of Uids; small when they are dense, whatever their number.
-#[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<(u32, u32)>", into = "Vec<(u32, u32)>")]
 pub struct UidSet {
-    runs: Vec<Run>,
+    /// None: empty, so that an empty set allocates nothing.
+    shared: Option<Arc<Vec<Run>>>,
+}
+
+impl PartialEq for UidSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other) || self.runs() == other.runs()
+    }
+}
+
+impl Eq for UidSet {}
+
+impl Hash for UidSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.runs().hash(state);
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,7 +58,21 @@ impl Run {
 impl UidSet {
     /// The empty set.
     pub const fn new() -> Self {
-        Self { runs: Vec::new() }
+        Self { shared: None }
+    }
+
+    fn runs(&self) -> &[Run] {
+        self.shared.as_ref().map_or(&[], |runs| runs.as_slice())
+    }
+
+    /// The ranges to change; copied first if others have them too.
+    fn runs_mut(&mut self) -> &mut Vec<Run> {
+        Arc::make_mut(self.shared.get_or_insert_default())
+    }
+
+    /// Whether both share their ranges, which costs nothing to find out.
+    fn is_same(&self, other: &Self) -> bool {
+        self.shared.as_ref().zip(other.shared.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// Every Uid from the lower of the two to the higher; 0 is left out.
@@ -54,7 +87,7 @@ impl UidSet {
         }
         spans.retain(|span| span.1 > 0);
         spans.sort_unstable();
-        let mut set = Self { runs: Vec::with_capacity(spans.len().min(16)) };
+        let mut set = Self::new();
         for (first, last) in spans {
             set.push(first, last);
         }
@@ -64,16 +97,16 @@ impl UidSet {
     /// Adds a run that starts at or after the start of the last one.
     fn push(&mut self, first: u32, last: u32) {
         let before = self.len();
-        match self.runs.last_mut() {
+        match self.runs_mut().last_mut() {
             Some(run) if first <= run.last.saturating_add(1) => run.last = run.last.max(last),
-            _ => self.runs.push(Run { first, last, before }),
+            _ => self.runs_mut().push(Run { first, last, before }),
         }
     }
 
     /// Counts anew from run `at` on.
     fn recount(&mut self, at: usize) {
-        let mut before = at.checked_sub(1).and_then(|at| self.runs.get(at)).map_or(0, |run| run.before + run.len());
-        for run in self.runs.iter_mut().skip(at) {
+        let mut before = at.checked_sub(1).and_then(|at| self.runs().get(at)).map_or(0, |run| run.before + run.len());
+        for run in self.runs_mut().iter_mut().skip(at) {
             run.before = before;
             before += run.len();
         }
@@ -81,7 +114,7 @@ impl UidSet {
 
     /// The first run that ends at or after `uid`.
     fn seek(&self, uid: u32) -> usize {
-        self.runs.partition_point(|run| run.last < uid)
+        self.runs().partition_point(|run| run.last < uid)
     }
 
     /// Adds a Uid; cheapest at the end. True if it was not there. 0 is not taken.
@@ -99,92 +132,101 @@ impl UidSet {
         if last == 0 {
             return;
         }
-        if self.runs.last().is_none_or(|run| run.first <= first) {
+        if self.runs().last().is_none_or(|run| run.first <= first) {
             return self.push(first, last);
         }
         // The runs that touch the new one melt into it.
         let start = self.seek(first.saturating_sub(1).max(1));
-        let end = start + self.runs.iter().skip(start).take_while(|run| run.first <= last.saturating_add(1)).count();
-        let touched = self.runs.get(start..end).unwrap_or_default();
+        let end = start + self.runs().iter().skip(start).take_while(|run| run.first <= last.saturating_add(1)).count();
+        let touched = self.runs().get(start..end).unwrap_or_default();
         let run = Run {
             first: touched.first().map_or(first, |run| run.first.min(first)),
             last: touched.last().map_or(last, |run| run.last.max(last)),
             before: 0,
         };
-        self.runs.splice(start..end, [run]);
+        self.runs_mut().splice(start..end, [run]);
         self.recount(start);
     }
 
     /// Takes a Uid out. True if it was there.
     pub fn remove(&mut self, uid: Uid) -> bool {
         let at = self.seek(uid.0);
-        let Some(run) = self.runs.get(at).copied().filter(|run| run.first <= uid.0) else { return false };
+        let Some(run) = self.runs().get(at).copied().filter(|run| run.first <= uid.0) else { return false };
         let left = (run.first < uid.0).then(|| Run { last: uid.0 - 1, ..run });
         let right = (uid.0 < run.last).then(|| Run { first: uid.0 + 1, ..run });
-        self.runs.splice(at..=at, left.into_iter().chain(right));
+        self.runs_mut().splice(at..=at, left.into_iter().chain(right));
         self.recount(at);
         true
     }
 
     /// Whether the Uid is in the set.
     pub fn contains(&self, uid: Uid) -> bool {
-        self.runs.get(self.seek(uid.0)).is_some_and(|run| run.first <= uid.0)
+        self.runs().get(self.seek(uid.0)).is_some_and(|run| run.first <= uid.0)
     }
 
     /// How many Uids there are.
     pub fn len(&self) -> u32 {
-        self.runs.last().map_or(0, |run| run.before + run.len())
+        self.runs().last().map_or(0, |run| run.before + run.len())
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.runs().is_empty()
     }
 
     /// The lowest Uid.
     pub fn first(&self) -> Option<Uid> {
-        self.runs.first().map(|run| Uid(run.first))
+        self.runs().first().map(|run| Uid(run.first))
     }
 
     /// The highest Uid.
     pub fn last(&self) -> Option<Uid> {
-        self.runs.last().map(|run| Uid(run.last))
+        self.runs().last().map(|run| Uid(run.last))
     }
 
     /// The Uid at a sequence number, which counts from 1.
     pub fn nth(&self, number: SeqNum) -> Option<Uid> {
         let index = number.0.checked_sub(1)?;
-        let run = self.runs.get(self.runs.partition_point(|run| run.before <= index).checked_sub(1)?)?;
+        let run = self.runs().get(self.runs().partition_point(|run| run.before <= index).checked_sub(1)?)?;
         (index - run.before < run.len()).then(|| Uid(run.first + (index - run.before)))
     }
 
     /// The sequence number of a Uid in the set, from 1.
     pub fn rank(&self, uid: Uid) -> Option<SeqNum> {
-        let run = self.runs.get(self.seek(uid.0)).filter(|run| run.first <= uid.0)?;
+        let run = self.runs().get(self.seek(uid.0)).filter(|run| run.first <= uid.0)?;
         Some(SeqNum(run.before + (uid.0 - run.first) + 1))
     }
 
     /// Every Uid, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Uid> + '_ {
-        self.runs.iter().flat_map(|run| (run.first..=run.last).map(Uid))
+        self.runs().iter().flat_map(|run| (run.first..=run.last).map(Uid))
     }
 
     /// The ranges as (first, last), in order, none touching the next.
     pub fn ranges(&self) -> impl DoubleEndedIterator<Item = (Uid, Uid)> + ExactSizeIterator + '_ {
-        self.runs.iter().map(|run| (Uid(run.first), Uid(run.last)))
+        self.runs().iter().map(|run| (Uid(run.first), Uid(run.last)))
     }
 
     /// What is in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        Self::from_spans(self.runs.iter().chain(&other.runs).map(|run| (run.first, run.last)).collect())
+        match (self.is_empty(), other.is_empty()) {
+            (_, true) => return self.clone(),
+            (true, _) => return other.clone(),
+            _ if self.is_same(other) => return self.clone(),
+            _ => {}
+        }
+        Self::from_spans(self.runs().iter().chain(other.runs()).map(|run| (run.first, run.last)).collect())
     }
 
     /// What is in both; costs the ranges of both, not their members.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
+        if self.is_same(other) {
+            return self.clone();
+        }
         let mut out = Self::new();
-        let (mut left, mut right) = (self.runs.iter().peekable(), other.runs.iter().peekable());
+        let (mut left, mut right) = (self.runs().iter().peekable(), other.runs().iter().peekable());
         while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
             let (first, last) = (a.first.max(b.first), a.last.min(b.last));
             if first <= last {
@@ -202,9 +244,12 @@ impl UidSet {
     /// What is in this set but not in `other`; costs the ranges of both, not their members.
     #[must_use]
     pub fn subtract(&self, other: &Self) -> Self {
+        if other.is_empty() {
+            return self.clone();
+        }
         let mut out = Self::new();
-        let mut cuts = other.runs.iter().peekable();
-        for run in &self.runs {
+        let mut cuts = other.runs().iter().peekable();
+        for run in self.runs() {
             let mut rest = Some(run.first);
             while cuts.next_if(|cut| cut.last < run.first).is_some() {}
             while let (Some(from), Some(cut)) = (rest, cuts.peek().filter(|cut| cut.first <= run.last)) {
@@ -237,7 +282,7 @@ impl From<Vec<(u32, u32)>> for UidSet {
 
 impl From<UidSet> for Vec<(u32, u32)> {
     fn from(set: UidSet) -> Self {
-        set.runs.iter().map(|run| (run.first, run.last)).collect()
+        set.runs().iter().map(|run| (run.first, run.last)).collect()
     }
 }
 
@@ -261,7 +306,7 @@ impl FromStr for UidSet {
 /// `1:3,7`; nothing for the empty set.
 impl fmt::Display for UidSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, run) in self.runs.iter().enumerate() {
+        for (at, run) in self.runs().iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
             write!(f, "{comma}{}", run.first)?;
             if run.last > run.first {
@@ -317,6 +362,23 @@ mod tests {
         let text = (1..60_000u32).rev().map(|n| (n * 2).to_string()).collect::<Vec<_>>().join(",");
         let set: UidSet = text.parse().unwrap();
         assert_eq!((set.len(), set.ranges().len()), (59_999, 59_999));
+    }
+
+    #[test]
+    fn a_copy_is_shared_until_it_changes() {
+        let set: UidSet = "1:3,7".parse().unwrap();
+        let mut copy = set.clone();
+        assert!(copy.is_same(&set));
+        assert!(copy.insert(Uid(9)) && !copy.is_same(&set));
+        assert_eq!((set.to_string(), copy.to_string()), ("1:3,7".into(), "1:3,7,9".into()));
+        assert!(copy.remove(Uid(9)) && copy == set);
+        let (mut emptied, hash) = (UidSet::range(Uid(1), Uid(1)), |set: &UidSet| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            set.hash(&mut hasher);
+            hasher.finish()
+        });
+        emptied.remove(Uid(1));
+        assert_eq!((&emptied, hash(&emptied)), (&UidSet::new(), hash(&UidSet::new())));
     }
 
     fn members() -> impl Strategy<Value = BTreeSet<u32>> {

@@ -301,7 +301,7 @@ impl WriteTx {
 }
 
 /// The spaces whose keys start with the account.
-pub(crate) const OF_AN_ACCOUNT: [Space; 15] = [
+pub(crate) const OF_AN_ACCOUNT: [Space; 16] = [
     Space::Account,
     Space::Counters,
     Space::Mailbox,
@@ -312,6 +312,7 @@ pub(crate) const OF_AN_ACCOUNT: [Space; 15] = [
     Space::Message,
     Space::Deleted,
     Space::Email,
+    Space::Grams,
     Space::Thread,
     Space::Change,
     Space::Grant,

@@ -19,6 +19,7 @@ use crate::index::derive::derive;
 use crate::index::{Index, Overlay, Position, Writer};
 use crate::log::record::{self, Place};
 use crate::log::{AppendError, Log, segment};
+use crate::roster::Rosters;
 use crate::schema::Space;
 use crate::settings::Settings;
 use crate::tx::{Appended, Done, ReadTx, WriteTx};
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) index: Arc<dyn Index>,
     pub(crate) files: Arc<Files>,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) rosters: Arc<Rosters>,
     pub(crate) counters: Counters,
     pub(crate) closed: AtomicBool,
     pub(crate) stopped: watch::Sender<Option<String>>,
@@ -60,6 +62,7 @@ impl Shared {
             index,
             files,
             feed: Feed::new(),
+            rosters: Arc::default(),
             counters: Counters::default(),
             closed: AtomicBool::new(false),
             stopped: watch::Sender::new(None),
@@ -77,7 +80,7 @@ impl Shared {
         }
         self.counters.reads.fetch_add(1, Ordering::Relaxed);
         let reading = self.files.reading();
-        Ok(ReadTx::new(self.index.view()?, self.files.clone(), reading))
+        Ok(ReadTx::new(self.index.view()?, self.files.clone(), reading, self.rosters.clone()))
     }
 
     pub(crate) fn stop(&self, why: &str) {

@@ -5,7 +5,8 @@
 //! in the quota and its part in the threads.
 //!
 //! The digest stands behind the record in the same value. It is a cache: one that is too large to be
-//! kept, or was written in another form, is made again from the message.
+//! kept, or was written in another form, is made again from the message. The full-text index of the email's
+//! texts has a key of its own (`grams`), because SEARCH reads many of those and no digest.
 //!
 //! Invariants: an email has a place or does not exist; every place is a message that names the email.
 
@@ -128,7 +129,7 @@ impl ReadTx {
     }
 
     /// All octets of a blob.
-    fn blob_whole(&self, blob: &BlobHash, octets: u64) -> Result<Vec<u8>> {
+    pub(crate) fn blob_whole(&self, blob: &BlobHash, octets: u64) -> Result<Vec<u8>> {
         let mut whole = Vec::new();
         while (whole.len() as u64) < octets {
             let chunk = self.blob_read(blob, whole.len() as u64, READ_OCTETS)?;
@@ -171,6 +172,7 @@ impl WriteTx {
         self.blob_put(body)?;
         let stored = EmailRecord { blob: message.blob, octets: message.octets, thread, thread_ids: ids, places: vec![(mailbox, uid)] };
         self.email_save(account, email, &stored, &digest_write(digest))?;
+        self.grams_save(account, email, &digest.grams.texts);
         let uid_validity = record.uid_validity;
         self.mailbox_advance(account, mailbox, record, &counters, &[])?;
         Ok(Added { uid, email, thread, mod_seq, uid_validity })
@@ -263,6 +265,7 @@ impl WriteTx {
         }
         counters.email_out(record.octets);
         self.delete(Space::Email, &key::email(account, id));
+        self.delete(Space::Grams, &key::email(account, id));
         self.thread_leave(account, &Joined { thread: record.thread, ids: record.thread_ids })?;
         self.blob_release(&record.blob)?;
         Ok(true)
@@ -289,6 +292,7 @@ impl NewEmail<'_> {
             internal_date: self.internal_date,
             saved: self.saved,
             blob: self.body.hash(),
+            heads: self.digest.grams.heads,
         }
     }
 }

@@ -93,7 +93,7 @@ pub(crate) fn message_uid(key: &[u8]) -> Option<Uid> {
     number_u32(key, 8).map(Uid)
 }
 
-/// `Email`.
+/// `Email`, `Grams`.
 pub(crate) fn email(account: AccountId, email: EmailId) -> Vec<u8> {
     Key::default().u32(account.0).u64(email.0).done()
 }

@@ -35,6 +35,7 @@ mod figures;
 mod files;
 #[doc(hidden)]
 pub mod fuzz;
+mod grams;
 mod index;
 mod keeper;
 mod key;
@@ -51,6 +52,7 @@ mod quota;
 mod reclaim;
 mod record;
 mod recover;
+mod roster;
 pub mod schema;
 mod settings;
 mod spill;
@@ -74,6 +76,7 @@ pub use email::{Added, DIGEST_OCTETS_MAX, Email, NewEmail, PLACES_MAX};
 pub use error::{Class, Error, Result};
 pub use feed::{QueueSubscription, Subscription};
 pub use figures::{Figures, SYNC_MICROS};
+pub use grams::{Reindexed, reindex};
 pub use index::{Direction, KeyRange};
 pub use log::{Damage, OpenError};
 pub use mailbox::{

@@ -219,6 +219,10 @@ impl ReadTx {
         Ok(self.record::<NameRecord>(&key::name(account, name))?.map(|NameRecord(id)| id))
     }
 
+    pub(crate) fn mailbox_record_found(&self, account: AccountId, id: MailboxId) -> Result<Option<MailboxRecord>> {
+        self.record(&key::mailbox(account, id))
+    }
+
     pub(crate) fn mailbox_record(&self, account: AccountId, id: MailboxId) -> Result<MailboxRecord> {
         self.record(&key::mailbox(account, id))?.ok_or(Error::NotFound("mailbox".into()))
     }

@@ -16,6 +16,7 @@ use crate::record::{Record, decode, unreadable};
 use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
 use crate::uid::Counters;
+use mail::grams::Heads;
 use mail::{AccountId, BlobHash, EmailId, Flag, Flags, MailboxId, ModSeq, Rights, ThreadId, Timestamp, Uid, UidSet};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ pub struct Message {
     pub saved: Timestamp,
     /// Its octets.
     pub blob: BlobHash,
+    /// The full-text index of its subject and addresses.
+    pub heads: Heads,
 }
 
 /// A message as stored.
@@ -60,17 +63,42 @@ pub(crate) struct MessageRecord {
     pub(crate) internal_date: Timestamp,
     pub(crate) saved: Timestamp,
     pub(crate) blob: BlobHash,
+    pub(crate) heads: Heads,
+}
+
+/// The form before there was a full-text index.
+#[derive(Deserialize)]
+struct MessageRecord1 {
+    email: EmailId,
+    thread: ThreadId,
+    flags: Flags,
+    mod_seq: ModSeq,
+    came: ModSeq,
+    octets: u64,
+    internal_date: Timestamp,
+    saved: Timestamp,
+    blob: BlobHash,
 }
 
 impl Record for MessageRecord {
     const SPACE: Space = Space::Message;
     const NAME: &'static str = "message record";
+    const FORMAT: u8 = 2;
+
+    fn upgrade(format: u8, octets: &[u8]) -> Option<Self> {
+        if format != 1 {
+            return None;
+        }
+        let MessageRecord1 { email, thread, flags, mod_seq, came, octets, internal_date, saved, blob } =
+            postcard::from_bytes(octets).ok()?;
+        Some(Self { email, thread, flags, mod_seq, came, octets, internal_date, saved, blob, heads: Heads::default() })
+    }
 }
 
 impl MessageRecord {
     pub(crate) fn message(self, uid: Uid) -> Message {
-        let Self { email, thread, flags, mod_seq, octets, internal_date, saved, blob, came: _ } = self;
-        Message { uid, email, thread, flags, mod_seq, octets, internal_date, saved, blob }
+        let Self { email, thread, flags, mod_seq, octets, internal_date, saved, blob, heads, came: _ } = self;
+        Message { uid, email, thread, flags, mod_seq, octets, internal_date, saved, blob, heads }
     }
 }
 
@@ -152,8 +180,8 @@ impl ReadTx {
         Ok(())
     }
 
-    /// Every Uid of a mailbox.
-    pub fn uids(&self, account: AccountId, mailbox: MailboxId) -> Result<UidSet> {
+    /// Every Uid of a mailbox, found by looking at each.
+    pub(crate) fn uids_counted(&self, account: AccountId, mailbox: MailboxId) -> Result<UidSet> {
         self.uids_of(Space::Message, account, mailbox, Uid(1), Uid(u32::MAX))
     }
 

@@ -64,7 +64,7 @@ spaces! {
     Segment = 2, "segment";
     /// number of a body's own file (8) → blob hash (32). Derived by the engine, never in the log.
     File = 3, "file";
-    // The model's, from 16 on. An append writes Message, Email, Mailbox, Counters, one Thread entry
+    // The model's, from 16 on. An append writes Message, Email, Grams, Mailbox, Counters, one Thread entry
     // and its blob; it needs no Change, because a message knows the ModSeq at which it came and Uids
     // ascend with it.
     /// name → a counter of the whole store: last receipt, last account, queue length.
@@ -109,6 +109,9 @@ spaces! {
     MessageId = 34, "message_id";
     /// name → random octets that must not be guessed: the key of invented SCRAM verifiers.
     Secret = 35, "secret";
+    /// account (4), email (8) → a format octet and the bits of `mail::grams::Texts`: the full-text
+    /// index of the email. Written with the email, gone with it.
+    Grams = 36, "grams";
     /// account (4), mailbox (4), grantee (4; 0: anyone), negative (1) → `GrantRecord`: rights.
     Grant = 40, "grant";
     /// grantee (4; 0: anyone), account (4), mailbox (4) → nothing: a grant of the mailbox names it.

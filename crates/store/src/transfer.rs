@@ -76,6 +76,7 @@ impl WriteTx {
         let digest = self.digest(account, copy.email)?;
         let email = counters.next_email();
         let Joined { thread, ids } = self.thread_join(to.account, email, &digest)?;
+        self.grams_copy((account, copy.email), (to.account, email))?;
         let copy = MessageRecord { email, thread, ..copy };
         let uid = self.message_put(to.account, to.mailbox, &mut record, &copy)?;
         self.blob_hold(&copy.blob)?;

@@ -15,6 +15,7 @@ use crate::files::{Files, Reading};
 use crate::index::overlay;
 use crate::index::{Direction, KeyRange, Overlay, View, Writer};
 use crate::log::record::{BodyRecord, Place};
+use crate::roster::Rosters;
 use crate::schema::Space;
 use mail::{AccountId, BlobHash, ModSeq};
 use std::collections::HashMap;
@@ -34,6 +35,8 @@ pub struct ReadTx {
     /// Bodies whose place in the log is not written yet.
     pending: HashMap<BlobHash, Body>,
     files: Arc<Files>,
+    /// None: what is seen here may never be committed.
+    rosters: Option<Arc<Rosters>>,
     // Last, so that it is dropped after the view.
     _reading: Reading,
 }
@@ -45,12 +48,18 @@ enum Base {
 
 impl ReadTx {
     /// `reading` was taken before the view.
-    pub(crate) fn new(view: Box<dyn View>, files: Arc<Files>, reading: Reading) -> Self {
-        Self::over(Base::Reader(view), files, reading)
+    pub(crate) fn new(view: Box<dyn View>, files: Arc<Files>, reading: Reading, rosters: Arc<Rosters>) -> Self {
+        Self { rosters: Some(rosters), ..Self::over(Base::Reader(view), files, reading) }
     }
 
     fn over(base: Base, files: Arc<Files>, reading: Reading) -> Self {
-        Self { base, earlier: Overlay::default(), own: Overlay::default(), pending: HashMap::new(), files, _reading: reading }
+        let (earlier, own, pending) = (Overlay::default(), Overlay::default(), HashMap::new());
+        Self { base, earlier, own, pending, files, rosters: None, _reading: reading }
+    }
+
+    /// What is kept in memory of mailboxes, if this state of the store is a committed one.
+    pub(crate) fn rosters(&self) -> Option<&Rosters> {
+        self.rosters.as_deref()
     }
 
     fn view(&self) -> &dyn View {

@@ -11,7 +11,7 @@ use mail::uid_set::UidSet;
 use mail::{AccountId, MailboxId, SeqNum, Timestamp, Uid};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use store::{Mailbox, ReadTx};
+use store::ReadTx;
 
 /// Mailboxes that are remembered. Our own bound: some 12 MB; then all are forgotten.
 const MAILBOXES_MAX: usize = 500_000;
@@ -50,19 +50,6 @@ impl Recents {
             all.insert((account, selected.mailbox), before.max(last));
         }
         told.intersect(&UidSet::range(before.next(), Uid(u32::MAX)))
-    }
-}
-
-/// Every Uid of a mailbox; without a look at its messages where none is missing.
-///
-/// # Errors
-/// When the store fails.
-pub(crate) fn uids(tx: &ReadTx, account: AccountId, mailbox: &Mailbox) -> store::Result<UidSet> {
-    let last = Uid(mailbox.uid_next.0.saturating_sub(1));
-    match mailbox.emails {
-        0 => Ok(UidSet::new()),
-        emails if emails == last.0 => Ok(UidSet::range(Uid(1), last)),
-        _ => tx.uids(account, mailbox.id),
     }
 }
 

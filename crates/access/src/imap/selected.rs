@@ -7,7 +7,8 @@
 //! Invariants
 //! - A [`Selected`] is a value: news make a new one together with the octets that tell it, so that a
 //!   failed or repeated transaction never leaves the client with another view than ours.
-//! - It costs ranges, not messages: a dense mailbox of any size takes a few dozen octets.
+//! - It costs ranges, not messages: a dense mailbox of any size takes a few dozen octets; and the ranges are
+//!   shared by all sessions that know as much.
 
 use crate::imap::commands::enable::Enabled;
 use crate::imap::response::{self, Status};
@@ -152,6 +153,9 @@ impl Selected {
                 news.arrived.insert(message.uid);
             }
         }
+        if next.gone.is_empty() && next.uids != self.uids {
+            next.share(tx, look)?;
+        }
         if !news.arrived.is_empty() {
             response::count(&mut news.data, next.uids.len(), "EXISTS");
         }
@@ -177,6 +181,16 @@ impl Selected {
         self.uids = self.uids.subtract(&gone);
         self.recent = self.recent.subtract(&gone);
         self.saved = self.saved.subtract(&gone);
+    }
+
+    /// Who knows everything has the same set as all others who do: one is enough.
+    fn share(&mut self, tx: &ReadTx, look: &Look) -> store::Result<()> {
+        if let Some(uids) = tx.uids_known(look.account, self.mailbox)?
+            && uids.len() == self.uids.len()
+        {
+            self.uids = uids;
+        }
+        Ok(())
     }
 
     /// FLAGS anew when the mailbox has keywords that the client has not heard of.

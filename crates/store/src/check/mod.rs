@@ -13,6 +13,7 @@ mod addresses;
 mod blobs;
 mod emails;
 mod feeds;
+mod grams;
 mod mailboxes;
 mod queue;
 mod sharing;
@@ -23,7 +24,7 @@ use crate::index::{Direction, KeyRange};
 use crate::record::{Record, decode};
 use crate::schema::Space;
 use crate::tx::ReadTx;
-use mail::{AccountId, BlobHash};
+use mail::{AccountId, BlobHash, EmailId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::ControlFlow;
@@ -113,6 +114,23 @@ pub fn check(store: &Store, bodies: Bodies, mut progress: impl FnMut(&Figures) +
             let report = check.told();
             Ok((report, blobs, progress))
         })?;
+    }
+    if bodies == Bodies::Read { grams(store, report, progress) } else { Ok(report) }
+}
+
+/// Compares the full-text index with the messages, a few in each transaction.
+fn grams(store: &Store, mut report: Report, mut progress: impl FnMut(&Figures) + Send + 'static) -> Result<Report> {
+    for account in store.read_blocking(ReadTx::account_ids)? {
+        let mut next = Some(EmailId(0));
+        while let Some(from) = next {
+            (report, next, progress) = store.read_blocking(move |tx| {
+                let mut check = Check::new(tx, report, &mut progress);
+                // What cannot be read was found before.
+                let next = check.grams(account, from).unwrap_or_default();
+                let report = check.told();
+                Ok((report, next, progress))
+            })?;
+        }
     }
     Ok(report)
 }
@@ -207,11 +225,11 @@ mod tests {
     use crate::mailbox::{MailboxRecord, NameRecord, RoleRecord};
     use crate::message::MessageRecord;
     use crate::queue::{QUEUE_LEN, QueueMessage, tests::queued};
-    use crate::testing::{add, address, digest, findings, flags, now, tx, uids, world};
+    use crate::testing::{add, address, digest, findings, flags, message_text, now, tx, uids, world};
     use crate::thread::ThreadRecord;
     use crate::uid::{Count, Counters};
     use crate::{Body, FlagChange, NewAccount, NewEmail, Target, WriteTx};
-    use mail::{EmailId, Event, MailboxId, ModSeq, ReceiptId, Role, Timestamp, TrailEntry, Uid};
+    use mail::{Event, MailboxId, ModSeq, ReceiptId, Role, Timestamp, TrailEntry, Uid};
 
     const ANN: AccountId = AccountId(1);
     const INBOX: MailboxId = MailboxId(1);
@@ -231,7 +249,7 @@ mod tests {
             for id in ["one@x", "two@x", "three@x"] {
                 add(tx, ANN, INBOX, id, "Work")?;
             }
-            let body = Body::new(b"Subject: Re: one@x\r\n\r\nanswer");
+            let body = Body::new(message_text("one@x", "four@x", &["one@x"]).as_bytes());
             let answer = digest("one@x", "four@x", &["one@x"]);
             tx.email_add(ANN, INBOX, NewEmail { body: &body, digest: &answer, flags: flags(""), internal_date: now(), saved: now() })?;
             let sent = tx.mailbox_by_role(ANN, Role::Sent)?.unwrap();
@@ -354,6 +372,7 @@ mod tests {
             tx.delete(Space::Change, &key);
         }),
         ("an email gone", "its email 3 does not exist", |tx| tx.delete(Space::Email, &key::email(ANN, EmailId(3)))),
+        ("an index gone", "the full-text index is not that of the message", |tx| tx.delete(Space::Grams, &key::email(ANN, EmailId(3)))),
         ("an email's number", "its number is above the last one given, 1", |tx| {
             change::<Counters>(tx, &key::account(ANN), |counters| counters.email = EmailId(1));
         }),

@@ -20,7 +20,9 @@ use crate::record::{Record, decode, encode};
 use crate::thread::{Link, ThreadRecord};
 use crate::trail::TrailRecord;
 use crate::uid::{Count, Counters};
+use mail::digest::Digest;
 use mail::event::Source;
+use mail::grams::Heads;
 use mail::*;
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -132,8 +134,10 @@ fn messages(fixtures: &mut Fixtures) {
         internal_date: now(),
         saved: now(),
         blob: BlobHash([0xab; 32]),
+        heads: Digest::of(b"Subject: Lunch\r\n\r\n").grams.heads,
     };
-    fixtures.check("message", &message);
+    fixtures.check("message.heads", &message);
+    fixtures.older("message", &MessageRecord { heads: Heads::default(), ..message });
     let email = EmailRecord {
         blob: BlobHash([0xab; 32]),
         octets: 44_000,

@@ -7,7 +7,6 @@ use crate::imap::commands::returns::{Listed, Response, Returns};
 use crate::imap::commands::search::{self, Key, Scope};
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::mailbox_name::DELIMITER;
-use crate::imap::recent::uids;
 use crate::imap::response::Status;
 use crate::imap::selected::Selected;
 use crate::imap::serve::{self, Outcome, Server};
@@ -190,7 +189,7 @@ async fn view(server: &Server, id: MailboxId) -> Result<Option<Arc<Selected>>, S
                 mailbox: id,
                 uid_validity: mailbox.uid_validity,
                 read_only: true,
-                uids: uids(tx, account, &mailbox)?,
+                uids: tx.uids(account, id)?,
                 gone: UidSet::new(),
                 recent: UidSet::new(),
                 saved: UidSet::new(),

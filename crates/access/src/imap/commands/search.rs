@@ -16,8 +16,9 @@ use crate::imap::sequence::SequenceSet;
 use crate::imap::serve::{self, Outcome, Server};
 use mail::Uid;
 use mail::casemap::fold;
+use mail::grams::Pattern;
 use mail::uid_set::UidSet;
-use mail::{Flag, ModSeq, Timestamp};
+use mail::{AccountId, Flag, MailboxId, ModSeq, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use store::ReadTx;
@@ -125,13 +126,27 @@ pub enum When {
     Since,
 }
 
-/// A text to find, folded.
+/// A text to find.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needle(pub String);
+pub struct Needle {
+    /// The text, folded.
+    pub text: String,
+    /// Its grams, for the full-text index.
+    pub pattern: Pattern,
+    /// Which of the texts of its search it is; less than 64.
+    pub number: usize,
+}
+
+impl Needle {
+    /// Whether a folded text holds it.
+    pub fn is_in(&self, text: &str) -> bool {
+        text.contains(&self.text)
+    }
+}
 
 /// Most keys in one SEARCH.
 const KEYS_MAX: usize = 2000;
-/// Most of them that look for a text: each is looked for in every text of every message.
+/// Most of them that look for a text: each is looked for in every text of every message, and has a bit of a u64.
 const TEXTS_MAX: usize = 64;
 /// Deepest nesting of keys.
 const DEPTH_MAX: usize = 32;
@@ -260,10 +275,11 @@ impl Keys {
             return parser.fault("fewer texts to look for");
         }
         self.texts_left -= 1;
-        match &self.charset {
-            Some(charset) => Ok(Needle(fold(&mail::charset::decode(charset, &parser.astring()?)))),
-            None => Ok(Needle(fold(&parser.text()?))),
-        }
+        let text = match &self.charset {
+            Some(charset) => fold(&mail::charset::decode(charset, &parser.astring()?)),
+            None => fold(&parser.text()?),
+        };
+        Ok(Needle { pattern: Pattern::of(&text), number: self.texts_left, text })
     }
 }
 
@@ -463,8 +479,13 @@ pub(crate) async fn all_found(key: &Key, selected: &Selected, server: &Server) -
 
 impl Scene {
     fn new(key: &Key, selected: &Selected, server: &Server) -> Self {
-        let (mailbox, recent) = (selected.mailbox, selected.recent.clone());
-        Self { account: server.account(), mailbox, key: key.clone(), now: server.now(), recent }
+        Self::of(key.clone(), server.account(), selected.mailbox, server.now(), selected.recent.clone())
+    }
+
+    pub(crate) fn of(key: Key, account: AccountId, mailbox: MailboxId, now: Timestamp, recent: UidSet) -> Self {
+        let mut texts = Vec::new();
+        key.texts(&mut texts);
+        Self { account, mailbox, key, now, recent, texts }
     }
 }
 
@@ -599,12 +620,13 @@ fn look(tx: &ReadTx, scene: &Scene, mut todo: VecDeque<(Uid, Uid)>, mut found: F
         let all = messages.len() < messages_left;
         messages_left -= messages.len();
         let mut next = messages.last().filter(|_| !all).map(|message| message.uid.next());
-        for message in &messages {
+        let verdicts = candidate::verdicts(tx, scene, &messages)?;
+        for (message, verdict) in messages.iter().zip(verdicts) {
             if octets_left == 0 {
                 next = Some(message.uid);
                 break;
             }
-            let (matches, octets) = candidate::judge(tx, scene, message)?;
+            let (matches, octets) = candidate::judge(tx, scene, message, verdict)?;
             octets_left = octets_left.saturating_sub(octets);
             if matches {
                 found.add(message.uid, message.mod_seq);
@@ -621,6 +643,22 @@ fn look(tx: &ReadTx, scene: &Scene, mut todo: VecDeque<(Uid, Uid)>, mut found: F
 }
 
 impl Key {
+    /// The texts that are looked for where only the message's own index can tell that they are not.
+    fn texts(&self, found: &mut Vec<(usize, Pattern)>) {
+        match self {
+            Self::Header(_, needle) | Self::Body(needle) | Self::Text(needle) if needle.pattern.is_telling() => {
+                found.push((needle.number, needle.pattern.clone()));
+            }
+            Self::Not(key) => key.texts(found),
+            Self::Or(left, right) => {
+                left.texts(found);
+                right.texts(found);
+            }
+            Self::And(keys) => keys.iter().for_each(|key| key.texts(found)),
+            _ => {}
+        }
+    }
+
     /// Turns sequence numbers, `*` and `$` into Uids.
     pub(crate) fn resolve(&mut self, scope: &Scope<'_>) -> Result<(), Status> {
         match self {

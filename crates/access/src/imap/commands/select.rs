@@ -4,13 +4,13 @@ use crate::imap::command::Command;
 use crate::imap::command::State;
 use crate::imap::commands::fetch::{Item, Job, Spec};
 use crate::imap::grammar::{Parsed, Parser};
-use crate::imap::recent::{first_saved_since, uids};
+use crate::imap::recent::first_saved_since;
 use crate::imap::response::{self, Status};
 use crate::imap::selected::{Selected, flags_defined, unusual};
 use crate::imap::serve::{self, Outcome, Server, object_id};
 use crate::imap::session::{Answer, Done};
 use mail::uid_set::UidSet;
-use mail::{AccountId, Flag, SeqNum};
+use mail::{AccountId, SeqNum};
 use mail::{ModSeq, Uid};
 use std::sync::Arc;
 use store::{Mailbox, ReadTx};
@@ -132,14 +132,12 @@ impl Select {
         if was_selected {
             response::line(&mut data, "* OK [CLOSED] The mailbox before is closed");
         }
-        let (account, started) = (server.account(), server.shared().recents.started());
-        let Self { mailbox: name, read_only, known, .. } = self;
-        let opened = server
-            .read(move |tx| {
-                let Some(mailbox) = tx.mailbox_by_name(account, &name)? else { return Ok(None) };
-                open(tx, account, mailbox, read_only, known.as_ref(), started).map(Some)
-            })
-            .await;
+        let opening = Opening { account: server.account(), shared: server.shared().clone(), rev2: server.enabled().rev2, select: self };
+        // A mailbox that others have open too costs so little that it is read in place.
+        let opened = match server.read_short(|tx| opening.in_place(tx)) {
+            Ok(Some(opened)) => Ok(Some(opened)),
+            _ => server.read(move |tx| opening.open(tx)).await,
+        };
         match opened {
             Ok(Some(opened)) => Ok(told(server, data, opened)),
             other => {
@@ -150,37 +148,60 @@ impl Select {
     }
 }
 
-fn open(
-    tx: &ReadTx,
+/// What is needed to open a mailbox.
+struct Opening {
     account: AccountId,
-    mailbox: Mailbox,
-    read_only: bool,
-    known: Option<&Known>,
-    started: mail::Timestamp,
-) -> store::Result<Opened> {
-    let uids = uids(tx, account, &mailbox)?;
-    let keywords = tx.mailbox_keywords(account, mailbox.id)?;
-    let first_unseen = if mailbox.unseen == 0 { None } else { first_unseen(tx, account, &mailbox, &uids)? };
-    let first_recent = first_saved_since(tx, account, mailbox.id, &uids, started)?;
-    let known = known.filter(|known| known.uid_validity == u64::from(mailbox.uid_validity.0));
-    let since = known.map(|known| changed_since(tx, account, &mailbox, known)).transpose()?;
-    let selected = Selected {
-        mailbox: mailbox.id,
-        uid_validity: mailbox.uid_validity,
-        read_only,
-        uids,
-        gone: UidSet::new(),
-        recent: UidSet::new(),
-        saved: UidSet::new(),
-        seen: tx.mod_seq(account)?,
-        keywords: unusual(&keywords),
-    };
-    Ok(Opened { mailbox, selected, keywords, first_unseen, first_recent, since })
+    shared: Arc<serve::Shared>,
+    rev2: bool,
+    select: Select,
 }
 
-fn first_unseen(tx: &ReadTx, account: AccountId, mailbox: &Mailbox, uids: &UidSet) -> store::Result<Option<SeqNum>> {
-    let messages = tx.messages(account, mailbox.id, Uid(1), Uid(u32::MAX), UNSEEN_SEARCHED_MAX)?;
-    Ok(messages.iter().find(|message| !message.flags.contains(&Flag::Seen)).and_then(|message| uids.rank(message.uid)))
+impl Opening {
+    /// Opens the mailbox if that takes a handful of keys.
+    fn in_place(&self, tx: &ReadTx) -> store::Result<Option<Opened>> {
+        let Some(mailbox) = tx.mailbox_by_name(self.account, &self.select.mailbox)? else { return Ok(None) };
+        let is_known = self.rev2 || self.shared.recents.told(self.account, mailbox.id).is_some();
+        if self.select.known.is_some() || !is_known {
+            return Ok(None);
+        }
+        match tx.uids_known(self.account, mailbox.id)? {
+            Some(uids) => self.with(tx, mailbox, uids).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn open(&self, tx: &ReadTx) -> store::Result<Option<Opened>> {
+        let Some(mailbox) = tx.mailbox_by_name(self.account, &self.select.mailbox)? else { return Ok(None) };
+        let uids = tx.uids(self.account, mailbox.id)?;
+        self.with(tx, mailbox, uids).map(Some)
+    }
+
+    fn with(&self, tx: &ReadTx, mailbox: Mailbox, uids: UidSet) -> store::Result<Opened> {
+        let account = self.account;
+        let keywords = tx.mailbox_keywords(account, mailbox.id)?;
+        let (mut first_unseen, mut first_recent) = (None, None);
+        if !self.rev2 {
+            first_unseen = tx.first_unseen(account, mailbox.id, UNSEEN_SEARCHED_MAX)?.and_then(|uid| uids.rank(uid));
+            // Of a mailbox that was selected before, it is known what is recent.
+            if self.shared.recents.told(account, mailbox.id).is_none() {
+                first_recent = first_saved_since(tx, account, mailbox.id, &uids, self.shared.recents.started())?;
+            }
+        }
+        let known = self.select.known.as_ref().filter(|known| known.uid_validity == u64::from(mailbox.uid_validity.0));
+        let since = known.map(|known| changed_since(tx, account, &mailbox, known)).transpose()?;
+        let selected = Selected {
+            mailbox: mailbox.id,
+            uid_validity: mailbox.uid_validity,
+            read_only: self.select.read_only,
+            uids,
+            gone: UidSet::new(),
+            recent: UidSet::new(),
+            saved: UidSet::new(),
+            seen: tx.mod_seq(account)?,
+            keywords: unusual(&keywords),
+        };
+        Ok(Opened { mailbox, selected, keywords, first_unseen, first_recent, since })
+    }
 }
 
 /// Of the Uids the client knows, those that vanished; and those that changed or came.

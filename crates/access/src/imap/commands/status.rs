@@ -3,7 +3,7 @@
 
 use crate::imap::command::Command;
 use crate::imap::grammar::{Parsed, Parser};
-use crate::imap::recent::{first_saved_since, uids};
+use crate::imap::recent::first_saved_since;
 use crate::imap::response::{self, Status};
 use crate::imap::serve::{self, Outcome, Server, object_id};
 use mail::uid_set::UidSet;
@@ -177,7 +177,7 @@ impl Teller {
         if told.is_some_and(|told| told.next() >= mailbox.uid_next) {
             return Ok(0);
         }
-        let uids = uids(tx, self.account, mailbox)?;
+        let uids = tx.uids(self.account, mailbox.id)?;
         let first = match told {
             Some(told) => Some(told.next()),
             None => first_saved_since(tx, self.account, mailbox.id, &uids, self.started)?,
