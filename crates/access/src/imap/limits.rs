@@ -65,6 +65,13 @@ pub struct Limits {
     pub inflated_octets_max: u64,
     /// Octets said to a client that has not taken them, beyond which no more of its input is inflated. 64 KiB, our own.
     pub unsent_octets_max: usize,
+    /// Searches that one client has kept up to date (RFC 5267). 16, our own. `NO [NOUPDATE]`.
+    pub contexts_max: usize,
+    /// Messages of one of them that is sorted: 4 octets each. 50,000, our own. `NO [NOUPDATE]`.
+    pub sorted_context_messages_max: usize,
+    /// Changed messages that are looked at at once for searches that are kept up to date; with more, these
+    /// end. 5,000, our own. `NO [NOUPDATE]`.
+    pub context_changes_max: usize,
     /// Octets handed to the store at a time while a message comes in. 64 KiB, our own.
     pub chunk_octets_max: usize,
     /// Faulty commands before login. 20, our own. `BYE`.
@@ -107,6 +114,9 @@ impl Default for Limits {
             thread_ids_max: 2_000_000,
             inflated_octets_max: 8 * 1024 * 1024,
             unsent_octets_max: 64 * 1024,
+            contexts_max: 16,
+            sorted_context_messages_max: 50_000,
+            context_changes_max: 5_000,
             chunk_octets_max: 64 * 1024,
             faults_before_login_max: 20,
             login_failures_max: 5,

@@ -13,6 +13,7 @@ pub mod command;
 pub mod commands;
 #[doc(hidden)]
 pub mod compression;
+pub(crate) mod contexts;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod grammar;

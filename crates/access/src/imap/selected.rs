@@ -11,6 +11,8 @@
 //!   shared by all sessions that know as much.
 
 use crate::imap::commands::enable::Enabled;
+use crate::imap::commands::fetch::{self, Item};
+use crate::imap::contexts::{self, Context};
 use crate::imap::response::{self, Status};
 use crate::imap::sequence::SequenceSet;
 use mail::uid_set::UidSet;
@@ -18,7 +20,7 @@ use mail::{AccountId, Flag, Keyword, MailboxId, ModSeq, SeqNum, Uid, UidValidity
 use store::{Message, ReadTx};
 
 /// One client's view of its mailbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Selected {
     /// The mailbox.
     pub mailbox: MailboxId,
@@ -38,6 +40,8 @@ pub struct Selected {
     pub seen: ModSeq,
     /// How many keywords FLAGS has named besides those that it always names.
     pub keywords: usize,
+    /// Searches that are kept up to date (RFC 5267 §4.3).
+    pub(crate) contexts: Vec<Context>,
 }
 
 /// For whom and at what moment news are gathered.
@@ -51,6 +55,8 @@ pub struct Look {
     pub expunges: bool,
     /// A command with UIDs runs: its answers name them.
     pub by_uid: bool,
+    /// Changes that are looked at at once for searches that are kept up to date.
+    pub context_changes_max: usize,
 }
 
 /// What a client is to be told, and its view once it is.
@@ -143,6 +149,10 @@ impl Selected {
         let next = &mut news.selected;
         next.seen = changes.mod_seq;
         next.gone = next.gone.union(&changes.vanished.intersect(&self.uids));
+        let mut kept = std::mem::take(&mut next.contexts);
+        for context in &mut kept {
+            context.lose(&changes.vanished, &self.uids, &mut news.data);
+        }
         if look.expunges {
             next.take_back(look, &mut news.data);
         }
@@ -165,7 +175,53 @@ impl Selected {
         for message in changes.messages.iter().filter(|message| self.uids.contains(message.uid)) {
             next.tell_change(message, look, own, &mut news.data);
         }
+        next.follow(tx, look, &changes.messages, kept, self.uids.last().unwrap_or_default(), &mut news.data)?;
         Ok(Some(news))
+    }
+
+    /// What changes in the results of searches that are kept up to date. `known` is the last Uid that was known.
+    fn follow(
+        &mut self,
+        tx: &ReadTx,
+        look: &Look,
+        messages: &[Message],
+        mut contexts: Vec<Context>,
+        known: Uid,
+        data: &mut Vec<u8>,
+    ) -> store::Result<()> {
+        if messages.len() > look.context_changes_max {
+            for context in &contexts {
+                contexts::refuse(&context.tag, "Too much has changed at once, search again", data);
+            }
+            return Ok(());
+        }
+        let mut updates = Vec::new();
+        let mut wanted: Vec<(UidSet, Vec<Item>)> = Vec::new();
+        for context in &mut contexts {
+            let came = context.follow(tx, messages, known, &self.uids, &mut updates)?;
+            if !context.items.is_empty() {
+                wanted.push((came, context.items.to_vec()));
+            }
+        }
+        // The RFC's example has FETCH between EXISTS and ESEARCH (RFC 5465 §7).
+        for message in messages.iter().filter(|message| message.uid > known) {
+            let items: Vec<_> = wanted.iter().filter(|(came, _)| came.contains(message.uid)).flat_map(|(_, items)| items.iter()).collect();
+            self.tell_arrived(tx, look, message, &items, data)?;
+        }
+        data.append(&mut updates);
+        self.contexts = contexts;
+        Ok(())
+    }
+
+    /// What was asked to be fetched of a message that has come, each item once.
+    fn tell_arrived(&self, tx: &ReadTx, look: &Look, message: &Message, items: &[&Item], data: &mut Vec<u8>) -> store::Result<()> {
+        let mut once: Vec<Item> = Vec::new();
+        for item in items {
+            if !once.contains(item) {
+                once.push((*item).clone());
+            }
+        }
+        if once.is_empty() { Ok(()) } else { fetch::unasked(tx, self, look, message, &once, data) }
     }
 
     /// EXPUNGE from the last to the first, so that no number moves before it is used; or VANISHED.

@@ -150,8 +150,9 @@ impl Server {
         &mut self.upload
     }
 
-    pub(crate) const fn look(&self, expunges: bool, by_uid: bool) -> Look {
-        Look { account: self.account, enabled: self.enabled, expunges, by_uid }
+    pub(crate) fn look(&self, expunges: bool, by_uid: bool) -> Look {
+        let context_changes_max = self.shared.config.limits.context_changes_max;
+        Look { account: self.account, enabled: self.enabled, expunges, by_uid, context_changes_max }
     }
 
     pub(crate) async fn read<T: Send + 'static>(&self, f: impl FnOnce(&ReadTx) -> store::Result<T> + Send + 'static) -> Result<T, Status> {
@@ -243,6 +244,7 @@ impl Server {
             }
             Command::Status(status) => status.run(self).await,
             Command::Idle => Ok(self.idle()),
+            Command::CancelUpdate(cancel) => cancel.run(self).await,
             Command::Close => expunge::close(self, true).await,
             Command::Unselect => expunge::close(self, false).await,
             Command::Expunge(expunge) => expunge.run(self).await,

@@ -26,7 +26,7 @@ use crate::imap::commands::compress::Compress;
 use crate::imap::commands::enable::Enabled;
 use crate::imap::commands::id;
 use crate::imap::commands::login::Login;
-use crate::imap::compression::{Broken, Compression};
+use crate::imap::compression::Compression;
 use crate::imap::grammar::{Announced, Fault, Parsed, Parser, announced};
 use crate::imap::limits::Config;
 use crate::imap::response::{self, Kind, Status};
@@ -294,20 +294,17 @@ impl Session {
         let Some(compression) = self.compression.as_mut().filter(|compression| reads && room && compression.has_input()) else {
             return false;
         };
-        match compression.inflate() {
-            Ok(said) => {
-                self.inflated_octets += said.len() as u64;
-                self.inbox.push(&said);
-                if self.inflated_octets > self.config.limits.inflated_octets_max {
-                    self.reply("*", &Status::bye("TOOBIG", "That is too much at once"));
-                }
-                !said.is_empty() || self.compression.as_ref().is_some_and(|compression| compression.has_input())
-            }
-            Err(Broken) => {
-                self.reply("*", &Status::bye("CLIENTBUG", "What came is not DEFLATE"));
-                false
-            }
+        let Ok(said) = compression.inflate() else {
+            self.reply("*", &Status::bye("CLIENTBUG", "What came is not DEFLATE"));
+            return false;
+        };
+        let more = compression.has_input();
+        self.inbox.push(&said);
+        self.inflated_octets += said.len() as u64;
+        if self.inflated_octets > self.config.limits.inflated_octets_max {
+            self.reply("*", &Status::bye("TOOBIG", "That is too much at once"));
         }
+        more || !said.is_empty()
     }
 
     /// Takes what the peer sent.

@@ -52,6 +52,8 @@ const AFTER_LOGIN: &[&str] = &[
     "INPROGRESS",
     "MULTISEARCH",
     "COMPRESS=DEFLATE",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
     "XLIST",
 ];
 

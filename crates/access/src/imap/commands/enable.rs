@@ -3,6 +3,7 @@
 //! have no numbers but their Uids.
 
 use crate::imap::command::Command;
+use crate::imap::contexts;
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response::Status;
 use crate::imap::serve::Server;
@@ -100,6 +101,18 @@ impl Enable {
     /// Turns on what is known.
     pub(crate) fn run(self, server: &mut Server) -> Answer {
         let news = server.enabled_mut().enable(&self.names);
-        Answer::Done(Done { data: Enabled::answer(&news), status: Status::ok("Enabled"), state: None })
+        let mut data = Enabled::answer(&news);
+        if server.enabled().uid_only {
+            // What they would be told are sequence numbers (RFC 9586 §3).
+            server.revise(|selected| {
+                selected.contexts.retain(|context| {
+                    if !context.by_uid {
+                        contexts::refuse(&context.tag, "You have given up sequence numbers", &mut data);
+                    }
+                    context.by_uid
+                });
+            });
+        }
+        Answer::Done(Done { data, status: Status::ok("Enabled"), state: None })
     }
 }

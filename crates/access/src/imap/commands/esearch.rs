@@ -68,7 +68,10 @@ pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
         parser.space()?;
     }
     let start = parser.clone();
-    let returns = Returns::parse(parser)?.unwrap_or(Returns::ALL);
+    let returns = Returns::parse(parser)?.map_or(Returns::ALL, |(returns, _)| returns);
+    if returns.update {
+        return start.fault("no UPDATE: it is for SEARCH and SORT of the selected mailbox");
+    }
     if returns.save && sources != [Source::Selected] {
         return start.fault("no SAVE: other mailboxes than the selected one are searched");
     }
@@ -195,6 +198,7 @@ async fn view(server: &Server, id: MailboxId) -> Result<Option<Arc<Selected>>, S
                 saved: UidSet::new(),
                 seen: tx.mod_seq(account)?,
                 keywords: 0,
+                contexts: Vec::new(),
             })))
         })
         .await

@@ -113,6 +113,24 @@ fn items(parser: &mut Parser<'_>) -> Parsed<Vec<Item>> {
     Ok(all.into_iter().take(of_macro).collect())
 }
 
+/// The rest of a list of items behind its parenthesis: what is fetched of messages that will come.
+///
+/// # Errors
+/// When it is not its grammar.
+pub fn listed(parser: &mut Parser<'_>, max: usize) -> Parsed<Vec<Item>> {
+    let mut items = Vec::new();
+    loop {
+        if items.len() == max {
+            return parser.fault("a shorter list");
+        }
+        items.push(item(parser)?);
+        if parser.accept(b')') {
+            return Ok(items);
+        }
+        parser.space()?;
+    }
+}
+
 fn modifier(parser: &mut Parser<'_>, fetch: &mut Fetch) -> Parsed<()> {
     let known = "CHANGEDSINCE, PARTIAL or VANISHED";
     match parser.name(known)?.to_ascii_uppercase().as_str() {
@@ -218,6 +236,47 @@ pub(crate) struct Job {
     status: Status,
     /// The state the session is in behind it.
     state: Option<State>,
+}
+
+/// Octets of a message that comes which are told without being asked for each time. Our own bound: of a larger one
+/// the client hears what is not octets, and asks for these.
+const UNASKED_OCTETS_MAX: u64 = 256 * 1024;
+
+/// Appends what is fetched of a message that has come.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) fn unasked(
+    tx: &ReadTx,
+    selected: &Selected,
+    look: &Look,
+    message: &Message,
+    items: &[Item],
+    out: &mut Vec<u8>,
+) -> store::Result<()> {
+    if !selected.open_line(message.uid, look.enabled, out) {
+        return Ok(());
+    }
+    if !look.enabled.uid_only {
+        response::uid_item(out, message.uid);
+    }
+    let (mut line, mut rest) = (Vec::new(), VecDeque::new());
+    let mut source = Source::new(tx, look.account, message, &mut line, &mut rest);
+    let small = message.octets <= UNASKED_OCTETS_MAX;
+    let fits = |item: &&Item| **item != Item::Uid && (small || !matches!(item, Item::Section(_) | Item::BinarySize(_)));
+    for item in items.iter().filter(fits) {
+        source.item(item, selected.is_recent(message.uid, look.enabled), look.enabled.utf8())?;
+        source.octets(b" ");
+    }
+    if look.enabled.condstore && !items.contains(&Item::ModSeq) {
+        source.item(&Item::ModSeq, false, false)?;
+        source.octets(b" ");
+    }
+    out.append(&mut line);
+    Piece::write(&mut rest, tx, out, usize::MAX)?;
+    out.pop();
+    out.extend_from_slice(b")\r\n");
+    Ok(())
 }
 
 impl Fetch {

@@ -4,6 +4,7 @@
 
 pub mod append;
 pub mod authenticate;
+pub mod cancel_update;
 pub(crate) mod candidate;
 pub mod capability;
 pub mod compress;

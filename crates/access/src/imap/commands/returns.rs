@@ -3,6 +3,7 @@
 //!
 //! Not the finding and not the sorting: `search` and `sort` do that.
 
+use crate::imap::commands::fetch::{self, Item};
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response;
 use mail::uid_set::UidSet;
@@ -25,6 +26,10 @@ pub struct Returns {
     pub save: bool,
     /// `PARTIAL 1:500`
     pub partial: Option<Partial>,
+    /// `UPDATE`: from now on the client hears how the result changes (RFC 5267 §4.3).
+    pub update: bool,
+    /// `CONTEXT`: more will be asked of this result. A hint that is not used.
+    pub context: bool,
 }
 
 /// A stretch of a result, counted from 1, from its start or from its end (RFC 9394 §3.1).
@@ -34,39 +39,49 @@ pub struct Partial {
     from_end: bool,
 }
 
-const KNOWN: &str = "MIN, MAX, ALL, COUNT, SAVE or PARTIAL";
+const KNOWN: &str = "MIN, MAX, ALL, COUNT, SAVE, PARTIAL, UPDATE or CONTEXT";
+/// Most items fetched of messages that come into a result.
+const ITEMS_MAX: usize = 32;
 
 impl Returns {
     /// What is returned where nothing is said.
-    pub const ALL: Self = Self { min: false, max: false, all: true, count: false, save: false, partial: None };
+    pub const ALL: Self =
+        Self { min: false, max: false, all: true, count: false, save: false, partial: None, update: false, context: false };
 
-    /// Reads `RETURN (…) ` if it stands here.
+    /// Reads `RETURN (…) ` if it stands here; also what is to be fetched of messages that come (RFC 5465 §7).
     ///
     /// # Errors
     /// When it is not its grammar, or asks for all and for a part.
-    pub fn parse(parser: &mut Parser<'_>) -> Parsed<Option<Self>> {
+    pub fn parse(parser: &mut Parser<'_>) -> Parsed<Option<(Self, Vec<Item>)>> {
         if !parser.accept_word("RETURN ") {
             return Ok(None);
         }
-        let mut returns = Self::default();
+        let (mut returns, mut items) = (Self::default(), Vec::new());
         let start = parser.clone();
-        parser.list(16, |parser| returns.option(parser))?;
+        parser.list(16, |parser| returns.option(parser, &mut items))?;
         if returns.all && returns.partial.is_some() {
             return start.fault("either ALL or PARTIAL");
         }
         parser.space()?;
         // No option means ALL; SAVE alone returns nothing.
         returns.all |= returns == Self::default();
-        Ok(Some(returns))
+        Ok(Some((returns, items)))
     }
 
-    fn option(&mut self, parser: &mut Parser<'_>) -> Parsed<()> {
+    fn option(&mut self, parser: &mut Parser<'_>, items: &mut Vec<Item>) -> Parsed<()> {
         match parser.name(KNOWN)?.to_ascii_uppercase().as_str() {
             "MIN" => self.min = true,
             "MAX" => self.max = true,
             "ALL" => self.all = true,
             "COUNT" => self.count = true,
             "SAVE" => self.save = true,
+            "CONTEXT" => self.context = true,
+            "UPDATE" if !self.update => {
+                self.update = true;
+                if parser.accept_word(" (") {
+                    *items = fetch::listed(parser, ITEMS_MAX)?;
+                }
+            }
             "PARTIAL" if self.partial.is_none() => {
                 parser.space()?;
                 self.partial = Some(Partial::parse(parser)?);
@@ -156,6 +171,14 @@ impl Listed {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The members in their order.
+    pub fn in_order(&self) -> Vec<Uid> {
+        match self {
+            Self::Set(set) => set.iter().collect(),
+            Self::Sorted(list) => list.clone(),
+        }
     }
 
     fn first(&self) -> Option<Uid> {

@@ -4,10 +4,12 @@
 use crate::imap::command::Command;
 use crate::imap::commands::candidate::{self, Scene};
 use crate::imap::commands::enable::Enabled;
+use crate::imap::commands::fetch::Item;
 use crate::imap::commands::message_limit::{self, Cut};
 use crate::imap::commands::returns::{Listed, Response, Returns};
 use crate::imap::commands::sort::Sort;
 use crate::imap::commands::thread::Thread;
+use crate::imap::contexts::{self, Context, Members};
 use crate::imap::grammar::{Fault, Parsed, Parser};
 use crate::imap::response;
 use crate::imap::response::Status;
@@ -30,6 +32,8 @@ pub struct Search {
     pub by_uid: bool,
     /// RETURN was given: ESEARCH is answered.
     pub returns: Option<Returns>,
+    /// What is fetched of messages that come into the result later.
+    pub items: Vec<Item>,
     /// CHARSET was given.
     pub names_charset: bool,
     /// What messages must be.
@@ -159,9 +163,9 @@ const EXPECTED: &str = "a search key";
 /// When they are not its grammar, or name a charset that we do not know.
 pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
     parser.space()?;
-    let returns = Returns::parse(parser)?;
+    let (returns, items) = Returns::parse(parser)?.unzip();
     let (key, names_charset) = keys(parser)?;
-    Ok(Command::Search(Box::new(Search { by_uid, returns, names_charset, key })))
+    Ok(Command::Search(Box::new(Search { by_uid, returns, items: items.unwrap_or_default(), names_charset, key })))
 }
 
 /// Reads keys, and a charset before them if one stands there; whether it does.
@@ -377,6 +381,17 @@ impl Key {
             _ => false,
         }
     }
+
+    /// Whether it, or a key within it, is so.
+    pub(crate) fn any(&self, is: &dyn Fn(&Self) -> bool) -> bool {
+        is(self)
+            || match self {
+                Self::Not(key) => key.any(is),
+                Self::Or(left, right) => left.any(is) || right.any(is),
+                Self::And(keys) => keys.iter().any(|key| key.any(is)),
+                _ => false,
+            }
+    }
 }
 
 /// Messages looked at by one read, and octets read by it: then others come between. Our own bounds.
@@ -412,6 +427,10 @@ impl Search {
         // IMAP4rev2 knows no SEARCH response (RFC 9051 §7.3.4).
         let returns = self.returns.or_else(|| server.enabled().rev2.then_some(Returns::ALL));
         let mut data = self.told(returns, &selected, &found, tag);
+        if returns.is_some_and(|returns| returns.update) {
+            let members = Members::Set(found.uids.clone());
+            keep_up(server, Context::new(server, &selected, tag, self.by_uid, &self.key, self.items, members), &found, &mut data);
+        }
         let status = Cut::tell(found.cut, Status::ok("Done"), &mut data);
         let last = server.finish(status, self.by_uid).await?;
         Ok(serve::before(data, last))
@@ -465,6 +484,40 @@ impl Scope<'_> {
     }
 }
 
+impl Context {
+    /// A result to be kept up to date from now on.
+    pub(crate) fn new(
+        server: &Server,
+        selected: &Selected,
+        tag: &str,
+        by_uid: bool,
+        key: &Key,
+        items: Vec<Item>,
+        members: Members,
+    ) -> Self {
+        Self { tag: tag.into(), by_uid, scene: Arc::new(Scene::new(key, selected, server)), items: items.into(), members }
+    }
+}
+
+/// Keeps a result up to date, or says why not (RFC 5267 §4.3.1).
+pub(crate) fn keep_up(server: &mut Server, context: Context, found: &Found, data: &mut Vec<u8>) {
+    let limits = &server.shared().config.limits;
+    let sorted = matches!(context.members, Members::Sorted(..));
+    let kept = server.selected().map_or(0, |selected| selected.contexts.len());
+    let why = if kept >= limits.contexts_max {
+        "Too many contexts"
+    } else if sorted && context.members.len() > limits.sorted_context_messages_max {
+        "Too many messages to keep in order"
+    } else if found.cut.is_some() {
+        "Not all of the mailbox was searched"
+    } else if !Context::can_follow(&context.scene.key) {
+        "What is sought changes with the time or the session"
+    } else {
+        return server.revise(|selected| selected.contexts.push(context));
+    };
+    contexts::refuse(&context.tag, why, data);
+}
+
 /// Looks at all messages without a word in between.
 pub(crate) async fn all_found(key: &Key, selected: &Selected, server: &Server) -> Result<Found, Status> {
     let scene = Arc::new(Scene::new(key, selected, server));
@@ -506,14 +559,13 @@ impl Wants {
         }
     }
 
-    /// The result becomes `$`.
-    fn saves(&self) -> bool {
+    fn returns(&self) -> Returns {
         let returns = match self {
             Self::Search(search) => search.returns,
             Self::Sort(sort) => sort.returns,
             Self::Thread(_) => None,
         };
-        returns.is_some_and(|returns| returns.save)
+        returns.unwrap_or_default()
     }
 }
 
@@ -535,9 +587,13 @@ pub(crate) struct Job {
 /// Finds the messages that are as a key says, and answers. Where that saves and fails, `$` is empty (RFC 5182 §2.1).
 pub(crate) async fn find(mut wants: Wants, server: &mut Server, tag: String) -> Outcome {
     let selected = server.selected()?;
-    let (saves, key) = (wants.saves(), wants.key_mut());
+    let (returns, key) = (wants.returns(), wants.key_mut());
+    if returns.update && selected.contexts.iter().any(|context| *context.tag == *tag) {
+        // RFC 5267 §4.3
+        return Err(Status::bad("That tag's search is kept up to date already"));
+    }
     if let Err(status) = key.resolve(&Scope { selected: &selected, enabled: server.enabled(), strict: true }) {
-        if saves {
+        if returns.save {
             server.revise(|selected| selected.saved = UidSet::new());
         }
         return Err(status);

@@ -199,6 +199,7 @@ impl Opening {
             saved: UidSet::new(),
             seen: tx.mod_seq(account)?,
             keywords: unusual(&keywords),
+            contexts: Vec::new(),
         };
         Ok(Opened { mailbox, selected, keywords, first_unseen, first_recent, since })
     }

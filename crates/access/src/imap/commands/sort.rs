@@ -3,9 +3,12 @@
 //! Everything that is sorted by stands in the records and digests: no message is parsed.
 
 use crate::imap::command::Command;
+use crate::imap::commands::candidate::Scene;
+use crate::imap::commands::fetch::Item;
 use crate::imap::commands::returns::{Listed, Response, Returns};
 use crate::imap::commands::search::{self, Key, Wants};
 use crate::imap::commands::walk::walk;
+use crate::imap::contexts::{Context, Members};
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response::{self, Status};
 use crate::imap::selected::Selected;
@@ -24,6 +27,8 @@ pub struct Sort {
     pub by_uid: bool,
     /// RETURN was given: ESEARCH is answered.
     pub returns: Option<Returns>,
+    /// What is fetched of messages that come into the result later.
+    pub items: Vec<Item>,
     /// By what, the weightiest first.
     pub criteria: Vec<Criterion>,
     /// What messages must be.
@@ -75,14 +80,14 @@ const EXPECTED: &str = "ARRIVAL, CC, DATE, DISPLAYFROM, DISPLAYTO, FROM, SIZE, S
 /// When they are not its grammar, or name a charset that we do not know.
 pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
     parser.space()?;
-    let returns = Returns::parse(parser)?;
+    let (returns, items) = Returns::parse(parser)?.unzip();
     let criteria = parser.list(CRITERIA_MAX, criterion)?;
     if criteria.is_empty() {
         return parser.fault("something to sort by");
     }
     parser.space()?;
     let key = search::with_charset(parser)?;
-    Ok(Command::Sort(Box::new(Sort { by_uid, returns, criteria, key })))
+    Ok(Command::Sort(Box::new(Sort { by_uid, returns, items: items.unwrap_or_default(), criteria, key })))
 }
 
 fn criterion(parser: &mut Parser<'_>) -> Parsed<Criterion> {
@@ -130,12 +135,20 @@ impl Sort {
             }
         };
         let rows = walk(server, selected.mailbox, &found.uids, Vec::new(), gather).await?;
-        let sorted = Listed::Sorted(server.read(move |_| Ok(sorted(rows, &criteria))).await?);
+        let by = criteria.clone();
+        let sorted = Listed::Sorted(server.read(move |_| Ok(sorted(rows, &by))).await?);
         if let Some(returns) = self.returns.filter(|returns| returns.save) {
             let kept = returns.kept(&sorted);
             server.revise(|selected| selected.saved = kept);
         }
-        let data = self.told(&selected, &found, sorted, tag);
+        let context = self.returns.filter(|returns| returns.update).map(|_| {
+            let members = Members::Sorted(Arc::new(sorted.in_order()), criteria);
+            Context::new(server, &selected, tag, self.by_uid, &self.key, self.items.clone(), members)
+        });
+        let mut data = self.told(&selected, &found, sorted, tag);
+        if let Some(context) = context {
+            search::keep_up(server, context, &found, &mut data);
+        }
         let last = server.finish(Status::ok("Done"), self.by_uid).await?;
         Ok(serve::before(data, last))
     }
@@ -186,6 +199,29 @@ fn compare(a: &Row, b: &Row, criteria: &[Criterion]) -> Ordering {
         }
     }
     a.1.cmp(&b.1)
+}
+
+/// Where a message stands among others that are in order.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) fn place(tx: &ReadTx, scene: &Scene, criteria: &[Criterion], among: &[Uid], message: &Message) -> store::Result<usize> {
+    let row = (values(tx, scene.account, message, criteria)?, message.uid);
+    let (mut low, mut high) = (0, among.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let uid = among.get(middle).copied().unwrap_or_default();
+        let before = match tx.message(scene.account, scene.mailbox, uid)? {
+            Some(other) => compare(&(values(tx, scene.account, &other, criteria)?, uid), &row, criteria) == Ordering::Less,
+            None => false,
+        };
+        if before {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
 }
 
 fn values(tx: &ReadTx, account: AccountId, message: &Message, criteria: &[Criterion]) -> store::Result<Box<[Value]>> {
