@@ -39,6 +39,11 @@ pub use socket::{Socket, Stream};
 pub mod fuzz {
     //! Entries for the fuzzer: hostile bytes in, no panic out.
 
+    /// A client's certificate.
+    pub fn client_certificate(data: &[u8]) {
+        assert!(crate::tls::client_addresses(data).len() <= 16, "more addresses than are allowed");
+    }
+
     /// The header of the PROXY protocol.
     pub fn proxy_protocol(data: &[u8]) {
         let _ = crate::proxy_protocol::parse(data);

@@ -6,8 +6,11 @@ mod accept;
 mod certificates;
 mod client;
 mod dane;
+mod identity;
 
-pub use accept::{accept, server_config};
+pub use accept::{accept, server_config, server_config_asking_clients};
 pub use certificates::{CertificateError, Certificates, Pair, self_signed};
 pub use client::{Client, Fault, Trust, TrustError, fault};
 pub use dane::{Dane, DaneError, is_usable, record_of};
+#[doc(hidden)]
+pub use identity::client_addresses;

@@ -3,12 +3,13 @@
 //! Invariant: a snapshot never changes. Reload makes a new one; a connection keeps the one it
 //! started with.
 
-use crate::config::{Config, Network};
-use crate::failure::Result;
+use crate::config::{Config, Network, OAuth};
+use crate::failure::{Failure, Result};
 use crate::mail_path;
 use std::net::IpAddr;
 use std::sync::Arc;
-use wire::sasl::Mechanism;
+use store::auth::{Issuer, Tokens};
+use wire::sasl::{Mechanism, TokenError};
 
 /// The settings of every layer.
 pub struct Snapshot {
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub pop3: Arc<access::pop3::Config>,
     /// Whose peers may send a password without TLS.
     plaintext_networks: Vec<Network>,
+    /// Which bearer tokens are taken.
+    pub tokens: Arc<Tokens>,
     /// For the mail path.
     pub mail: Arc<mta::Settings>,
 }
@@ -47,10 +50,10 @@ impl<C> ByPeer<C> {
 }
 
 impl Snapshot {
-    /// Reads the credentials that routes name; everything else is in the config already.
+    /// Reads the credentials that routes name and the keys of the issuer; everything else is in the config already.
     ///
     /// # Errors
-    /// When a file of credentials cannot be read.
+    /// When a file of credentials or keys cannot be read.
     pub fn new(config: &Config, pretence_key: [u8; 32]) -> Result<Self> {
         let hostname = config.hostname.as_str();
         let smtp = |role| {
@@ -61,10 +64,12 @@ impl Snapshot {
             made.pretence_key = pretence_key;
             made
         };
+        let tokens = tokens(config)?;
+        let mechanisms = mechanisms(&tokens);
         let mx = smtp::server::Config { starttls: true, ..smtp(smtp::server::Role::Mx) };
         let submission = |plaintext: bool| smtp::server::Config {
             starttls: true,
-            mechanisms: vec![Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login],
+            mechanisms: mechanisms.clone(),
             auth_needs_tls: !plaintext,
             ..smtp(smtp::server::Role::Submission)
         };
@@ -72,8 +77,9 @@ impl Snapshot {
             mx: Arc::new(mx),
             submission: ByPeer::new(submission),
             lmtp: Arc::new(smtp(smtp::server::Role::Lmtp)),
-            imap: ByPeer::new(|plaintext| imap(config, plaintext, pretence_key)),
-            pop3: Arc::new(pop3(config, pretence_key)),
+            imap: ByPeer::new(|plaintext| access::imap::Config { mechanisms: mechanisms.clone(), ..imap(config, plaintext, pretence_key) }),
+            pop3: Arc::new(access::pop3::Config { mechanisms: mechanisms.clone(), ..pop3(config, pretence_key) }),
+            tokens: Arc::new(tokens),
             plaintext_networks: config.allow_plaintext_login.clone(),
             mail: Arc::new(mail_path::settings(config)?),
         })
@@ -83,6 +89,26 @@ impl Snapshot {
     pub fn allows_plaintext(&self, peer: IpAddr) -> bool {
         self.plaintext_networks.iter().any(|network| network.0.contains(peer))
     }
+}
+
+/// What may be offered; of these, each connection offers what it allows.
+fn mechanisms(tokens: &Tokens) -> Vec<Mechanism> {
+    let taken = |mechanism: &Mechanism| !matches!(mechanism, Mechanism::OAuthBearer | Mechanism::XOAuth2) || tokens.any();
+    Mechanism::ALL.into_iter().filter(taken).collect()
+}
+
+fn tokens(config: &Config) -> Result<Tokens> {
+    let OAuth { own_tokens, issuer, keys_file, audience, login_claim, scope, discovery_url } = &config.oauth;
+    let issuer = match (issuer, keys_file) {
+        (Some(issuer), Some(file)) => {
+            let bad = |error: String| Failure::usage(format!("oauth.keys_file {}: {error}", file.display()));
+            let jwks = std::fs::read_to_string(file).map_err(|error| bad(error.to_string()))?;
+            Some(Issuer::new(issuer, audience.clone(), login_claim, scope.clone(), &jwks).map_err(|error| bad(error.to_string()))?)
+        }
+        _ => None,
+    };
+    let hints = TokenError { scope: scope.clone(), openid_configuration: discovery_url.clone() };
+    Ok(Tokens { own: *own_tokens, issuer, hints })
 }
 
 fn imap(config: &Config, plaintext_login: bool, pretence_key: [u8; 32]) -> access::imap::Config {

@@ -88,6 +88,8 @@ struct Current {
     snapshot: Snapshot,
     receive: Arc<Context>,
     imap: ByPeer<access::imap::serve::Shared>,
+    /// Takes the tokens that the config names.
+    authenticator: Authenticator,
     world: World,
 }
 
@@ -154,9 +156,10 @@ impl Server {
                 scraped.push(socket);
                 continue;
             }
-            let bound = bind(&host, listener, &connections)?;
+            let tls = host.tls_of(listener)?;
+            let bound = bind(&host, listener, &tls, &connections)?;
             host.add_port(Port { protocol: listener.protocol, address: bound.address(), counters: bound.counters() });
-            tasks.spawn(run_listener(Arc::clone(&host), listener.protocol, bound, shutdown.clone()));
+            tasks.spawn(run_listener(Arc::clone(&host), listener.protocol, tls, bound, shutdown.clone()));
         }
         let sources = Arc::new(host.metric_sources());
         for socket in scraped {
@@ -231,9 +234,10 @@ struct Parts<'a> {
 impl Current {
     fn new(config: &Config, parts: &Parts<'_>) -> Result<Self> {
         let snapshot = Snapshot::new(config, parts.pretence_key)?;
+        let authenticator = parts.authenticator.taking(Arc::clone(&snapshot.tokens));
         let receive = Context {
             store: parts.store.clone(),
-            authenticator: parts.authenticator.clone(),
+            authenticator: authenticator.clone(),
             settings: Arc::clone(&snapshot.mail),
             clock: Arc::clone(parts.clock),
             counters: Arc::clone(parts.counters),
@@ -242,10 +246,10 @@ impl Current {
         };
         let imap = ByPeer::new(|trusted| {
             let wall = Arc::clone(parts.clock);
-            let (store, authenticator) = (parts.store.clone(), parts.authenticator.clone());
+            let (store, authenticator) = (parts.store.clone(), authenticator.clone());
             access::imap::serve::Shared::new(store, authenticator, snapshot.imap.of(trusted), Arc::new(move || wall.wall()))
         });
-        Ok(Self { snapshot, receive: Arc::new(receive), imap, world: world(config, parts.clock)? })
+        Ok(Self { snapshot, receive: Arc::new(receive), imap, authenticator, world: world(config, parts.clock)? })
     }
 }
 
@@ -296,15 +300,27 @@ impl Host {
         }
     }
 
+    /// The TLS of a listener: its own where it asks for clients' certificates.
+    fn tls_of(&self, listener: &crate::config::Listener) -> Result<Arc<rustls::ServerConfig>> {
+        let Some(file) = &listener.client_ca_file else { return Ok(Arc::clone(&self.tls)) };
+        let asking = net::tls::server_config_asking_clients(Arc::clone(&self.certificates), file);
+        asking.map_err(|error| Failure::usage(format!("client_ca_file of {}: {error}", listener.protocol)))
+    }
+
     /// Serves one connection to its end.
-    async fn serve(self: Arc<Self>, protocol: Protocol, accepted: net::listen::Accepted) -> std::result::Result<End, DriveError> {
+    async fn serve(
+        self: Arc<Self>,
+        protocol: Protocol,
+        server_tls: Arc<rustls::ServerConfig>,
+        accepted: net::listen::Accepted,
+    ) -> std::result::Result<End, DriveError> {
         let current = self.current();
         let net::listen::Accepted { socket, peer, tls, stop, .. } = accepted;
         let trace = self.traces.as_ref().and_then(|traces| traces.begin(protocol, peer));
         let shell = Shell::new(Arc::clone(&self.clock)).stopping(stop);
         let (now, peer) = (self.clock.now(), peer.ip());
         let Ok(nonce) = crate::random::nonce() else { return Ok(End::default()) };
-        let upgrade = tls.is_none().then(|| Arc::clone(&self.tls));
+        let upgrade = tls.is_none().then_some(server_tls);
         let snapshot = &current.snapshot;
         let plaintext = snapshot.allows_plaintext(peer);
         match protocol {
@@ -336,7 +352,7 @@ impl Host {
             Protocol::Pop3 | Protocol::Pop3s => {
                 let connection = access::pop3::Connection { nonce, tls, plaintext_login: plaintext };
                 let session = access::pop3::Session::new(Arc::clone(&snapshot.pop3), connection, now);
-                let (store, authenticator, maildrops) = (self.store.clone(), self.authenticator.clone(), self.maildrops.clone());
+                let (store, authenticator, maildrops) = (self.store.clone(), current.authenticator.clone(), self.maildrops.clone());
                 let handler = access::pop3::serve::Server::new(store, authenticator, maildrops, Some(peer));
                 match trace {
                     None => net::drive(session, handler, socket, upgrade, shell).await,
@@ -476,11 +492,16 @@ pub fn self_signed_files(data: &Path) -> (PathBuf, PathBuf) {
     (data.join("tls").join("cert.pem"), data.join("tls").join("key.pem"))
 }
 
-fn bind(host: &Host, listener: &crate::config::Listener, connections: &net::Connections) -> Result<net::Listener> {
+fn bind(
+    host: &Host,
+    listener: &crate::config::Listener,
+    tls: &Arc<rustls::ServerConfig>,
+    connections: &net::Connections,
+) -> Result<net::Listener> {
     let protocol = listener.protocol;
     let config = host.config();
     let mut settings = net::listen::Config::new(protocol.name(), listener.address);
-    settings.tls = protocol.implicit_tls().then(|| Arc::clone(&host.tls));
+    settings.tls = protocol.implicit_tls().then(|| Arc::clone(tls));
     settings.proxies = listener.proxy_protocol_from.iter().map(|network| network.0).collect();
     settings.connections = connections.clone();
     settings.refusal = refusal(protocol, config.hostname.as_str());
@@ -504,8 +525,8 @@ fn refusal(protocol: Protocol, hostname: &str) -> Vec<u8> {
     }
 }
 
-async fn run_listener(host: Arc<Host>, protocol: Protocol, listener: net::Listener, shutdown: Shutdown) {
-    listener.run(shutdown, move |accepted| Arc::clone(&host).serve(protocol, accepted)).await;
+async fn run_listener(host: Arc<Host>, protocol: Protocol, tls: Arc<rustls::ServerConfig>, listener: net::Listener, shutdown: Shutdown) {
+    listener.run(shutdown, move |accepted| Arc::clone(&host).serve(protocol, Arc::clone(&tls), accepted)).await;
 }
 
 /// Runs something until the shutdown is told.

@@ -52,6 +52,7 @@ fn heading(table: &'static str) -> &'static str {
         "limits" => "`[limits]`",
         "trail" => "`[trail]`",
         "log" => "`[log]`",
+        "oauth" => "`[oauth]`",
         "listener[]" => "`[[listener]]`, once for each port",
         "route[]" => "`[[route]]`, as many as are needed",
         other => other,

@@ -58,8 +58,8 @@ impl ServerSide {
                 assert_eq!((login.as_str(), password.expose()), ("ann", "pencil"));
                 Answer::Auth(SaslAnswer::Account { account: 1, login })
             }
-            Ask::Auth(SaslAsk::ScramVerifier { login }) => {
-                let verifier = ScramVerifier::derive(&Secret::new("pencil"), b"salt", 4096, 1, &login);
+            Ask::Auth(SaslAsk::ScramVerifier { hash, login }) => {
+                let verifier = ScramVerifier::derive(hash, &Secret::new("pencil"), b"salt", 4096, 1, &login);
                 Answer::Auth(SaslAnswer::Verifier(Some(verifier)))
             }
             Ask::Mail(command) => {
@@ -337,7 +337,9 @@ fn large_messages_arrive() {
 
 #[test]
 fn scram_logs_in_with_and_without_channel_binding() {
-    for (mechanism, starttls) in [(Mechanism::ScramSha256, false), (Mechanism::ScramSha256, true), (Mechanism::ScramSha256Plus, true)] {
+    for (mechanism, starttls) in
+        [(Mechanism::ScramSha256, false), (Mechanism::ScramSha256, true), (Mechanism::ScramSha256Plus, true), (Mechanism::ScramSha1, true)]
+    {
         let message = Message { body: b"hi\r\n".to_vec(), recipients: vec![true] };
         let mechanism = Some(mechanism);
         check(&Case { messages: vec![message], chunking: true, role: Role::Submission, starttls, mechanism, pieces: vec![7], chunk: 100 });

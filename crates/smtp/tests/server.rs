@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use wire::sasl::{Failure, Mechanism, SaslAnswer, ScramVerifier, Secret};
+use wire::sasl::{Failure, Hash, Mechanism, SaslAnswer, ScramVerifier, Secret, TokenError};
 use wire::trace::Traced;
 use wire::{Input, Output, Session, Tls, transcript};
 
@@ -37,6 +37,7 @@ fn server(script: &str, role: Role, now: Instant) -> Server {
             "no-smtputf8" => config.smtputf8 = false,
             "no-dsn" => config.dsn = false,
             "tls" => tls = Some(tls13()),
+            "certificate" => tls = Some(Tls { verified: true, client_addresses: vec![value.to_owned()], ..tls13() }),
             _ => limit(&mut config.limits, key, value.parse().unwrap()),
         }
     }
@@ -72,7 +73,14 @@ fn answer(words: &str) -> Answer {
         "account" => Answer::Auth(SaslAnswer::Account { account: 7, login: rest.trim_start_matches("7 ").to_owned() }),
         "verifier" => {
             let salt = b"\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81";
-            Answer::Auth(SaslAnswer::Verifier(Some(ScramVerifier::derive(&Secret::new(rest), salt, 4096, 7, "user"))))
+            Answer::Auth(SaslAnswer::Verifier(Some(ScramVerifier::derive(Hash::Sha256, &Secret::new(rest), salt, 4096, 7, "user"))))
+        }
+        "verifier-sha-1" => {
+            Answer::Auth(SaslAnswer::Verifier(Some(ScramVerifier::derive(Hash::Sha1, &Secret::new(rest), &[1; 16], 4096, 7, "user"))))
+        }
+        "token-refused" => {
+            let openid_configuration = Some("https://id.example/.well-known/openid-configuration".to_owned());
+            Answer::Auth(SaslAnswer::TokenRefused(TokenError { scope: Some("mail".to_owned()), openid_configuration }))
         }
         "no" => Answer::Auth(SaslAnswer::Verifier(None)),
         "refused" => Answer::Auth(SaslAnswer::Refused(match rest {

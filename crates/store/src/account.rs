@@ -8,7 +8,7 @@
 //! an INBOX.
 
 use crate::alias::{self, AddressRecord, Target};
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Credentials1};
 use crate::error::{Error, Result};
 use crate::index::KeyRange;
 use crate::key;
@@ -85,6 +85,29 @@ pub(crate) struct AccountRecord {
 impl Record for AccountRecord {
     const SPACE: Space = Space::Account;
     const NAME: &'static str = "account record";
+    /// 2: credentials hold keys for SCRAM-SHA-1 too.
+    const FORMAT: u8 = 2;
+
+    fn upgrade(format: u8, octets: &[u8]) -> Option<Self> {
+        (format == 1).then(|| postcard::from_bytes::<AccountRecord1>(octets).ok()).flatten().map(Self::from)
+    }
+}
+
+/// Format 1.
+#[derive(Deserialize)]
+struct AccountRecord1 {
+    address: Address,
+    name: String,
+    enabled: bool,
+    credentials: Credentials1,
+    created: Timestamp,
+}
+
+impl From<AccountRecord1> for AccountRecord {
+    fn from(old: AccountRecord1) -> Self {
+        let AccountRecord1 { address, name, enabled, credentials, created } = old;
+        Self { address, name, enabled, credentials: credentials.into(), created }
+    }
 }
 
 impl ReadTx {
@@ -188,6 +211,15 @@ impl WriteTx {
     /// When there is no such account.
     pub fn account_set_credentials(&mut self, id: AccountId, credentials: Credentials) -> Result<()> {
         self.account_change(id, |record| record.credentials = credentials)
+    }
+
+    /// Adds the SCRAM-SHA-1 keys that credentials of an older Postrider lack; nothing if they have changed.
+    pub(crate) fn account_complete_credentials(&mut self, id: AccountId, complete: &Credentials) -> Result<()> {
+        let Some(record) = self.record::<AccountRecord>(&key::account(id))? else { return Ok(()) };
+        if record.credentials.version() != complete.version() {
+            return Ok(());
+        }
+        self.account_change(id, |record| record.credentials = complete.clone())
     }
 
     /// Sets the owner's name.
@@ -301,7 +333,7 @@ impl WriteTx {
 }
 
 /// The spaces whose keys start with the account.
-pub(crate) const OF_AN_ACCOUNT: [Space; 16] = [
+pub(crate) const OF_AN_ACCOUNT: [Space; 17] = [
     Space::Account,
     Space::Counters,
     Space::Mailbox,
@@ -318,6 +350,7 @@ pub(crate) const OF_AN_ACCOUNT: [Space; 16] = [
     Space::Grant,
     Space::Annotation,
     Space::Administrator,
+    Space::Token,
 ];
 
 fn name_check(name: &str) -> Result<()> {

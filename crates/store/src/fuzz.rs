@@ -19,6 +19,11 @@ pub fn fuzz(data: &[u8]) {
     }
 }
 
+/// Reads `data` as a bearer token and as an issuer's keys.
+pub fn tokens(data: &[u8]) {
+    crate::auth::fuzz_tokens(data);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

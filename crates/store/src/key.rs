@@ -48,6 +48,11 @@ pub(crate) fn account(account: AccountId) -> Vec<u8> {
     Key::default().u32(account.0).done()
 }
 
+/// `Token`.
+pub(crate) fn token(account: AccountId, token: u32) -> Vec<u8> {
+    Key::default().u32(account.0).u32(token).done()
+}
+
 /// `Mailbox`, and the start of the keys of `Message`, `Deleted`, `Keyword` and `Change`.
 pub(crate) fn mailbox(account: AccountId, mailbox: MailboxId) -> Vec<u8> {
     Key::default().u32(account.0).u32(mailbox.0).done()

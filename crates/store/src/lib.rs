@@ -59,6 +59,7 @@ mod spill;
 #[cfg(test)]
 mod testing;
 mod thread;
+mod token;
 mod trail;
 mod transfer;
 mod tx;
@@ -88,6 +89,7 @@ pub use queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 pub use quota::Quota;
 pub use reclaim::Reclaimed;
 pub use settings::Settings;
+pub use token::{TOKENS_MAX, Token};
 pub use trail::RECEIPTS_MAX;
 pub use transfer::Place;
 pub use tx::{ReadTx, WriteTx};

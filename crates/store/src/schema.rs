@@ -123,6 +123,8 @@ spaces! {
     ServerAnnotation = 43, "server_annotation";
     /// account (4) → nothing: it is an administrator.
     Administrator = 44, "administrator";
+    /// account (4), token (4) → `TokenRecord`: an access token's hash, name and end.
+    Token = 48, "token";
 }
 
 #[cfg(test)]

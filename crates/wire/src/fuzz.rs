@@ -1,7 +1,7 @@
 //! Entries for fuzzing.
 
 use crate::sasl::client::{Client, Credentials};
-use crate::sasl::{Exchange, Mechanism, SaslAnswer, ScramVerifier, Secret, Step};
+use crate::sasl::{Exchange, Failure, Mechanism, SaslAnswer, SaslAsk, ScramVerifier, Secret, Step, TokenError};
 use crate::transcript::{escape, octets};
 use crate::{Inbox, Tls};
 
@@ -9,7 +9,12 @@ use crate::{Inbox, Tls};
 pub fn fuzz(data: &[u8]) {
     let Some((kind, data)) = data.split_first() else { return };
     for mechanism in Mechanism::ALL {
-        let tls = Tls { exporter: (kind % 2 == 0).then_some([1; 32]), ..Tls::default() };
+        let tls = Tls {
+            exporter: (kind % 2 == 0).then_some([1; 32]),
+            verified: kind % 3 == 0,
+            client_addresses: vec!["ann@example.org".to_owned()],
+            ..Tls::default()
+        };
         serve(Exchange::new(mechanism, "server-nonce", Some(&tls)), data);
         let credentials = Credentials { login: "user".to_owned(), password: Secret::new("pencil") };
         let mut client = Client::new(mechanism, credentials, "client-nonce", Some(&tls));
@@ -24,17 +29,27 @@ pub fn fuzz(data: &[u8]) {
 
 fn serve(mut exchange: Exchange, data: &[u8]) {
     for message in data.split(|octet| *octet == b'\n') {
-        if let Step::Ask(_) = exchange.step(message) {
-            let verifier = |n| ScramVerifier {
-                salt: vec![n],
-                iterations: 1,
-                stored_key: [n; 32],
-                server_key: [n; 32],
-                account: 0,
-                login: String::new(),
-            };
-            let _ = exchange.answered(SaslAnswer::Verifier(data.first().map(|n| verifier(*n))));
+        if let Step::Ask(ask) = exchange.step(message) {
+            let _ = exchange.answered(made_up(ask, data));
         }
+    }
+}
+
+fn made_up(ask: SaslAsk, data: &[u8]) -> SaslAnswer {
+    let verifier = |hash, n: u8| ScramVerifier {
+        hash,
+        salt: vec![n],
+        iterations: 1,
+        stored_key: vec![n; 32],
+        server_key: vec![n; 32],
+        account: 0,
+        login: String::new(),
+    };
+    match ask {
+        SaslAsk::ScramVerifier { hash, .. } => SaslAnswer::Verifier(data.first().map(|n| verifier(hash, *n))),
+        SaslAsk::Token { login, .. } => SaslAnswer::TokenRefused(TokenError { scope: login, openid_configuration: None }),
+        SaslAsk::Password { login, .. } => SaslAnswer::Account { account: 1, login },
+        SaslAsk::Certificate { .. } => SaslAnswer::Refused(Failure::Credentials),
     }
 }
 
@@ -58,7 +73,7 @@ mod tests {
         }
 
         #[test]
-        fn hostile_words_do_no_harm(words in proptest::collection::vec("(n,,|y,,|p=tls-exporter,,|n=a|,r=client-nonce|,r=x|,s=AAAA|,i=4096|c=biws|,p=|=2C|v=|\n|\r|\0|,)", 0..30)) {
+        fn hostile_words_do_no_harm(words in proptest::collection::vec("(n,,|y,,|p=tls-exporter,,|n=a|,r=client-nonce|,r=x|,s=AAAA|,i=4096|c=biws|,p=|=2C|v=|n,a=|auth=Bearer |user=|\x01|\n|\r|\0|,)", 0..30)) {
             super::fuzz(format!("a{}", words.concat()).as_bytes());
         }
     }

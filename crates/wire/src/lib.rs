@@ -69,9 +69,11 @@ pub struct Tls {
     pub exporter: Option<[u8; 32]>,
     /// The peer's certificate, DER, where one was given.
     pub peer_certificate: Option<Vec<u8>>,
-    /// For clients: the peer's certificate is trusted and valid for the name we asked for. A server
-    /// asks no certificate; there it is always false.
+    /// For clients: the peer's certificate is trusted and valid for the name we asked for. For servers: the
+    /// client gave a certificate of an authority that the settings name, and has its key.
     pub verified: bool,
+    /// For servers: the mail addresses that the client's certificate speaks for.
+    pub client_addresses: Vec<String>,
 }
 
 /// One line for traces; the channel binding is not shown.

@@ -12,12 +12,16 @@
 //! - Secrets are compared in constant time, are zeroized when dropped and have no `Debug` text.
 
 pub mod client;
+mod external;
 mod login;
+mod oauthbearer;
 mod plain;
 pub mod scram;
 mod secret;
+mod xoauth2;
 
-pub use scram::ScramVerifier;
+pub use oauthbearer::TokenError;
+pub use scram::{Hash, ScramVerifier};
 pub use secret::Secret;
 
 use crate::Tls;
@@ -34,11 +38,35 @@ pub enum Mechanism {
     ScramSha256,
     /// `SCRAM-SHA-256-PLUS`: bound to the TLS connection by `tls-exporter` (RFC 9266).
     ScramSha256Plus,
+    /// `SCRAM-SHA-1` (RFC 5802), for clients that know nothing younger.
+    ScramSha1,
+    /// `SCRAM-SHA-1-PLUS`: bound as `SCRAM-SHA-256-PLUS` is.
+    ScramSha1Plus,
+    /// `OAUTHBEARER` (RFC 7628): a bearer token instead of a password.
+    OAuthBearer,
+    /// `XOAUTH2`: Google's older form of the same.
+    XOAuth2,
+    /// `EXTERNAL` (RFC 4422 appendix A): the TLS client certificate says who it is.
+    External,
 }
 
 impl Mechanism {
     /// Every mechanism, the strongest first.
-    pub const ALL: [Self; 4] = [Self::ScramSha256Plus, Self::ScramSha256, Self::Plain, Self::Login];
+    pub const ALL: [Self; 9] = [
+        Self::External,
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::ScramSha1Plus,
+        Self::ScramSha1,
+        Self::OAuthBearer,
+        Self::XOAuth2,
+        Self::Plain,
+        Self::Login,
+    ];
+
+    /// Those that take an account's password, the strongest first.
+    pub const WITH_PASSWORD: [Self; 6] =
+        [Self::ScramSha256Plus, Self::ScramSha256, Self::ScramSha1Plus, Self::ScramSha1, Self::Plain, Self::Login];
 
     /// The IANA name.
     pub const fn name(self) -> &'static str {
@@ -47,6 +75,11 @@ impl Mechanism {
             Self::Login => "LOGIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::ScramSha1 => "SCRAM-SHA-1",
+            Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
+            Self::OAuthBearer => "OAUTHBEARER",
+            Self::XOAuth2 => "XOAUTH2",
+            Self::External => "EXTERNAL",
         }
     }
 
@@ -55,14 +88,28 @@ impl Mechanism {
         Self::ALL.into_iter().find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
     }
 
-    /// Whether it shows the password to whoever reads the wire: to be offered under TLS only.
+    /// Whether it shows a password or a token to whoever reads the wire: to be offered under TLS only.
     pub const fn shows_password(self) -> bool {
-        matches!(self, Self::Plain | Self::Login)
+        matches!(self, Self::Plain | Self::Login | Self::OAuthBearer | Self::XOAuth2)
     }
 
-    /// Whether it can be offered on this connection: `-PLUS` needs a channel binding.
+    /// Whether it works with an account's password.
+    pub const fn takes_password(self) -> bool {
+        !matches!(self, Self::OAuthBearer | Self::XOAuth2 | Self::External)
+    }
+
+    /// Whether it binds the login to the TLS connection.
+    pub const fn binds(self) -> bool {
+        matches!(self, Self::ScramSha256Plus | Self::ScramSha1Plus)
+    }
+
+    /// Whether it can be offered on this connection: `-PLUS` needs a channel binding, `EXTERNAL` a verified
+    /// client certificate with an address.
     pub fn available(self, tls: Option<&Tls>) -> bool {
-        self != Self::ScramSha256Plus || tls.is_some_and(|tls| tls.exporter.is_some())
+        match self {
+            Self::External => tls.is_some_and(|tls| tls.verified && !tls.client_addresses.is_empty()),
+            _ => !self.binds() || tls.is_some_and(|tls| tls.exporter.is_some()),
+        }
     }
 }
 
@@ -99,8 +146,25 @@ pub enum SaslAsk {
     },
     /// What is known of this login? Answered with [`SaslAnswer::Verifier`] or [`SaslAnswer::Refused`].
     ScramVerifier {
+        /// For which hash.
+        hash: Hash,
         /// The login name, prepared as [`prepared`] does.
         login: String,
+    },
+    /// Whose is this bearer token? Answered with [`SaslAnswer::Account`], [`SaslAnswer::TokenRefused`] or
+    /// [`SaslAnswer::Refused`].
+    Token {
+        /// The login that the client wants to be, if it says one.
+        login: Option<String>,
+        /// The token.
+        token: Secret,
+    },
+    /// Whose is this verified certificate? Answered with [`SaslAnswer::Account`] or [`SaslAnswer::Refused`].
+    Certificate {
+        /// The login that the client wants to be, if it says one.
+        login: Option<String>,
+        /// The addresses that the certificate speaks for.
+        addresses: Vec<String>,
     },
 }
 
@@ -119,6 +183,8 @@ pub enum SaslAnswer {
     /// The keys of this login; `None` if there is no such login: the exchange then goes on with invented
     /// ones and fails at the proof.
     Verifier(Option<ScramVerifier>),
+    /// The token is not taken; what the client needs to get a better one.
+    TokenRefused(TokenError),
 }
 
 /// Who the client is.
@@ -154,20 +220,28 @@ enum State {
     Plain(plain::Server),
     Login(login::Server),
     Scram(Box<scram::server::Server>),
+    OAuthBearer(oauthbearer::Server),
+    XOAuth2(xoauth2::Server),
+    External(external::Server),
 }
 
 impl Exchange {
     /// Starts an exchange.
     ///
     /// `nonce` is at least 24 printable ASCII octets without a comma, fresh for every exchange. `tls` is the
-    /// connection's TLS, for channel binding.
+    /// connection's TLS, for channel binding and the client's certificate.
     pub fn new(mechanism: Mechanism, nonce: &str, tls: Option<&Tls>) -> Self {
-        let scram = |plus| State::Scram(Box::new(scram::server::Server::new(nonce, tls, plus)));
+        let scram = |hash, plus| State::Scram(Box::new(scram::server::Server::new(hash, nonce, tls, plus)));
         let state = match mechanism {
             Mechanism::Plain => State::Plain(plain::Server),
             Mechanism::Login => State::Login(login::Server::default()),
-            Mechanism::ScramSha256 => scram(false),
-            Mechanism::ScramSha256Plus => scram(true),
+            Mechanism::ScramSha256 => scram(Hash::Sha256, false),
+            Mechanism::ScramSha256Plus => scram(Hash::Sha256, true),
+            Mechanism::ScramSha1 => scram(Hash::Sha1, false),
+            Mechanism::ScramSha1Plus => scram(Hash::Sha1, true),
+            Mechanism::OAuthBearer => State::OAuthBearer(oauthbearer::Server::default()),
+            Mechanism::XOAuth2 => State::XOAuth2(xoauth2::Server::default()),
+            Mechanism::External => State::External(external::Server::new(tls)),
         };
         Self { state }
     }
@@ -180,6 +254,16 @@ impl Exchange {
     pub fn pretending(mut self, key: &[u8; 32]) -> Self {
         if let State::Scram(scram) = &mut self.state {
             scram.pretend_with(key);
+        }
+        self
+    }
+
+    /// Says that no `-PLUS` is offered on this connection: a client that could bind is then not taken for the
+    /// victim of a downgrade (RFC 5802 §6).
+    #[must_use]
+    pub fn unbound(mut self) -> Self {
+        if let State::Scram(scram) = &mut self.state {
+            scram.unbind();
         }
         self
     }
@@ -199,6 +283,9 @@ impl Exchange {
             State::Plain(plain) => plain.step(message),
             State::Login(login) => login.step(message),
             State::Scram(scram) => scram.step(message),
+            State::OAuthBearer(bearer) => bearer.step(message),
+            State::XOAuth2(xoauth2) => xoauth2.step(message),
+            State::External(external) => external.step(message),
         }
     }
 
@@ -207,7 +294,10 @@ impl Exchange {
         match (&mut self.state, answer) {
             (_, SaslAnswer::Refused(failure)) => Step::Failed(failure),
             (State::Scram(scram), SaslAnswer::Verifier(verifier)) => scram.verifier(verifier),
-            (State::Plain(_) | State::Login(_), SaslAnswer::Account { account, login }) => Step::Done(Success { account, login }),
+            (State::OAuthBearer(bearer), SaslAnswer::TokenRefused(error)) => bearer.refused(&error),
+            (State::XOAuth2(xoauth2), SaslAnswer::TokenRefused(error)) => xoauth2.refused(&error),
+            (State::Scram(_), SaslAnswer::Account { .. }) => Step::Failed(Failure::Temporary),
+            (_, SaslAnswer::Account { account, login }) => Step::Done(Success { account, login }),
             _ => Step::Failed(Failure::Temporary),
         }
     }
@@ -245,7 +335,19 @@ mod tests {
         let tls13 = Tls { exporter: Some([1; 32]), ..Tls::default() };
         for (tls, want) in [(None, false), (Some(&tls12), false), (Some(&tls13), true)] {
             assert_eq!(Mechanism::ScramSha256Plus.available(tls), want);
+            assert_eq!(Mechanism::ScramSha1Plus.available(tls), want);
             assert!(Mechanism::Plain.available(tls));
+        }
+    }
+
+    #[test]
+    fn external_needs_a_verified_certificate_with_an_address() {
+        let ann = vec!["ann@example.org".to_owned()];
+        let nobody = Tls { verified: true, ..Tls::default() };
+        let unverified = Tls { client_addresses: ann.clone(), ..Tls::default() };
+        let verified = Tls { verified: true, client_addresses: ann, ..Tls::default() };
+        for (tls, want) in [(None, false), (Some(&nobody), false), (Some(&unverified), false), (Some(&verified), true)] {
+            assert_eq!(Mechanism::External.available(tls), want);
         }
     }
 

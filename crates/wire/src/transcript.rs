@@ -275,5 +275,6 @@ fn example_tls() -> Tls {
         exporter: Some([7; 32]),
         peer_certificate: None,
         verified: false,
+        client_addresses: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use crate::imap::{Answer, Ask, Config, Done, Session};
 use mail::AccountId;
 use std::sync::Arc;
 use std::time::Instant;
-use wire::sasl::{SaslAnswer, SaslAsk};
+use wire::sasl::{SaslAnswer, SaslAsk, TokenError};
 use wire::{Input, Output, Session as _};
 
 /// Says `data` to a new session, to one that is logged in, and to one with a mailbox selected.
@@ -43,6 +43,8 @@ fn made_up(ask: Ask) -> Answer {
     let done = |state| Answer::Done(Done { data: Vec::new(), status: Status::ok("Done"), state });
     match ask {
         Ask::Auth(SaslAsk::ScramVerifier { .. }) => Answer::Auth(SaslAnswer::Verifier(None)),
+        Ask::Auth(SaslAsk::Token { .. }) => Answer::Auth(SaslAnswer::TokenRefused(TokenError::default())),
+        Ask::Auth(SaslAsk::Certificate { .. }) => Answer::Auth(SaslAnswer::Account { account: 1, login: String::new() }),
         Ask::Auth(SaslAsk::Password { login, .. }) => Answer::Auth(SaslAnswer::Account { account: 1, login }),
         Ask::Enter(AccountId(_)) => done(Some(State::Authenticated)),
         Ask::Upload(_) | Ask::Pieces(_) | Ask::Chunk(_) => Answer::Taken,

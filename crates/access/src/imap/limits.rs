@@ -1,6 +1,7 @@
 //! What a session is told once: the host's settings and the limits of what a client may make grow.
 
 use std::time::Duration;
+use wire::sasl::Mechanism;
 
 /// How IMAP is served; shared by all sessions of a listener.
 #[derive(Debug, Clone)]
@@ -11,6 +12,8 @@ pub struct Config {
     pub starttls: bool,
     /// Passwords are taken without TLS: for loopback and tests. Otherwise LOGINDISABLED.
     pub plaintext_login: bool,
+    /// What AUTHENTICATE offers, the strongest first; of these, what the connection allows.
+    pub mechanisms: Vec<Mechanism>,
     /// What ID answers: names and values (RFC 2971 §3.3).
     pub id: Vec<(String, String)>,
     /// Where the same mail is served by JMAP (RFC 9698); `None`, and not a word of it, where it is not.
@@ -27,6 +30,7 @@ impl Default for Config {
             greeting: "Postrider ready".to_owned(),
             starttls: true,
             plaintext_login: false,
+            mechanisms: vec![Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login],
             id: vec![("name".to_owned(), "Postrider".to_owned()), ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())],
             jmap_url: None,
             pretence_key: [0; 32],

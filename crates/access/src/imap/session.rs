@@ -700,9 +700,10 @@ impl Session {
         };
         self.exchanges += 1;
         let nonce = format!("{}{}", self.nonce, self.exchanges);
+        let exchange = Exchange::new(mechanism, &nonce, tls).pretending(&self.config.pretence_key);
         // Where no binding is offered, a client that could bind is not taken for a victim of a downgrade.
-        let binding = tls.filter(|tls| Mechanism::ScramSha256Plus.available(Some(tls)));
-        let mut exchange = Box::new(Exchange::new(mechanism, &nonce, binding).pretending(&self.config.pretence_key));
+        let binds = capability::offered(&self.config, tls).any(Mechanism::binds);
+        let mut exchange = Box::new(if binds { exchange } else { exchange.unbound() });
         let step = exchange.start(initial.as_deref());
         self.step(tag, exchange, step);
     }
@@ -753,7 +754,7 @@ impl Session {
             }
             (None, SaslAnswer::Account { account, login }) => self.enter(tag, &Success { account, login }),
             (None, SaslAnswer::Refused(failure)) => self.login_failed(&tag, failure),
-            (None, SaslAnswer::Verifier(_)) => self.login_failed(&tag, Failure::Temporary),
+            (None, SaslAnswer::Verifier(_) | SaslAnswer::TokenRefused(_)) => self.login_failed(&tag, Failure::Temporary),
         }
     }
 

@@ -82,7 +82,7 @@ impl Session {
         match answer {
             SaslAnswer::Account { account, .. } => self.open(*account),
             SaslAnswer::Refused(failure) => self.refused(*failure),
-            SaslAnswer::Verifier(_) => self.refused(Failure::Temporary),
+            SaslAnswer::Verifier(_) | SaslAnswer::TokenRefused(_) => self.refused(Failure::Temporary),
         }
     }
 
@@ -119,8 +119,8 @@ impl Session {
     fn exchange(&mut self, mechanism: Mechanism) -> Exchange {
         self.exchanges += 1;
         let nonce = format!("{}{}", self.connection.nonce, self.exchanges);
-        let plus = self.config.mechanisms.contains(&Mechanism::ScramSha256Plus);
-        Exchange::new(mechanism, &nonce, self.connection.tls.as_ref().filter(|_| plus)).pretending(&self.config.pretence_key)
+        let exchange = Exchange::new(mechanism, &nonce, self.connection.tls.as_ref()).pretending(&self.config.pretence_key);
+        if self.offered().into_iter().any(Mechanism::binds) { exchange } else { exchange.unbound() }
     }
 
     /// The client's next line of an exchange.

@@ -188,7 +188,10 @@ impl Session {
             Phase::Challenged(exchange) => return self.response(exchange, &text),
             phase => self.phase = phase,
         }
-        if text.len() > self.config.limits.command_octets_max {
+        // Deviation: RFC 5034 §4 keeps the initial response within a command's line; Thunderbird and Outlook send
+        // tokens of some thousand octets there.
+        let is_auth = text.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+        if !is_auth && text.len() > self.config.limits.command_octets_max {
             return self.fault(error("the line is too long"));
         }
         match command::parse(&text) {
@@ -367,6 +370,8 @@ pub(super) fn fuzz(data: &[u8]) {
 fn made_up(ask: &Ask, data: &[u8]) -> Answer {
     match ask {
         Ask::Auth(SaslAsk::Password { login, .. }) => Answer::Auth(SaslAnswer::Account { account: 1, login: login.clone() }),
+        Ask::Auth(SaslAsk::Token { .. }) => Answer::Auth(SaslAnswer::TokenRefused(wire::sasl::TokenError::default())),
+        Ask::Auth(SaslAsk::Certificate { .. }) => Answer::Auth(SaslAnswer::Refused(wire::sasl::Failure::Credentials)),
         Ask::Auth(SaslAsk::ScramVerifier { .. }) => Answer::Auth(SaslAnswer::Verifier(None)),
         Ask::Open { .. } => Answer::Maildrop(Maildrop::new(mail::UidValidity(1), vec![super::Entry::new(Uid(1), data.len() as u64)])),
         Ask::Read { offset, octets_max, .. } => {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use wire::sasl::{Failure, SaslAnswer, ScramVerifier, Secret, scram};
+use wire::sasl::{Failure, Hash, Mechanism, SaslAnswer, ScramVerifier, Secret, TokenError, scram};
 use wire::{Input, Output, Session as _, transcript};
 
 const NONCE: &str = "0123456789abcdefghijklmn";
@@ -24,8 +24,14 @@ fn session(script: &str, now: Instant) -> Session {
     if has("tight") {
         (limits.faults_max, limits.command_octets_max, limits.auth_octets_max) = (3, 20, 40);
     }
-    let config = Config { stls: !has("no-stls"), limits, ..Config::default() };
-    let tls = has("implicit-tls").then(|| wire::Tls { exporter: Some([7; 32]), ..wire::Tls::default() });
+    let mut config = Config { stls: !has("no-stls"), limits, ..Config::default() };
+    if has("all-mechanisms") {
+        config.mechanisms = Mechanism::ALL.to_vec();
+    }
+    let mut tls = has("implicit-tls").then(|| wire::Tls { exporter: Some([7; 32]), ..wire::Tls::default() });
+    if let Some(tls) = tls.as_mut().filter(|_| has("certificate")) {
+        (tls.verified, tls.client_addresses) = (true, vec!["ann@example.org".to_owned()]);
+    }
     let connection = Connection { nonce: NONCE.to_owned(), tls, plaintext_login: has("clear") };
     Session::new(Arc::new(config), connection, now)
 }
@@ -42,12 +48,17 @@ fn answer(words: &str) -> Answer {
             other => panic!("unknown failure {other}"),
         })),
         "verifier" => Answer::Auth(SaslAnswer::Verifier(Some(ScramVerifier::derive(
+            Hash::Sha256,
             &Secret::new("pencil"),
             &[1; scram::SALT_OCTETS],
             4096,
             1,
             "user",
         )))),
+        "token-refused" => {
+            let openid_configuration = Some("https://id.example/.well-known/openid-configuration".to_owned());
+            Answer::Auth(SaslAnswer::TokenRefused(TokenError { scope: Some("mail".to_owned()), openid_configuration }))
+        }
         "no-verifier" => Answer::Auth(SaslAnswer::Verifier(None)),
         "maildrop" => Answer::Maildrop(maildrop(rest)),
         "in-use" => Answer::InUse,

@@ -1,9 +1,14 @@
 //! The server's side of a handshake.
 
-use super::Certificates;
+use super::client::add_file;
+use super::identity::client_addresses;
+use super::{Certificates, TrustError};
 use crate::socket::Socket;
-use rustls::{CommonState, ServerConfig};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{CommonState, RootCertStore, ServerConfig};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 use wire::Tls;
@@ -16,9 +21,27 @@ const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 /// # Errors
 /// When the cryptographic library cannot make session tickets.
 pub fn server_config(store: Arc<Certificates>) -> Result<Arc<ServerConfig>, rustls::Error> {
+    configured(store, WebPkiClientVerifier::no_client_auth())
+}
+
+/// The same, asking clients for a certificate of an authority in the PEM file `client_ca_file`. Clients may go
+/// without one; a handshake with a bad one fails.
+///
+/// # Errors
+/// When the file holds no certificate that could be an authority's, or as [`server_config`].
+pub fn server_config_asking_clients(store: Arc<Certificates>, client_ca_file: &Path) -> Result<Arc<ServerConfig>, TrustError> {
+    let bad = |reason: String| TrustError::File { path: client_ca_file.to_owned(), reason };
+    let mut roots = RootCertStore::empty();
+    add_file(&mut roots, client_ca_file).map_err(bad)?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).allow_unauthenticated().build();
+    let verifier = verifier.map_err(|error| bad(error.to_string()))?;
+    configured(store, verifier).map_err(|error| TrustError::Verifier(error.to_string()))
+}
+
+fn configured(store: Arc<Certificates>, clients: Arc<dyn ClientCertVerifier>) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_cert_resolver(store);
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
     config.send_tls13_tickets = 1;
@@ -53,7 +76,10 @@ pub async fn accept(config: Arc<ServerConfig>, socket: Socket) -> io::Result<(So
 fn server_facts(connection: &rustls::ServerConnection) -> Tls {
     let exporter = connection.export_keying_material([0; 32], EXPORTER_LABEL, None).ok();
     let server_name = connection.server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-    Tls { server_name, ..facts(connection, exporter) }
+    let facts = facts(connection, exporter);
+    // A certificate that does not verify ends the handshake: one that is here is good.
+    let client_addresses = facts.peer_certificate.as_deref().map(client_addresses).unwrap_or_default();
+    Tls { server_name, verified: facts.peer_certificate.is_some(), client_addresses, ..facts }
 }
 
 pub(super) fn client_facts(connection: &rustls::ClientConnection) -> Tls {
@@ -70,5 +96,6 @@ fn facts(connection: &CommonState, exporter: Option<[u8; 32]>) -> Tls {
         exporter: exporter.filter(|_| tls13),
         peer_certificate: connection.peer_certificates().and_then(|chain| chain.first()).map(|certificate| certificate.to_vec()),
         verified: false,
+        client_addresses: Vec::new(),
     }
 }

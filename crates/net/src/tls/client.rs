@@ -79,7 +79,7 @@ impl Trust {
     }
 }
 
-fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
+pub(super) fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     let pem = std::fs::read(path).map_err(|error| error.to_string())?;
     let mut added = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {

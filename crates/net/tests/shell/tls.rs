@@ -139,3 +139,69 @@ fn the_first_certificate_is_made_once_and_its_key_is_private() {
     assert_eq!(std::fs::read(&made.key).unwrap(), key);
     self_signed(&folder.path().join("ip.crt"), &folder.path().join("ip.key"), &["127.0.0.1".to_owned(), "::1".to_owned()]).unwrap();
 }
+
+/// What the server learns of a client that shows `shown`, or why there was no handshake.
+async fn greeted(asking: Arc<rustls::ServerConfig>, trusted: &Pair, shown: Option<&Pair>) -> std::io::Result<wire::Tls> {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio::io::AsyncReadExt as _;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&trusted.certificate).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    let client = match shown {
+        None => client.with_no_client_auth(),
+        Some(pair) => {
+            let chain = vec![CertificateDer::from_pem_file(&pair.certificate).unwrap()];
+            client.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(&pair.key).unwrap()).unwrap()
+        }
+    };
+    let (a, b) = duplex(64 * 1024);
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let connected = async move {
+        let mut stream = connector.connect(ServerName::try_from("mx.example").unwrap(), a).await?;
+        // With TLS 1.3 the client's side is done before its certificate is judged.
+        stream.read_u8().await
+    };
+    let (accepted, _) = tokio::join!(
+        async {
+            let (socket, tls) = net::tls::accept(asking, net::Socket::any(b)).await?;
+            drop(socket);
+            Ok(tls)
+        },
+        connected
+    );
+    accepted
+}
+
+/// A self-signed certificate of a client, which is its own authority.
+fn client_pair(folder: &Path, address: &str) -> Pair {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.subject_alt_names.push(rcgen::SanType::Rfc822Name(address.try_into().unwrap()));
+    params.extended_key_usages.push(rcgen::ExtendedKeyUsagePurpose::ClientAuth);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pair = Pair { certificate: folder.join(format!("{address}.crt")), key: folder.join(format!("{address}.key")), names: Vec::new() };
+    std::fs::write(&pair.certificate, params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+    pair
+}
+
+#[tokio::test]
+async fn clients_are_known_by_certificates_of_the_named_authority_only() {
+    let folder = TempDir::new().unwrap();
+    let ours = pair(folder.path(), "mx.example");
+    let (ann, eve) = (client_pair(folder.path(), "ann@example.org"), client_pair(folder.path(), "eve@example.org"));
+    let certificates = Certificates::load(&ours, &[]).unwrap();
+    let asking = net::tls::server_config_asking_clients(Arc::clone(&certificates), &ann.certificate).unwrap();
+    let known = greeted(Arc::clone(&asking), &ours, Some(&ann)).await.unwrap();
+    assert_eq!((known.verified, known.client_addresses), (true, vec!["ann@example.org".to_owned()]));
+    let unknown = greeted(Arc::clone(&asking), &ours, None).await.unwrap();
+    assert_eq!((unknown.verified, unknown.client_addresses), (false, Vec::new()));
+    greeted(asking, &ours, Some(&eve)).await.unwrap_err();
+    // Where no authority is named, no certificate is asked for, and none is seen.
+    let unasked = greeted(server_config(Arc::clone(&certificates)).unwrap(), &ours, Some(&ann)).await.unwrap();
+    assert_eq!((unasked.verified, unasked.peer_certificate), (false, None));
+    let none = net::tls::server_config_asking_clients(certificates, &ann.key).unwrap_err();
+    assert!(none.to_string().ends_with("no certificate in it"), "{none}");
+}

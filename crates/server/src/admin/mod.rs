@@ -15,6 +15,7 @@ pub mod queue;
 pub mod service;
 pub mod socket;
 pub mod store;
+pub mod token;
 pub mod trace;
 pub mod user;
 
@@ -117,6 +118,9 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         alias::Add,
         alias::List,
         alias::Remove, //
+        token::Add,
+        token::List,
+        token::Remove, //
         queue::List,
         queue::Show,
         queue::Act,   //

@@ -316,7 +316,7 @@ impl Operation for Remove {
 }
 
 /// The account of exactly this address: `ann+x@…` is not `ann@…` for an administrator.
-fn find(tx: &ReadTx, text: &str) -> Result<Account> {
+pub(super) fn find(tx: &ReadTx, text: &str) -> Result<Account> {
     let wanted = address(text)?;
     let found = tx.account_by_login(text)?.filter(|account| account.address.key() == wanted.key());
     found.ok_or_else(|| Failure::not_found("user", wanted))

@@ -16,6 +16,7 @@ mod reload;
 mod serve;
 mod status;
 mod store;
+mod token;
 mod trace;
 mod user;
 mod version;
@@ -87,6 +88,9 @@ enum Command {
     /// Users: accounts with mailboxes and a login
     #[command(subcommand)]
     User(user::User),
+    /// Access tokens: passwords for single programs, made and revoked one by one
+    #[command(subcommand)]
+    Token(token::Token),
     /// Addresses that lead to users and to addresses elsewhere
     #[command(subcommand)]
     Alias(alias::Alias),
@@ -149,6 +153,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Reload(_) => reload::Reload::run(context)?,
         Command::Domain(domain) => domain.run(context)?,
         Command::User(user) => user.run(context)?,
+        Command::Token(token) => token.run(context)?,
         Command::Alias(alias) => alias.run(context)?,
         Command::Queue(queue) => queue.run(context)?,
         Command::Trace(trace) => trace.run(context)?,

@@ -81,6 +81,23 @@ pub const KEYS: &[Key] = &[
         "\"30d\"",
         "How long `trace` knows what became of a message after it was accepted; of one in the queue, as long as it is there.",
     ),
+    key(
+        "oauth.own_tokens",
+        "true | false",
+        "false",
+        "Offer OAUTHBEARER and XOAUTH2 with the tokens of `postrider token add`. As passwords those are always taken.",
+    ),
+    key(
+        "oauth.issuer",
+        "text",
+        "",
+        "Offer OAUTHBEARER and XOAUTH2 with signed tokens (JWT) of this identity provider, named as in their \"iss\".",
+    ),
+    key("oauth.keys_file", "file", "", "Its public keys, a JSON web key set (JWKS). Read again by `postrider reload`."),
+    key("oauth.audience", "list of texts", "[]", "A token must be made for one of these (\"aud\"); required beside issuer."),
+    key("oauth.login_claim", "text", "\"email\"", "Which claim of a token is the user's address."),
+    key("oauth.scope", "text", "", "A scope that a token must have."),
+    key("oauth.discovery_url", "https address", "", "The provider's OpenID configuration; clients with a bad token are told it."),
     key("log.level", "error | warn | info | debug | trace", "\"info\"", "How much is logged."),
     key("log.format", "text | json", "\"text\"", "The form of log lines."),
     key(
@@ -95,6 +112,12 @@ pub const KEYS: &[Key] = &[
         "list of networks",
         "[]",
         "Networks whose connections begin with a PROXY protocol header (version 1 or 2).",
+    ),
+    key(
+        "listener[].client_ca_file",
+        "file",
+        "",
+        "PEM file of authorities whose TLS client certificates sign in by EXTERNAL; the address in the certificate is the user's. Without it none is asked for.",
     ),
     key(
         "route[].recipient_domains",
@@ -132,9 +155,12 @@ mod tests {
         let domain = mail::Domain::parse("h").unwrap();
         let mut config = Config::new(domain, PathBuf::from(super::super::DEFAULT_DATA));
         config.tls = toml::from_str("certificate = \"c\"\nkey = \"k\"\nca_file = \"a\"").unwrap();
+        config.oauth =
+            toml::from_str("issuer = \"i\"\nkeys_file = \"k\"\naudience = [\"a\"]\nscope = \"s\"\ndiscovery_url = \"https://d\"").unwrap();
         config.source_address = Some([127, 0, 0, 1].into());
-        let mut listener = Listener::new(Protocol::Smtp, "127.0.0.1:0".parse().unwrap());
+        let mut listener = Listener::new(Protocol::Imap, "127.0.0.1:0".parse().unwrap());
         listener.proxy_protocol_from = vec!["10.0.0.0/8".parse().unwrap()];
+        listener.client_ca_file = Some(PathBuf::from("c"));
         config.listener = vec![listener];
         let mut route: Route = toml::from_str("hosts = [\"h\"]\nsender_domains = [\"s\"]\ncredentials_file = \"f\"").unwrap();
         route.tls = RouteTls::Required;

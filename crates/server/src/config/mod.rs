@@ -66,6 +66,9 @@ pub struct Config {
     /// What is written to the log.
     #[serde(default)]
     pub log: Log,
+    /// Bearer tokens.
+    #[serde(default)]
+    pub oauth: OAuth,
     /// Ports.
     #[serde(default = "Listener::standard")]
     pub listener: Vec<Listener>,
@@ -179,6 +182,44 @@ pub struct Trail {
 impl Default for Trail {
     fn default() -> Self {
         Self { keep: Span::days(30) }
+    }
+}
+
+/// `[oauth]`: signing in with bearer tokens instead of a password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OAuth {
+    /// Whether the tokens of `postrider token add` are bearer tokens too.
+    pub own_tokens: bool,
+    /// The identity provider's name, as its tokens have it in `iss`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// File of its public keys: a JSON web key set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_file: Option<PathBuf>,
+    /// One of these must be in a token's `aud`.
+    pub audience: Vec<String>,
+    /// Which claim is the login.
+    pub login_claim: String,
+    /// A scope that a token must have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Where clients learn how to get a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discovery_url: Option<String>,
+}
+
+impl Default for OAuth {
+    fn default() -> Self {
+        Self {
+            own_tokens: false,
+            issuer: None,
+            keys_file: None,
+            audience: Vec::new(),
+            login_claim: "email".to_owned(),
+            scope: None,
+            discovery_url: None,
+        }
     }
 }
 
@@ -298,12 +339,15 @@ pub struct Listener {
     /// Networks whose connections begin with a PROXY header.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proxy_protocol_from: Vec<Network>,
+    /// PEM file of the authorities of clients' certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_ca_file: Option<PathBuf>,
 }
 
 impl Listener {
     /// A listener without extras.
     pub const fn new(protocol: Protocol, address: SocketAddr) -> Self {
-        Self { protocol, address, proxy_protocol_from: Vec::new() }
+        Self { protocol, address, proxy_protocol_from: Vec::new(), client_ca_file: None }
     }
 
     /// The ports of a mail server, on every address.
@@ -379,6 +423,7 @@ impl Config {
             limits: Limits::default(),
             trail: Trail::default(),
             log: Log::default(),
+            oauth: OAuth::default(),
             listener: Listener::standard(),
             route: Vec::new(),
         }
@@ -408,6 +453,7 @@ impl Config {
         self.check_tls()?;
         self.check_queue()?;
         self.check_limits()?;
+        self.check_oauth()?;
         self.check_routes()?;
         self.check_listeners()
     }
@@ -418,6 +464,22 @@ impl Config {
             (None, Some(_)) => wrong("tls.key", "a private key needs its certificate: expected tls.certificate beside it"),
             _ => Ok(()),
         }
+    }
+
+    fn check_oauth(&self) -> Result<(), (String, String)> {
+        let OAuth { issuer, keys_file, audience, discovery_url, .. } = &self.oauth;
+        match (issuer, keys_file) {
+            (Some(_), None) => return wrong("oauth.issuer", "its tokens cannot be checked: expected oauth.keys_file beside it"),
+            (None, Some(_)) => return wrong("oauth.keys_file", "expected oauth.issuer beside it, as its tokens have it in \"iss\""),
+            _ => {}
+        }
+        if issuer.is_some() && audience.is_empty() {
+            return wrong("oauth.issuer", "tokens made for other services would be taken: expected oauth.audience beside it");
+        }
+        if discovery_url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
+            return wrong("oauth.discovery_url", "expected an address that begins with https:// (RFC 7628 §3.2.2)");
+        }
+        Ok(())
     }
 
     fn check_queue(&self) -> Result<(), (String, String)> {
@@ -468,6 +530,10 @@ impl Config {
             }
             if listener.protocol == Protocol::Metrics && !listener.address.ip().is_loopback() {
                 return wrong(&key, "expected a loopback address for metrics, e.g. \"127.0.0.1:9464\"");
+            }
+            if listener.client_ca_file.is_some() && matches!(listener.protocol, Protocol::Smtp | Protocol::Lmtp | Protocol::Metrics) {
+                let key = format!("listener[{place}].client_ca_file");
+                return wrong(&key, "nobody signs in there: expected it at submission, submissions, imap, imaps, pop3 or pop3s");
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ impl Client {
     fn mechanism(&self) -> Option<Mechanism> {
         let in_clear = self.tls.is_some() || self.config.password_in_clear;
         let usable = |mechanism: &Mechanism| mechanism.available(self.tls.as_ref()) && (in_clear || !mechanism.shows_password());
-        Mechanism::ALL.into_iter().filter(usable).find(|mechanism| self.offers.mechanisms.contains(mechanism))
+        Mechanism::WITH_PASSWORD.into_iter().filter(usable).find(|mechanism| self.offers.mechanisms.contains(mechanism))
     }
 
     /// A 235 before the server has shown that it knows the password too is not believed.

@@ -59,7 +59,7 @@ mod tests {
             Offers::parse("SIZE.example STARTTLS\npipelining\nSize 1000\nAUTH=LOGIN\nAUTH PLAIN XOAUTH2 scram-sha-256\nX-NEW thing");
         assert!(offers.pipelining && offers.size && !offers.starttls && !offers.dsn);
         assert_eq!(offers.size_max, Some(1000));
-        assert_eq!(offers.mechanisms, [Mechanism::Login, Mechanism::Plain, Mechanism::ScramSha256]);
+        assert_eq!(offers.mechanisms, [Mechanism::Login, Mechanism::Plain, Mechanism::XOAuth2, Mechanism::ScramSha256]);
         assert_eq!(Offers::parse("a\nSIZE 0").size_max, None);
     }
 }

@@ -119,6 +119,7 @@ impl fmt::Debug for Answer {
             Self::Auth(SaslAnswer::Refused(failure)) => write!(f, "refused {}", format!("{failure:?}").to_lowercase()),
             Self::Auth(SaslAnswer::Verifier(Some(_))) => f.write_str("verifier [secret]"),
             Self::Auth(SaslAnswer::Verifier(None)) => f.write_str("no verifier"),
+            Self::Auth(SaslAnswer::TokenRefused(_)) => f.write_str("token-refused"),
         }
     }
 }

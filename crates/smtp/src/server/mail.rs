@@ -1,5 +1,6 @@
 //! MAIL FROM (RFC 5321 §4.1.1.2) and its parameters (RFC 1870, 6152, 6531, 3461, 4954).
 
+use super::auth::Asking;
 use super::{Answer, Ask, Asked, MailCommand, Phase, Role, Server, State, Transaction, reply};
 use crate::Reply;
 use crate::grammar::{Fault, Parameter, Path, decode_xtext, path};
@@ -10,6 +11,9 @@ const ENVELOPE_ID_OCTETS_MAX: usize = 100;
 
 impl Server {
     pub(super) fn mail(&mut self, args: &str) {
+        if let Some(ask) = self.implied_external() {
+            return self.ask(ask, Asked::Auth(Asking::Implied(args.to_owned())));
+        }
         if let Some(reply) = self.not_yet() {
             return self.say(&reply);
         }

@@ -1,20 +1,21 @@
-//! Checks logins: passwords against credentials, and verifiers for SCRAM.
+//! Checks logins: passwords and tokens against what is stored, and verifiers for SCRAM.
 
 use super::credentials::{Credentials, PASSWORD_OCTETS_MAX, random};
 use super::proofs::{Proofs, Who};
+use super::tokens::Tokens;
 use super::workers::Workers;
 use crate::Store;
 use crate::account::Account;
 use crate::error::Error;
 use crate::schema::Space;
-use mail::AccountId;
+use mail::{AccountId, Address, Timestamp};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
-use wire::sasl::{Failure, SaslAnswer, SaslAsk, ScramVerifier, Secret};
+use wire::sasl::{Failure, Hash, SaslAnswer, SaslAsk, ScramVerifier, Secret};
 
 /// Why a login is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,10 +56,11 @@ impl Default for Limits {
     }
 }
 
-/// Checks logins. Clones are the same authenticator.
+/// Checks logins. Clones are the same authenticator, apart from which tokens they take.
 #[derive(Clone)]
 pub struct Authenticator {
     shared: Arc<Shared>,
+    tokens: Arc<Tokens>,
 }
 
 struct Shared {
@@ -102,7 +104,13 @@ impl Authenticator {
             nobody: OnceLock::new(),
             failures: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), tokens: Arc::default() }
+    }
+
+    /// The same authenticator, taking these bearer tokens; without this it takes none.
+    #[must_use]
+    pub fn taking(&self, tokens: Arc<Tokens>) -> Self {
+        Self { shared: Arc::clone(&self.shared), tokens }
     }
 
     /// Whether this is the password of a login: the account, or why not.
@@ -117,8 +125,12 @@ impl Authenticator {
     ) -> impl Future<Output = Result<AccountId, AuthError>> + Send + 'static {
         let (this, login) = (self.clone(), login.to_owned());
         async move {
-            let account = this.account(&login).await?;
-            let outcome = this.check(account, password, peer).await;
+            let outcome = if crate::token::is_one(password.expose()) {
+                this.token_as_password(&login, password).await
+            } else {
+                let account = this.account(&login).await?;
+                this.check(account, password, peer).await
+            };
             if outcome == Err(AuthError::Credentials) {
                 this.shared.failures.fetch_add(1, Ordering::Relaxed);
             }
@@ -126,13 +138,13 @@ impl Authenticator {
         }
     }
 
-    /// The SCRAM keys of a login; `None`: there is no such login, it has no password, or it is
-    /// disabled. The exchange then goes on with invented keys.
-    pub fn verifier(&self, login: &str) -> impl Future<Output = Result<Option<ScramVerifier>, AuthError>> + Send + 'static {
+    /// The SCRAM keys of a login; `None`: there is no such login, it has no password or no keys for this
+    /// hash, or it is disabled. The exchange then goes on with invented keys.
+    pub fn verifier(&self, hash: Hash, login: &str) -> impl Future<Output = Result<Option<ScramVerifier>, AuthError>> + Send + 'static {
         let (this, login) = (self.clone(), login.to_owned());
         async move {
             let account = this.account(&login).await?.filter(|account| account.enabled);
-            Ok(account.and_then(|account| account.credentials.verifier(account.id, &account.address.to_string())))
+            Ok(account.and_then(|account| account.credentials.verifier(hash, account.id, &account.address.to_string())))
         }
     }
 
@@ -141,7 +153,9 @@ impl Authenticator {
         let this = self.clone();
         async move {
             match ask {
-                SaslAsk::ScramVerifier { login } => this.verifier(&login).await.map_or_else(refused, SaslAnswer::Verifier),
+                SaslAsk::Token { login, token } => this.token(login, token).await,
+                SaslAsk::Certificate { login, addresses } => this.certificate(login, addresses).await,
+                SaslAsk::ScramVerifier { hash, login } => this.verifier(hash, &login).await.map_or_else(refused, SaslAnswer::Verifier),
                 SaslAsk::Password { authzid, login, .. } if authzid.as_ref().is_some_and(|other| !other.eq_ignore_ascii_case(&login)) => {
                     SaslAnswer::Refused(Failure::Credentials)
                 }
@@ -168,6 +182,70 @@ impl Authenticator {
         self.shared.store.read(move |tx| tx.account_by_login(&login)).await.map_err(temporary)
     }
 
+    /// Whose a bearer token is.
+    async fn token(&self, login: Option<String>, token: Secret) -> SaslAnswer {
+        let found = if crate::token::is_one(token.expose()) { self.own_token(token).await } else { self.signed_token(&token).await };
+        let claims_it = |account: &Account| login.as_ref().is_none_or(|login| is_login(account, login));
+        match found {
+            Ok(Some(account)) if claims_it(&account) && !account.enabled => SaslAnswer::Refused(Failure::Disabled),
+            Ok(Some(account)) if claims_it(&account) => SaslAnswer::Account { account: account.id.0, login: account.address.to_string() },
+            Ok(_) => {
+                self.shared.failures.fetch_add(1, Ordering::Relaxed);
+                SaslAnswer::TokenRefused(self.tokens.hints.clone())
+            }
+            Err(error) => refused(error),
+        }
+    }
+
+    async fn own_token(&self, token: Secret) -> Result<Option<Account>, AuthError> {
+        if self.tokens.own { self.token_account(token).await } else { Ok(None) }
+    }
+
+    async fn token_account(&self, token: Secret) -> Result<Option<Account>, AuthError> {
+        let whose = move |tx: &crate::ReadTx| match tx.token_account(&token, now())? {
+            Some(account) => tx.account(account),
+            None => Ok(None),
+        };
+        self.shared.store.read(whose).await.map_err(temporary)
+    }
+
+    async fn signed_token(&self, token: &Secret) -> Result<Option<Account>, AuthError> {
+        let Some(issuer) = &self.tokens.issuer else { return Ok(None) };
+        match issuer.login(token, now()) {
+            Ok(login) => self.account(&login).await,
+            Err(reason) => {
+                tracing::info!(reason, "a bearer token is refused");
+                Ok(None)
+            }
+        }
+    }
+
+    /// One of our tokens where a password is asked for: an app password.
+    async fn token_as_password(&self, login: &str, token: Secret) -> Result<AccountId, AuthError> {
+        match self.token_account(token).await?.filter(|account| is_login(account, login)) {
+            Some(account) if account.enabled => Ok(account.id),
+            Some(_) => Err(AuthError::Disabled),
+            None => Err(AuthError::Credentials),
+        }
+    }
+
+    /// The first account that a verified certificate speaks for; the login must be one of its addresses.
+    async fn certificate(&self, login: Option<String>, addresses: Vec<String>) -> SaslAnswer {
+        let wanted = |address: &&String| login.as_ref().is_none_or(|login| same_address(address, login));
+        for address in addresses.iter().filter(wanted) {
+            match self.account(address).await {
+                Ok(Some(account)) if account.enabled => {
+                    return SaslAnswer::Account { account: account.id.0, login: account.address.to_string() };
+                }
+                Ok(Some(_)) => return SaslAnswer::Refused(Failure::Disabled),
+                Ok(None) => {}
+                Err(error) => return refused(error),
+            }
+        }
+        self.shared.failures.fetch_add(1, Ordering::Relaxed);
+        SaslAnswer::Refused(Failure::Credentials)
+    }
+
     async fn named(&self, id: AccountId) -> SaslAnswer {
         match self.shared.store.read(move |tx| tx.account(id)).await {
             Ok(Some(account)) => SaslAnswer::Account { account: id.0, login: account.address.to_string() },
@@ -184,6 +262,7 @@ impl Authenticator {
         if !self.knows(who.as_ref(), &password) {
             self.prove(account.as_ref(), &password).await?;
             self.learn(who, &password);
+            self.complete(account.as_ref(), &password);
         }
         match account {
             Some(account) if account.enabled => Ok(account.id),
@@ -228,6 +307,23 @@ impl Authenticator {
         if taken { told.await.unwrap_or(Err(AuthError::Temporary)) } else { Err(AuthError::Busy) }
     }
 
+    /// Makes the SCRAM keys that an older Postrider did not make; the login does not wait for them.
+    fn complete(&self, account: Option<&Account>, password: &Secret) {
+        let Some(account) = account.filter(|account| account.credentials.is_incomplete()) else { return };
+        let (store, id, credentials, password) = (self.shared.store.clone(), account.id, account.credentials.clone(), password.clone());
+        let work = move || {
+            let Ok(complete) = credentials.completed(&password) else { return };
+            if let Err(error) = store.write_blocking(move |tx| tx.account_complete_credentials(id, &complete)) {
+                tracing::warn!(%error, "the keys for SCRAM-SHA-1 cannot be kept");
+            }
+        };
+        match &self.shared.workers {
+            // If too much waits already, the next login makes them.
+            Some(workers) => drop(workers.take(Box::new(work))),
+            None => work(),
+        }
+    }
+
     fn nobody(&self) -> Option<Credentials> {
         let make = || Credentials::new(&Secret::new("nobody has this password")).ok();
         self.shared.nobody.get_or_init(make).clone()
@@ -248,6 +344,19 @@ fn pretend_key(store: &Store) -> [u8; 32] {
         tracing::warn!(%error, "the key of invented verifiers cannot be kept");
         fresh
     })
+}
+
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn is_login(account: &Account, login: &str) -> bool {
+    Address::parse(login).is_ok_and(|login| login.key() == account.address.key())
+}
+
+fn same_address(a: &str, b: &str) -> bool {
+    matches!((Address::parse(a), Address::parse(b)), (Ok(a), Ok(b)) if a.key() == b.key())
 }
 
 fn who(account: &Account, peer: IpAddr) -> Who {
@@ -347,7 +456,7 @@ mod tests {
         let authenticator = Authenticator::in_place(store);
         assert_eq!(ask(&authenticator, "ann@example.org", "secret", PEER), Err(AuthError::Disabled));
         assert_eq!(ask(&authenticator, "ann@example.org", "wrong", PEER), Err(AuthError::Credentials));
-        assert_eq!(block(authenticator.verifier("ann@example.org")), Ok(None));
+        assert_eq!(block(authenticator.verifier(Hash::Sha256, "ann@example.org")), Ok(None));
     }
 
     #[test]
@@ -395,14 +504,90 @@ mod tests {
         assert_eq!(answer(Some("ann@EXAMPLE.org"), "secret"), account);
         assert_eq!(answer(Some("bob@example.org"), "secret"), SaslAnswer::Refused(Failure::Credentials));
         assert_eq!(answer(None, "wrong"), SaslAnswer::Refused(Failure::Credentials));
-        let verifier = |login: &str| block(authenticator.answer(SaslAsk::ScramVerifier { login: login.into() }, PEER));
-        let SaslAnswer::Verifier(Some(keys)) = verifier("ANN@example.org") else { panic!("no verifier") };
-        let derived = ScramVerifier::derive(&Secret::new("secret"), &keys.salt, keys.iterations, ann.0, "ann@example.org");
-        assert_eq!(keys, derived);
+        let verifier = |hash, login: &str| block(authenticator.answer(SaslAsk::ScramVerifier { hash, login: login.into() }, PEER));
+        for hash in [Hash::Sha1, Hash::Sha256] {
+            let SaslAnswer::Verifier(Some(keys)) = verifier(hash, "ANN@example.org") else { panic!("no verifier") };
+            let derived = ScramVerifier::derive(hash, &Secret::new("secret"), &keys.salt, keys.iterations, ann.0, "ann@example.org");
+            assert_eq!(keys, derived);
+        }
         let after_a_restart = Authenticator::in_place(authenticator.shared.store.clone());
         assert_eq!(after_a_restart.pretend_key(), authenticator.pretend_key());
         for stranger in ["nobody@example.org", "bob@example.org"] {
-            assert_eq!(verifier(stranger), SaslAnswer::Verifier(None), "{stranger}");
+            assert_eq!(verifier(Hash::Sha256, stranger), SaslAnswer::Verifier(None), "{stranger}");
+        }
+    }
+
+    #[test]
+    fn keys_that_an_older_postrider_did_not_make_come_with_the_password() {
+        let (store, ann) = store();
+        tx(&store, move |tx| {
+            let credentials = tx.account(ann)?.unwrap().credentials.incomplete();
+            tx.account_set_credentials(ann, credentials)
+        });
+        let authenticator = Authenticator::in_place(store.clone());
+        let has_keys = || block(authenticator.verifier(Hash::Sha1, "ann@example.org")).unwrap().is_some();
+        assert!(!has_keys());
+        assert_eq!(ask(&authenticator, "ann@example.org", "wrong", PEER), Err(AuthError::Credentials));
+        assert!(!has_keys());
+        assert_eq!(ask(&authenticator, "ann@example.org", "secret", PEER), Ok(ann));
+        assert!(has_keys());
+        assert_eq!(ask(&authenticator, "ann@example.org", "secret", None), Ok(ann), "the password is the same");
+    }
+
+    #[test]
+    fn tokens_are_answered() {
+        use super::super::tokens::testing::{issuer, signed};
+        let (store, ann) = store();
+        let text = tx(&store, move |tx| Ok(tx.token_add(ann, "phone", [5; 20], None, Timestamp(0))?.1));
+        let none = Authenticator::in_place(store.clone());
+        let hints = wire::sasl::TokenError { scope: Some("imap".into()), openid_configuration: None };
+        let both = none.taking(Arc::new(Tokens { own: true, issuer: Some(issuer()), hints: hints.clone() }));
+        let jwt = |address: &str| {
+            let claims = format!(r#"{{"iss":"https://id.example","aud":"mail","exp":99999999999,"scope":"imap","email":"{address}"}}"#);
+            Secret::new(signed(&claims))
+        };
+        let account = || SaslAnswer::Account { account: ann.0, login: "ann@example.org".into() };
+        let refused = || SaslAnswer::TokenRefused(hints.clone());
+        for (login, token, want) in [
+            (None, text.clone(), account()),
+            (Some("ANN@example.org"), text.clone(), account()),
+            (Some("bob@example.org"), text.clone(), refused()),
+            (Some("ann@example.org"), jwt("ann@example.org"), account()),
+            (None, jwt("Ann@example.org"), account()),
+            (Some("bob@example.org"), jwt("ann@example.org"), refused()),
+            (None, jwt("nobody@example.org"), refused()),
+            (None, Secret::new("secret"), refused()),
+        ] {
+            let ask = SaslAsk::Token { login: login.map(str::to_owned), token };
+            assert_eq!(block(both.answer(ask, PEER)), want, "{login:?}");
+        }
+        let unasked = block(none.answer(SaslAsk::Token { login: None, token: text.clone() }, PEER));
+        assert_eq!(unasked, SaslAnswer::TokenRefused(wire::sasl::TokenError::default()));
+        let as_password = |login| ask(&none, login, text.expose(), PEER);
+        assert_eq!((as_password("ann@example.org"), as_password("bob@example.org")), (Ok(ann), Err(AuthError::Credentials)));
+        tx(&store, move |tx| tx.account_set_enabled(ann, false));
+        assert_eq!(block(both.answer(SaslAsk::Token { login: None, token: text }, PEER)), SaslAnswer::Refused(Failure::Disabled));
+    }
+
+    #[test]
+    fn certificates_are_answered() {
+        let (store, ann) = store();
+        let authenticator = Authenticator::in_place(store);
+        let account = || SaslAnswer::Account { account: ann.0, login: "ann@example.org".into() };
+        let refused = || SaslAnswer::Refused(Failure::Credentials);
+        for (login, addresses, want) in [
+            (None, vec!["x@elsewhere.example", "ANN@example.org"], account()),
+            (Some("ann@example.org"), vec!["Ann@Example.org"], account()),
+            (Some("ann@example.org"), vec!["bob@example.org"], refused()),
+            (Some("nobody@example.org"), vec!["nobody@example.org"], refused()),
+            (None, vec!["alias@example.org"], refused()),
+            (None, vec![], refused()),
+        ] {
+            let ask = SaslAsk::Certificate {
+                login: login.map(str::to_owned),
+                addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
+            };
+            assert_eq!(block(authenticator.answer(ask, PEER)), want, "{login:?} {addresses:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What is kept of a password: an argon2id hash and SCRAM-SHA-256 keys.
+//! What is kept of a password: an argon2id hash, and SCRAM keys of SHA-256 and SHA-1.
 //!
-//! Both let a stolen store be attacked by guessing, and only so: argon2id at 19 MiB a guess, the SCRAM
+//! All let a stolen store be attacked by guessing, and only so: argon2id at 19 MiB a guess, the SCRAM
 //! keys at PBKDF2 prices. Logging in with them is not possible.
 
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
@@ -10,7 +10,7 @@ use mail::AccountId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use wire::sasl::scram::{ITERATIONS, SALT_OCTETS};
-use wire::sasl::{ScramVerifier, Secret, prepared};
+use wire::sasl::{Hash, ScramVerifier, Secret, prepared};
 use zeroize::Zeroizing;
 
 /// Longest password, octets: what a SASL message may carry is bounded too.
@@ -52,15 +52,59 @@ pub struct Credentials {
 struct Password {
     /// argon2id in PHC form.
     hash: String,
-    scram: Scram,
+    sha256: Scram<[u8; 32]>,
+    /// `None`: the password was set by a Postrider that did not make these; they come with its next use.
+    sha1: Option<Scram<[u8; 20]>>,
 }
 
+/// Keys of one hash; `K` is as many octets as that has.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Scram {
+struct Scram<K> {
     salt: Vec<u8>,
     iterations: u32,
-    stored_key: [u8; 32],
-    server_key: [u8; 32],
+    stored_key: K,
+    server_key: K,
+}
+
+impl<K: for<'a> TryFrom<&'a [u8]> + AsRef<[u8]>> Scram<K> {
+    fn derive(hash: Hash, password: &Secret) -> Result<Self, PasswordError> {
+        let verifier = ScramVerifier::derive(hash, password, &random::<SALT_OCTETS>()?, ITERATIONS, 0, "");
+        let key = |octets: &[u8]| K::try_from(octets).map_err(|_| PasswordError::Unavailable);
+        let (stored_key, server_key) = (key(&verifier.stored_key)?, key(&verifier.server_key)?);
+        Ok(Self { salt: verifier.salt.clone(), iterations: verifier.iterations, stored_key, server_key })
+    }
+
+    fn verifier(&self, hash: Hash, account: AccountId, login: &str) -> ScramVerifier {
+        ScramVerifier {
+            hash,
+            salt: self.salt.clone(),
+            iterations: self.iterations,
+            stored_key: self.stored_key.as_ref().to_vec(),
+            server_key: self.server_key.as_ref().to_vec(),
+            account: account.0,
+            login: login.to_owned(),
+        }
+    }
+}
+
+/// As in an account's record of format 1.
+#[derive(Deserialize)]
+pub(crate) struct Credentials1 {
+    password: Option<Password1>,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct Password1 {
+    hash: String,
+    scram: Scram<[u8; 32]>,
+}
+
+impl From<Credentials1> for Credentials {
+    fn from(old: Credentials1) -> Self {
+        let password = old.password.map(|Password1 { hash, scram }| Password { hash, sha256: scram, sha1: None });
+        Self { password, version: old.version }
+    }
 }
 
 impl Credentials {
@@ -71,14 +115,22 @@ impl Credentials {
         let password = prepare(password)?;
         let salt = SaltString::encode_b64(&random::<16>()?).map_err(|_| PasswordError::Unavailable)?;
         let hash = argon2()?.hash_password(password.expose().as_bytes(), &salt).map_err(|_| PasswordError::Unavailable)?;
-        let verifier = ScramVerifier::derive(&password, &random::<SALT_OCTETS>()?, ITERATIONS, 0, "");
-        let scram = Scram {
-            salt: verifier.salt.clone(),
-            iterations: verifier.iterations,
-            stored_key: verifier.stored_key,
-            server_key: verifier.server_key,
-        };
-        Ok(Self { password: Some(Password { hash: hash.to_string(), scram }), version: u64::from_be_bytes(random()?) })
+        let (sha256, sha1) = (Scram::derive(Hash::Sha256, &password)?, Some(Scram::derive(Hash::Sha1, &password)?));
+        Ok(Self { password: Some(Password { hash: hash.to_string(), sha256, sha1 }), version: u64::from_be_bytes(random()?) })
+    }
+
+    /// Whether keys are missing that could be made of the password.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.password.as_ref().is_some_and(|password| password.sha1.is_none())
+    }
+
+    /// The same credentials with the keys that were missing; `password` is known to be right.
+    pub(super) fn completed(&self, password: &Secret) -> Result<Self, PasswordError> {
+        let mut complete = self.clone();
+        if let Some(stored) = &mut complete.password {
+            stored.sha1 = Some(Scram::derive(Hash::Sha1, &prepare(password)?)?);
+        }
+        Ok(complete)
     }
 
     /// Credentials by which nobody logs in.
@@ -92,7 +144,7 @@ impl Credentials {
     }
 
     /// Which credentials these are: others have another number.
-    pub(super) const fn version(&self) -> u64 {
+    pub(crate) const fn version(&self) -> u64 {
         self.version
     }
 
@@ -108,10 +160,13 @@ impl Credentials {
         }
     }
 
-    /// The keys for SCRAM.
-    pub(super) fn verifier(&self, account: AccountId, login: &str) -> Option<ScramVerifier> {
-        let Scram { salt, iterations, stored_key, server_key } = self.password.as_ref()?.scram.clone();
-        Some(ScramVerifier { salt, iterations, stored_key, server_key, account: account.0, login: login.to_owned() })
+    /// The keys for SCRAM with this hash, if there are any.
+    pub(super) fn verifier(&self, hash: Hash, account: AccountId, login: &str) -> Option<ScramVerifier> {
+        let password = self.password.as_ref()?;
+        match hash {
+            Hash::Sha256 => Some(password.sha256.verifier(hash, account, login)),
+            Hash::Sha1 => Some(password.sha1.as_ref()?.verifier(hash, account, login)),
+        }
     }
 }
 
@@ -145,8 +200,17 @@ impl fmt::Debug for Credentials {
 impl Credentials {
     /// Credentials without work and randomness, for fixtures.
     pub(crate) fn sample() -> Self {
-        let scram = Scram { salt: vec![1; 16], iterations: 4096, stored_key: [2; 32], server_key: [3; 32] };
-        Self { password: Some(Password { hash: "$argon2id$sample".into(), scram }), version: 7 }
+        let sha256 = Scram { salt: vec![1; 16], iterations: 4096, stored_key: [2; 32], server_key: [3; 32] };
+        let sha1 = Some(Scram { salt: vec![4; 16], iterations: 4096, stored_key: [5; 20], server_key: [6; 20] });
+        Self { password: Some(Password { hash: "$argon2id$sample".into(), sha256, sha1 }), version: 7 }
+    }
+
+    /// The same as an older Postrider has stored them.
+    pub(crate) fn incomplete(mut self) -> Self {
+        if let Some(password) = &mut self.password {
+            password.sha1 = None;
+        }
+        self
     }
 }
 

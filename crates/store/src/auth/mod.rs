@@ -1,5 +1,7 @@
 //! Who may log in: credentials, and the authenticator that checks passwords against them.
 //!
+//! Also whose an access token is: one of ours (`crate::token`) or one that a configured issuer has signed.
+//!
 //! Not the SASL exchange (`wire::sasl`): its questions are answered here.
 //!
 //! The login is the account's address in any case, without `+detail`. Aliases are no logins: an alias
@@ -11,8 +13,13 @@
 
 mod authenticator;
 mod credentials;
+mod jwt;
 mod proofs;
+mod tokens;
 mod workers;
 
 pub use authenticator::{AuthError, Authenticator, Limits};
+pub(crate) use credentials::Credentials1;
 pub use credentials::{Credentials, PASSWORD_CHARS_ADVISED, PASSWORD_OCTETS_MAX, PasswordError};
+pub(crate) use tokens::fuzz as fuzz_tokens;
+pub use tokens::{Issuer, IssuerError, Tokens};

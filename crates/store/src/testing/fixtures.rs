@@ -18,6 +18,7 @@ use crate::metadata::{AnnotationRecord, ServerAnnotationRecord};
 use crate::queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 use crate::record::{Record, decode, encode};
 use crate::thread::{Link, ThreadRecord};
+use crate::token::TokenRecord;
 use crate::trail::TrailRecord;
 use crate::uid::{Count, Counters};
 use mail::digest::Digest;
@@ -83,8 +84,11 @@ fn accounts(fixtures: &mut Fixtures) {
     fixtures.check("address.alias", &AddressRecord::Alias(address("info@example.org"), targets));
     let account =
         |credentials| AccountRecord { address: address("ann@example.org"), name: "Ann".into(), enabled: true, credentials, created: now() };
-    fixtures.check("account", &account(Credentials::sample()));
-    fixtures.check("account.none", &account(Credentials::none()));
+    fixtures.older("account", &account(Credentials::sample().incomplete()));
+    fixtures.older("account.none", &account(Credentials::none()));
+    fixtures.check("account.2", &account(Credentials::sample()));
+    fixtures.check("account.2.none", &account(Credentials::none()));
+    fixtures.check("token", &TokenRecord { name: "phone".into(), hash: [9; 32], created: now(), expires: Some(now()) });
     let counters = Counters {
         mod_seq: ModSeq(1),
         email: EmailId(2),

@@ -1,5 +1,6 @@
 //! The client side of SASL, for smarthosts.
 
+use super::scram::Hash;
 use super::scram::client::Client as Scram;
 use super::{Mechanism, Secret, plain};
 use crate::Tls;
@@ -45,12 +46,17 @@ impl Client {
     ///
     /// `nonce` is at least 24 printable ASCII octets without a comma, fresh for every exchange. Where the server
     /// offers `-PLUS` and `tls` can bind, choose that: plain `SCRAM-SHA-256` then tells it of a downgrade.
+    /// Mechanisms that take no password ([`Mechanism::takes_password`]) say nothing and fail at the first step.
     pub fn new(mechanism: Mechanism, credentials: Credentials, nonce: &str, tls: Option<&Tls>) -> Self {
+        let scram = |hash, plus| State::Scram(Box::new(Scram::new(hash, nonce, tls, plus)));
         let state = match mechanism {
             Mechanism::Plain => State::Plain,
             Mechanism::Login => State::Login(0),
-            Mechanism::ScramSha256 => State::Scram(Box::new(Scram::new(nonce, tls, false))),
-            Mechanism::ScramSha256Plus => State::Scram(Box::new(Scram::new(nonce, tls, true))),
+            Mechanism::ScramSha256 => scram(Hash::Sha256, false),
+            Mechanism::ScramSha256Plus => scram(Hash::Sha256, true),
+            Mechanism::ScramSha1 => scram(Hash::Sha1, false),
+            Mechanism::ScramSha1Plus => scram(Hash::Sha1, true),
+            Mechanism::OAuthBearer | Mechanism::XOAuth2 | Mechanism::External => State::Over,
         };
         Self { credentials, state }
     }
@@ -126,9 +132,10 @@ mod tests {
                     server.answered(SaslAnswer::Account { account: 7, login: "anna".to_owned() })
                 }
                 Step::Ask(SaslAsk::Password { .. }) => server.answered(SaslAnswer::Refused(Failure::Credentials)),
-                Step::Ask(SaslAsk::ScramVerifier { login }) => {
+                Step::Ask(SaslAsk::Token { .. } | SaslAsk::Certificate { .. }) => panic!("no password is asked for"),
+                Step::Ask(SaslAsk::ScramVerifier { hash, login }) => {
                     assert_eq!(login, "an=n,a");
-                    let verifier = ScramVerifier::derive(&Secret::new("pencil"), b"salt", 4096, 7, "anna");
+                    let verifier = ScramVerifier::derive(hash, &Secret::new("pencil"), b"salt", 4096, 7, "anna");
                     server.answered(SaslAnswer::Verifier(Some(verifier)))
                 }
                 Step::Done(success) => {
@@ -140,12 +147,48 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
+
+        /// Whatever the login and the password are made of: the right one is let in, another is not.
+        #[test]
+        fn scram_agrees_about_every_login_and_password(
+            login in "[ -~äß=,漢]{1,20}", password in "\\PC{1,20}", salt: [u8; 16], sha1: bool, plus: bool,
+        ) {
+            let mechanism = match (sha1, plus) {
+                (false, false) => Mechanism::ScramSha256,
+                (false, true) => Mechanism::ScramSha256Plus,
+                (true, false) => Mechanism::ScramSha1,
+                (true, true) => Mechanism::ScramSha1Plus,
+            };
+            let tls = plus.then(|| Tls { exporter: Some([5; 32]), ..Tls::default() });
+            for (shown, want) in [(password.clone(), true), (format!("{password}x"), false)] {
+                let credentials = Credentials { login: login.clone(), password: Secret::new(shown) };
+                let mut client = Client::new(mechanism, credentials, "client-nonce", tls.as_ref());
+                let mut server = Exchange::new(mechanism, "server-nonce", tls.as_ref());
+                let mut step = server.start(client.initial().as_deref());
+                let outcome = loop {
+                    step = match step {
+                        Step::Challenge(challenge) => server.step(&client.step(&challenge).unwrap()),
+                        Step::Ask(SaslAsk::ScramVerifier { hash, .. }) => {
+                            let keys = ScramVerifier::derive(hash, &Secret::new(password.clone()), &salt, 4096, 7, "ann");
+                            server.answered(SaslAnswer::Verifier(Some(keys)))
+                        }
+                        Step::Done(_) => break client.finished(),
+                        _ => break false,
+                    };
+                };
+                proptest::prop_assert_eq!(outcome, want);
+            }
+        }
+    }
+
     #[test]
     fn client_and_server_agree() {
         let tls = Tls { exporter: Some([5; 32]), ..Tls::default() };
         let other = Tls { exporter: Some([6; 32]), ..Tls::default() };
         let anna = Success { account: 7, login: "anna".to_owned() };
-        for mechanism in [Mechanism::Plain, Mechanism::Login, Mechanism::ScramSha256] {
+        for mechanism in [Mechanism::Plain, Mechanism::Login, Mechanism::ScramSha256, Mechanism::ScramSha1] {
             assert_eq!(play(mechanism, "pencil", None, None), Ok(anna.clone()), "{mechanism}");
             assert_eq!(play(mechanism, "pen", None, None), Err(Failure::Credentials), "{mechanism}");
         }

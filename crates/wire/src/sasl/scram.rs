@@ -1,6 +1,7 @@
-//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677; channel binding RFC 9266).
+//! SCRAM-SHA-256, SCRAM-SHA-1 and their -PLUS forms (RFC 5802, RFC 7677; channel binding RFC 9266).
 //!
-//! Here: keys and the parts of messages; `server` and `client` are the two sides.
+//! Here: keys and the parts of messages; `server` and `client` are the two sides. SHA-1 is for clients that
+//! know nothing younger; its weakness against collisions is none of HMAC's and PBKDF2's.
 
 pub(super) mod client;
 pub(super) mod server;
@@ -28,19 +29,87 @@ pub const SALT_OCTETS: usize = 16;
 /// The only channel binding we know (RFC 9266).
 const BINDING: &str = "tls-exporter";
 
-type Key = [u8; 32];
+/// A key of a mechanism: as many octets as its hash has.
+type Key = Zeroizing<Vec<u8>>;
+
+/// The hash of a SCRAM mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hash {
+    /// `SCRAM-SHA-1` (RFC 5802)
+    Sha1,
+    /// `SCRAM-SHA-256` (RFC 7677)
+    Sha256,
+}
+
+impl Hash {
+    /// Octets of its output, and so of each key.
+    pub const fn octets(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+
+    fn hmac(self) -> hmac::Algorithm {
+        match self {
+            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Self::Sha256 => hmac::HMAC_SHA256,
+        }
+    }
+
+    fn pbkdf2(self) -> pbkdf2::Algorithm {
+        match self {
+            Self::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
+            Self::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+        }
+    }
+
+    fn of(self, bytes: &[u8]) -> Key {
+        let algorithm = match self {
+            Self::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            Self::Sha256 => &digest::SHA256,
+        };
+        Zeroizing::new(digest::digest(algorithm, bytes).as_ref().to_vec())
+    }
+
+    fn mac(self, key: &[u8], parts: &[&[u8]]) -> Key {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(self.hmac(), key));
+        for part in parts {
+            context.update(part);
+        }
+        Zeroizing::new(context.sign().as_ref().to_vec())
+    }
+
+    fn salted(self, password: &Secret, salt: &[u8], iterations: u32) -> Key {
+        let mut out = Zeroizing::new(vec![0; self.octets()]);
+        let prepared = Zeroizing::new(super::prepared(password.expose()));
+        let rounds = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
+        pbkdf2::derive(self.pbkdf2(), rounds, salt, prepared.as_bytes(), &mut out);
+        out
+    }
+
+    fn client_key(self, salted: &[u8]) -> Key {
+        self.mac(salted, &[b"Client Key"])
+    }
+
+    fn server_key(self, salted: &[u8]) -> Key {
+        self.mac(salted, &[b"Server Key"])
+    }
+}
 
 /// What the server keeps of a password (RFC 5802 §3): enough to check a proof, not enough to log in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScramVerifier {
+    /// By which hash the keys are made.
+    pub hash: Hash,
     /// Random octets.
     pub salt: Vec<u8>,
     /// PBKDF2 iterations.
     pub iterations: u32,
     /// `H(HMAC(SaltedPassword, "Client Key"))`
-    pub stored_key: [u8; 32],
+    pub stored_key: Vec<u8>,
     /// `HMAC(SaltedPassword, "Server Key")`
-    pub server_key: [u8; 32],
+    pub server_key: Vec<u8>,
     /// The account's id.
     pub account: u32,
     /// Its login name as the store writes it.
@@ -51,18 +120,35 @@ impl ScramVerifier {
     /// Derives the keys of a password; it costs `iterations` rounds of HMAC.
     ///
     /// `password` is prepared here ([`super::prepared`]). `iterations` is taken as at least 1.
-    pub fn derive(password: &Secret, salt: &[u8], iterations: u32, account: u32, login: &str) -> Self {
-        let salted = salted(password, salt, iterations);
-        let stored_key = hash(&*client_key(&salted));
-        Self { salt: salt.to_vec(), iterations, stored_key, server_key: *server_key(&salted), account, login: login.to_owned() }
+    pub fn derive(hash: Hash, password: &Secret, salt: &[u8], iterations: u32, account: u32, login: &str) -> Self {
+        let salted = hash.salted(password, salt, iterations);
+        Self {
+            hash,
+            salt: salt.to_vec(),
+            iterations,
+            stored_key: hash.of(&hash.client_key(&salted)).to_vec(),
+            server_key: hash.server_key(&salted).to_vec(),
+            account,
+            login: login.to_owned(),
+        }
     }
 
     /// The invented verifier of a login that does not exist: always the same for the same key and login.
-    fn pretended(key: &Key, login: &str) -> Self {
-        let part = |name: &str| mac(key, &[name.as_bytes(), b"\0", login.as_bytes()]);
-        let salt = part("salt").get(..SALT_OCTETS).unwrap_or_default().to_vec();
-        let (stored_key, server_key) = (part("stored key"), part("server key"));
-        Self { salt, iterations: ITERATIONS, stored_key, server_key, account: 0, login: login.to_owned() }
+    fn pretended(hash: Hash, key: &[u8], login: &str) -> Self {
+        let part = |name: &str, octets| {
+            let whole = Hash::Sha256.mac(key, &[name.as_bytes(), &[label(hash)], b"\0", login.as_bytes()]);
+            whole.get(..octets).unwrap_or_default().to_vec()
+        };
+        let (stored_key, server_key) = (part("stored key", hash.octets()), part("server key", hash.octets()));
+        Self { hash, salt: part("salt", SALT_OCTETS), iterations: ITERATIONS, stored_key, server_key, account: 0, login: login.to_owned() }
+    }
+}
+
+/// Each hash has salts of its own, invented ones too.
+const fn label(hash: Hash) -> u8 {
+    match hash {
+        Hash::Sha1 => 1,
+        Hash::Sha256 => 2,
     }
 }
 
@@ -79,43 +165,8 @@ impl Drop for ScramVerifier {
     }
 }
 
-fn salted(password: &Secret, salt: &[u8], iterations: u32) -> Zeroizing<Key> {
-    let mut out = Zeroizing::new([0; 32]);
-    let prepared = Zeroizing::new(super::prepared(password.expose()));
-    let rounds = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, salt, prepared.as_bytes(), &mut *out);
-    out
-}
-
-fn client_key(salted: &Key) -> Zeroizing<Key> {
-    Zeroizing::new(mac(salted, &[b"Client Key"]))
-}
-
-fn server_key(salted: &Key) -> Zeroizing<Key> {
-    Zeroizing::new(mac(salted, &[b"Server Key"]))
-}
-
-fn mac(key: &[u8], parts: &[&[u8]]) -> Key {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
-    for part in parts {
-        context.update(part);
-    }
-    octets(context.sign().as_ref())
-}
-
-fn hash(bytes: &[u8]) -> Key {
-    octets(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-/// The 32 octets of a SHA-256 output.
-fn octets(bytes: &[u8]) -> Key {
-    bytes.try_into().unwrap_or_default()
-}
-
-fn xor(a: &Key, b: &Key) -> Zeroizing<Key> {
-    let mut out = Zeroizing::new(*a);
-    out.iter_mut().zip(b).for_each(|(x, y)| *x ^= y);
-    out
+fn xor(a: &[u8], b: &[u8]) -> Key {
+    Zeroizing::new(a.iter().zip(b).map(|(x, y)| x ^ y).collect())
 }
 
 fn encode(bytes: &[u8]) -> String {
@@ -136,7 +187,7 @@ fn escape_name(name: &str) -> String {
     name.replace('=', "=3D").replace(',', "=2C")
 }
 
-fn unescape_name(text: &str) -> Option<String> {
+pub(super) fn unescape_name(text: &str) -> Option<String> {
     let mut parts = text.split('=');
     let mut name = parts.next()?.to_owned();
     for part in parts {
@@ -170,7 +221,7 @@ mod tests {
 
     #[test]
     fn keys_do_not_show() {
-        let verifier = ScramVerifier::derive(&Secret::new("pencil"), b"salt", 1, 7, "ann");
+        let verifier = ScramVerifier::derive(Hash::Sha256, &Secret::new("pencil"), b"salt", 1, 7, "ann");
         assert_eq!(format!("{verifier:?}"), "ScramVerifier { account: 7, login: \"ann\", keys: [secret] }");
     }
 }

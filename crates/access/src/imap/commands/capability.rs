@@ -80,12 +80,9 @@ pub fn after_login(config: &Config) -> String {
 }
 
 /// The mechanisms of AUTHENTICATE on this connection.
-pub fn offered(config: &Config, tls: Option<&Tls>) -> impl Iterator<Item = Mechanism> {
+pub fn offered<'a>(config: &'a Config, tls: Option<&'a Tls>) -> impl Iterator<Item = Mechanism> + 'a {
     let passwords = passwords_allowed(config, tls);
-    let plus = Mechanism::ScramSha256Plus.available(tls);
-    Mechanism::ALL
-        .into_iter()
-        .filter(move |mechanism| (passwords || !mechanism.shows_password()) && (plus || *mechanism != Mechanism::ScramSha256Plus))
+    config.mechanisms.iter().copied().filter(move |mechanism| mechanism.available(tls) && (passwords || !mechanism.shows_password()))
 }
 
 /// Whether a password may be shown to whoever reads the wire.

@@ -1,17 +1,15 @@
 //! The client side of SCRAM.
 
 use super::super::client::{ClientError, Credentials};
-use super::{
-    BINDING, ITERATIONS_MAX, ITERATIONS_MIN, Key, attribute, client_key, decode, encode, escape_name, hash, is_nonce, mac, salted,
-    server_key, xor,
-};
+use super::{BINDING, Hash, ITERATIONS_MAX, ITERATIONS_MIN, Key, attribute, decode, encode, escape_name, is_nonce, xor};
 use crate::Tls;
 use subtle::ConstantTimeEq as _;
 
 #[derive(Debug)]
 pub(in crate::sasl) struct Client {
+    hash: Hash,
     nonce: String,
-    exporter: Option<Key>,
+    exporter: Option<[u8; 32]>,
     plus: bool,
     state: State,
 }
@@ -27,8 +25,8 @@ enum State {
 }
 
 impl Client {
-    pub(in crate::sasl) fn new(nonce: &str, tls: Option<&Tls>, plus: bool) -> Self {
-        Self { nonce: nonce.to_owned(), exporter: tls.and_then(|tls| tls.exporter), plus, state: State::First }
+    pub(in crate::sasl) fn new(hash: Hash, nonce: &str, tls: Option<&Tls>, plus: bool) -> Self {
+        Self { hash, nonce: nonce.to_owned(), exporter: tls.and_then(|tls| tls.exporter), plus, state: State::First }
     }
 
     /// The first message, which needs no challenge.
@@ -72,13 +70,13 @@ impl Client {
         if !(ITERATIONS_MIN..=ITERATIONS_MAX).contains(&iterations) {
             return Err(ClientError::Iterations);
         }
-        let salted = salted(&credentials.password, &salt, iterations);
-        let client_key = client_key(&salted);
+        let salted = self.hash.salted(&credentials.password, &salt, iterations);
+        let client_key = self.hash.client_key(&salted);
         let unproved = format!("c={},r={nonce}", encode(&self.binding()));
         let auth_message = [bare.as_bytes(), b",", server_first.as_bytes(), b",", unproved.as_bytes()];
-        let proof = xor(&client_key, &mac(&hash(&*client_key), &auth_message));
-        self.state = State::Last(mac(&*server_key(&salted), &auth_message));
-        Ok(format!("{unproved},p={}", encode(&*proof)).into_bytes())
+        let proof = xor(&client_key, &self.hash.mac(&self.hash.of(&client_key), &auth_message));
+        self.state = State::Last(self.hash.mac(&self.hash.server_key(&salted), &auth_message));
+        Ok(format!("{unproved},p={}", encode(&proof)).into_bytes())
     }
 
     fn binding(&self) -> Vec<u8> {
@@ -100,5 +98,5 @@ fn parse(server_first: &str) -> Option<(&str, Vec<u8>, u32)> {
 
 fn verified(signature: &Key, text: &str) -> Result<Vec<u8>, ClientError> {
     let shown = attribute(text, 'v').and_then(decode).ok_or(ClientError::Malformed)?;
-    if bool::from(shown.ct_eq(signature)) { Ok(Vec::new()) } else { Err(ClientError::Impostor) }
+    if bool::from(shown.ct_eq(signature.as_slice())) { Ok(Vec::new()) } else { Err(ClientError::Impostor) }
 }

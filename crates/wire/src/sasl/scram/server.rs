@@ -8,15 +8,16 @@
 //! IMAP and POP3 have no place for it beside their success (RFC 4954 §4, RFC 9051 §6.2.2, RFC 5034 §4).
 
 use super::super::{Failure, SaslAsk, Step, Success, read};
-use super::{BINDING, Key, ScramVerifier, attribute, decode, encode, hash, is_nonce, mac, octets, unescape_name, xor};
+use super::{BINDING, Hash, Key, ScramVerifier, attribute, decode, encode, is_nonce, unescape_name, xor};
 use crate::Tls;
 use subtle::ConstantTimeEq as _;
 
 #[derive(Debug)]
 pub(in crate::sasl) struct Server {
+    hash: Hash,
     nonce: String,
-    /// The connection's channel binding, where there is one.
-    exporter: Option<Key>,
+    /// The connection's channel binding, where there is one and it is offered.
+    exporter: Option<[u8; 32]>,
     /// Whether the mechanism is `-PLUS`.
     plus: bool,
     /// From which verifiers of unknown logins are invented.
@@ -56,14 +57,18 @@ struct Proof {
 }
 
 impl Server {
-    pub(in crate::sasl) fn new(nonce: &str, tls: Option<&Tls>, plus: bool) -> Self {
+    pub(in crate::sasl) fn new(hash: Hash, nonce: &str, tls: Option<&Tls>, plus: bool) -> Self {
         let exporter = tls.and_then(|tls| tls.exporter);
-        let pretence_key = mac(nonce.as_bytes(), &[b"pretence"]);
-        Self { nonce: nonce.to_owned(), exporter, plus, pretence_key, state: State::First }
+        let pretence_key = Hash::Sha256.mac(nonce.as_bytes(), &[b"pretence"]);
+        Self { hash, nonce: nonce.to_owned(), exporter, plus, pretence_key, state: State::First }
     }
 
-    pub(in crate::sasl) fn pretend_with(&mut self, key: &Key) {
-        self.pretence_key = *key;
+    pub(in crate::sasl) fn pretend_with(&mut self, key: &[u8]) {
+        self.pretence_key = key.to_vec().into();
+    }
+
+    pub(in crate::sasl) fn unbind(&mut self) {
+        self.exporter = None;
     }
 
     pub(in crate::sasl) fn step(&mut self, message: &[u8]) -> Step {
@@ -80,8 +85,9 @@ impl Server {
         let State::Verifier(first) = std::mem::replace(&mut self.state, State::Over) else {
             return Step::Failed(Failure::Temporary);
         };
+        let verifier = verifier.filter(|verifier| verifier.hash == self.hash);
         let known = verifier.is_some();
-        let verifier = verifier.unwrap_or_else(|| ScramVerifier::pretended(&self.pretence_key, &first.login));
+        let verifier = verifier.unwrap_or_else(|| ScramVerifier::pretended(self.hash, &self.pretence_key, &first.login));
         let nonce = format!("{}{}", first.nonce, self.nonce);
         let server_first = format!("r={nonce},s={},i={}", encode(&verifier.salt), verifier.iterations);
         let challenge = server_first.clone().into_bytes();
@@ -98,7 +104,7 @@ impl Server {
         }
         let login = first.login.clone();
         self.state = State::Verifier(first);
-        Step::Ask(SaslAsk::ScramVerifier { login })
+        Step::Ask(SaslAsk::ScramVerifier { hash: self.hash, login })
     }
 
     /// RFC 5802 §6: `y` says that the client could bind but was not offered it. If it was, somebody in between took
@@ -131,15 +137,15 @@ impl Server {
         let mut parts = unproved.split(',');
         let binding = decode(attribute(parts.next()?, 'c')?)?;
         let nonce = attribute(parts.next()?, 'r')?;
-        let claimed: Key = decode(claimed)?.try_into().ok()?;
+        let claimed = Key::new(decode(claimed).filter(|claimed| claimed.len() == self.hash.octets())?);
 
         let auth_message = [proof.first.bare.as_bytes(), b",", proof.server_first.as_bytes(), b",", unproved.as_bytes()];
-        let client_signature = mac(&proof.verifier.stored_key, &auth_message);
-        let proved = hash(&*xor(&claimed, &client_signature)).ct_eq(&proof.verifier.stored_key);
+        let client_signature = self.hash.mac(&proof.verifier.stored_key, &auth_message);
+        let proved = self.hash.of(&xor(&claimed, &client_signature)).ct_eq(&proof.verifier.stored_key);
         let bound = binding.ct_eq(&self.expected_binding(&proof.first.header));
         let acts_as_itself = proof.first.authzid.as_ref().is_none_or(|authzid| *authzid == proof.first.login);
         if bool::from(proved & bound) && nonce == proof.nonce && proof.known && acts_as_itself {
-            return Some(Ok(octets(&mac(&proof.verifier.server_key, &auth_message))));
+            return Some(Ok(self.hash.mac(&proof.verifier.server_key, &auth_message)));
         }
         Some(Err(Failure::Credentials))
     }
@@ -185,7 +191,7 @@ mod tests {
 
     fn pencil() -> ScramVerifier {
         let salt = decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-        ScramVerifier::derive(&Secret::new("pencil"), &salt, 4096, 7, "user")
+        ScramVerifier::derive(Hash::Sha256, &Secret::new("pencil"), &salt, 4096, 7, "user")
     }
 
     fn bound() -> Tls {
@@ -202,7 +208,7 @@ mod tests {
     #[test]
     fn the_example_of_rfc_7677() {
         let (mut exchange, asked) = greeted(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO", None, Mechanism::ScramSha256);
-        assert_eq!(asked, Step::Ask(SaslAsk::ScramVerifier { login: "user".to_owned() }));
+        assert_eq!(asked, Step::Ask(SaslAsk::ScramVerifier { hash: Hash::Sha256, login: "user".to_owned() }));
         let challenge = exchange.answered(SaslAnswer::Verifier(Some(pencil())));
         let want = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
         assert_eq!(challenge, Step::Challenge(want.to_vec()));
@@ -210,6 +216,31 @@ mod tests {
         assert_eq!(exchange.step(last), Step::Challenge(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec()));
         assert_eq!(exchange.step(b""), Step::Done(Success { account: 7, login: "user".to_owned() }));
         assert_eq!(exchange.step(b""), Step::Failed(Failure::Malformed));
+    }
+
+    #[test]
+    fn the_example_of_rfc_5802() {
+        let salt = decode("QSXCR+Q6sek8bf92").unwrap();
+        let keys = ScramVerifier::derive(Hash::Sha1, &Secret::new("pencil"), &salt, 4096, 7, "user");
+        let mut exchange = Exchange::new(Mechanism::ScramSha1, "3rfcNHYJY1ZVvWVs7j", None);
+        let asked = exchange.start(Some(b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL"));
+        assert_eq!(asked, Step::Ask(SaslAsk::ScramVerifier { hash: Hash::Sha1, login: "user".to_owned() }));
+        let challenge = exchange.answered(SaslAnswer::Verifier(Some(keys)));
+        let want = b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096";
+        assert_eq!(challenge, Step::Challenge(want.to_vec()));
+        let last = b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
+        assert_eq!(exchange.step(last), Step::Challenge(b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=".to_vec()));
+        assert_eq!(exchange.step(b""), Step::Done(Success { account: 7, login: "user".to_owned() }));
+    }
+
+    #[test]
+    fn keys_of_another_hash_are_no_keys() {
+        let mut exchange = Exchange::new(Mechanism::ScramSha1, "server-nonce", None).pretending(&[3; 32]);
+        exchange.step(b"n,,n=user,r=x");
+        let Step::Challenge(challenge) = exchange.answered(SaslAnswer::Verifier(Some(pencil()))) else { panic!("no challenge") };
+        assert!(!challenge.ends_with(b"s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"));
+        let failed = exchange.step(format!("c=biws,r=xserver-nonce,p={}", encode(&[0; 20])).as_bytes());
+        assert_eq!(failed, Step::Failed(Failure::Credentials));
     }
 
     #[test]
@@ -236,7 +267,7 @@ mod tests {
     #[test]
     fn channel_bindings_are_judged() {
         use Mechanism::{ScramSha256, ScramSha256Plus};
-        let asked = || Step::Ask(SaslAsk::ScramVerifier { login: "u".to_owned() });
+        let asked = || Step::Ask(SaslAsk::ScramVerifier { hash: Hash::Sha256, login: "u".to_owned() });
         for (mechanism, tls, flag, want) in [
             (ScramSha256, None, "n", asked()),
             (ScramSha256, None, "y", asked()),
