@@ -144,13 +144,18 @@ impl<'a> Parser<'a> {
     /// The end of the command.
     ///
     /// # Errors
-    /// When more follows; a single space at the end is forgiven.
+    /// When more follows; spaces at the end are forgiven.
     pub fn end(&mut self) -> Parsed<()> {
-        // Deviation: several clients and most people at a terminal leave a space at the end.
-        if self.rest() == b" " {
-            self.at += 1;
+        // Deviation: several clients and most people at a terminal leave spaces at the end.
+        if self.rest().iter().all(|octet| *octet == b' ') {
+            self.at = self.bytes.len();
         }
         if self.is_done() { Ok(()) } else { self.fault("the end of the command") }
+    }
+
+    /// Takes all that is left.
+    pub const fn skip(&mut self) {
+        self.at = self.bytes.len();
     }
 
     fn run(&mut self, belongs: impl Fn(u8) -> bool) -> &'a [u8] {

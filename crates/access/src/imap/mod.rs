@@ -19,6 +19,7 @@ pub mod fuzz;
 pub mod grammar;
 mod limits;
 pub mod mailbox_name;
+pub mod quirks;
 mod recent;
 pub mod response;
 pub mod selected;

@@ -91,31 +91,37 @@ pub enum Tell {
 }
 
 impl Selected {
-    /// The messages of a set.
+    /// The messages of a set, for commands that change them.
     ///
     /// # Errors
     /// A `BAD` when it names sequence numbers that do not exist (RFC 9051 §9, seq-number).
     pub fn resolve(&self, set: &SequenceSet, by_uid: bool) -> Result<UidSet, Status> {
-        if set.is_saved() {
-            return Ok(self.saved.intersect(&self.uids));
-        }
-        if by_uid {
-            return Ok(set.uids(self.uids.last().unwrap_or(Uid(1))).intersect(&self.uids));
-        }
         let exists = self.uids.len();
         // Deviation: RFC 9051 wants a BAD for `*` in an empty mailbox too; clients send `1:*` without
         // looking (Python's imaplib makes an exception of the BAD).
-        if exists == 0 && set.has_star() {
-            return Ok(UidSet::new());
+        let is_empty = exists == 0 && set.has_star();
+        if !(by_uid || set.is_saved() || is_empty) && set.highest() > exists {
+            return Err(Status::bad(format!("There are {exists} messages, the set names others")).code("CLIENTBUG"));
         }
-        if set.highest() > exists {
-            return Err(Status::bad(format!("There are {exists} messages, the set names others")));
+        Ok(self.named(set, by_uid))
+    }
+
+    /// The messages of a set, for commands that only look.
+    ///
+    /// Deviation: RFC 9051 wants a BAD where sequence numbers do not exist. Web mail and users of Python's
+    /// imaplib fetch and search beyond the end; Cyrus lets them do both, Dovecot search.
+    pub fn named(&self, set: &SequenceSet, by_uid: bool) -> UidSet {
+        if set.is_saved() {
+            return self.saved.intersect(&self.uids);
         }
-        Ok(self.within(set))
+        if by_uid {
+            return set.uids(self.uids.last().unwrap_or(Uid(1))).intersect(&self.uids);
+        }
+        self.within(set)
     }
 
     /// The messages of a set of sequence numbers, those that exist.
-    pub fn within(&self, set: &SequenceSet) -> UidSet {
+    fn within(&self, set: &SequenceSet) -> UidSet {
         let Some(exists) = Some(self.uids.len()).filter(|exists| *exists > 0) else { return UidSet::new() };
         let numbers = set.numbers(exists).intersect(&UidSet::range(Uid(1), Uid(exists)));
         let ends = |(first, last): (Uid, Uid)| Some((self.uids.nth(SeqNum(first.0))?.0, self.uids.nth(SeqNum(last.0))?.0));
@@ -254,7 +260,7 @@ impl Selected {
         let keywords = tx.mailbox_keywords(look.account, self.mailbox)?;
         let unusual = unusual(&keywords);
         if unusual != self.keywords {
-            flags_defined(data, &keywords);
+            flags_defined(data, &keywords, self.read_only);
             self.keywords = unusual;
         }
         Ok(())
@@ -314,7 +320,7 @@ pub fn unusual(keywords: &[Keyword]) -> usize {
 }
 
 /// Appends FLAGS and PERMANENTFLAGS with the keywords of a mailbox.
-pub fn flags_defined(data: &mut Vec<u8>, keywords: &[Keyword]) {
+pub fn flags_defined(data: &mut Vec<u8>, keywords: &[Keyword], read_only: bool) {
     let mut list = String::new();
     for flag in [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft] {
         list.push_str(&flag.to_string());
@@ -326,5 +332,10 @@ pub fn flags_defined(data: &mut Vec<u8>, keywords: &[Keyword]) {
         list.push(' ');
     }
     response::line(data, &format!("* FLAGS ({})", list.trim_end()));
-    response::line(data, &format!("* OK [PERMANENTFLAGS ({list}\\*)] These are kept"));
+    let kept = if read_only {
+        "* OK [PERMANENTFLAGS ()] No flags can be changed".to_owned()
+    } else {
+        format!("* OK [PERMANENTFLAGS ({list}\\*)] These are kept")
+    };
+    response::line(data, &kept);
 }

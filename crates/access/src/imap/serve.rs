@@ -340,7 +340,7 @@ impl Handler<Session> for Server {
             match news {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => return Push::News(data),
-                Err(status) => return Push::Bye(Status::bye("UNAVAILABLE", status.text)),
+                Err(status) => return Push::Bye(Status::bye(status.code.unwrap_or("UNAVAILABLE".into()), status.text)),
             }
         }
     }
@@ -370,13 +370,14 @@ pub(crate) fn refusal(error: &Error) -> Status {
         Error::NotFound(_) => Status::no("NONEXISTENT", "There is no such mailbox"),
         Error::Exists(_) => Status::no("ALREADYEXISTS", "That exists already"),
         Error::OverQuota { .. } | Error::TooManyEmails { .. } => Status::no("OVERQUOTA", "The quota does not allow it"),
+        Error::InUse(_) => Status::no("INUSE", "Something else uses it, try again later"),
         Error::Full => Status::no("UNAVAILABLE", "The disk is full"),
         Error::Limit(what) => Status::no("LIMIT", format!("Too many or too much: {}", plain(what))),
         Error::HasChildren => Status::no("HASCHILDREN", "It has mailboxes below it"),
         Error::Invalid(what) => Status::no("CANNOT", plain(what)),
         Error::Corrupt { .. } => Status::no("CORRUPTION", "Stored mail is damaged, tell your administrator"),
         Error::Stopped(_) | Error::Closed => Status::bye("UNAVAILABLE", "The store has stopped"),
-        _ => Status::no("UNAVAILABLE", "Cannot do that now, try again"),
+        Error::Io { .. } => Status::no("UNAVAILABLE", "Cannot do that now, try again"),
     }
 }
 

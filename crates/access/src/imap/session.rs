@@ -29,8 +29,10 @@ use crate::imap::commands::login::Login;
 use crate::imap::compression::Compression;
 use crate::imap::grammar::{Announced, Fault, Parsed, Parser, announced};
 use crate::imap::limits::Config;
+use crate::imap::quirks::Quirks;
 use crate::imap::response::{self, Kind, Status};
 use mail::AccountId;
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -107,6 +109,9 @@ pub enum Push {
     Bye(Status),
 }
 
+/// Octets of an overlong line among which its tag is looked for. Our own bound.
+const TAG_OCTETS_MAX: usize = 128;
+
 /// What the session is at.
 #[derive(Debug)]
 enum Phase {
@@ -182,6 +187,10 @@ pub struct Session {
     stopping: bool,
     /// A client that went on without DONE may still send it.
     late_done: bool,
+    /// What its program needs.
+    quirks: Quirks,
+    /// The tag of a line that is too long, whose start is dropped before its end comes.
+    long_tag: Option<String>,
 }
 
 impl Session {
@@ -212,6 +221,8 @@ impl Session {
             said: now,
             stopping: false,
             late_done: false,
+            quirks: Quirks::default(),
+            long_tag: None,
         };
         let greeting = Status::ok(session.config.greeting.clone()).code(format!("CAPABILITY {}", session.capabilities()));
         session.reply("*", &greeting);
@@ -219,10 +230,11 @@ impl Session {
     }
 
     fn capabilities(&self) -> String {
-        match self.state {
+        let all = match self.state {
             State::NotAuthenticated => capability::before_login(&self.config, self.tls.as_deref()),
             _ => capability::after_login(&self.config),
-        }
+        };
+        if self.quirks.rev1_only { capability::without_rev2(&all) } else { all }
     }
 
     /// Pieces are joined, so that the driver writes once, and deflates once.
@@ -374,17 +386,26 @@ impl Session {
     }
 
     fn next_line(&mut self) -> bool {
-        match self.inbox.line() {
-            None => return false,
+        let max = self.config.limits.line_octets_max;
+        if self.inbox.len() > max && self.long_tag.is_none() {
+            let start = self.inbox.peek();
+            self.long_tag = Some(self.tag_of(start.get(..start.len().min(TAG_OCTETS_MAX)).unwrap_or_default()));
+        }
+        let line = self.inbox.line();
+        if line.is_none() {
+            return false;
+        }
+        let long_tag = self.long_tag.take();
+        match line {
             Some(Line::Whole(line)) => self.line(&line),
-            Some(Line::TooLong) => self.bad_line("Line too long"),
-            Some(Line::Bare) => self.bad_line("Lines end with CR and LF"),
+            Some(Line::TooLong) => self.bad_line(long_tag, format!("A line has at most {max} octets").into()),
+            _ => self.bad_line(None, "Lines end with CR and LF".into()),
         }
         true
     }
 
-    fn bad_line(&mut self, text: &'static str) {
-        let tag = self.tag_of(&[]);
+    fn bad_line(&mut self, tag: Option<String>, text: Cow<'static, str>) {
+        let tag = tag.unwrap_or_else(|| self.tag_of(&[]));
         self.forget_command();
         self.fault(&tag, &Status::bad(text));
     }
@@ -445,7 +466,7 @@ impl Session {
         };
         self.literals_octets = self.literals_octets.saturating_add(announced.octets);
         if self.literals_octets > max || self.command.len() + line.len() > limits.line_octets_max + self.literal_room() {
-            return Err(Status::bad("Too many octets in literals").code("TOOBIG"));
+            return Err(Status::bad(format!("Literals of a command have at most {max} octets together")).code("TOOBIG"));
         }
         self.command.extend_from_slice(line);
         self.command.extend_from_slice(b"\r\n");
@@ -596,7 +617,7 @@ impl Session {
         let refused = |status| Err(Fault::Refused(Box::new(status)));
         let Some(row) = command::find(parser)? else { return refused(Status::bad("Unknown command")) };
         if let Err(first) = row.legal.check(self.state) {
-            return refused(Status::bad(first));
+            return refused(Status::bad(first).code("CLIENTBUG"));
         }
         if row.legal == Legal::Numbered {
             self.enabled.sequence_numbers().map_err(|status| Fault::Refused(Box::new(status)))?;
@@ -614,7 +635,8 @@ impl Session {
                 self.reply(&tag, &Status::ok("That is what I can"));
             }
             Command::JmapAccess => self.jmap_access(&tag),
-            Command::Id(_) => {
+            Command::Id(id) => {
+                self.quirks = Quirks::of(&id.fields);
                 self.send(id::answer(&self.config.id));
                 self.reply(&tag, &Status::ok("Pleased to meet you"));
             }
@@ -662,7 +684,7 @@ impl Session {
 
     fn start_tls(&mut self, tag: &str) {
         if self.tls.is_some() {
-            return self.fault(tag, &Status::bad("TLS is up already"));
+            return self.fault(tag, &Status::bad("TLS is up already").code("CLIENTBUG"));
         }
         if !self.config.starttls {
             return self.fault(tag, &Status::bad("STARTTLS is not offered here"));

@@ -62,7 +62,7 @@ fn answer(words: &str) -> Answer {
         "no-verifier" => Answer::Auth(SaslAnswer::Verifier(None)),
         "maildrop" => Answer::Maildrop(maildrop(rest)),
         "in-use" => Answer::InUse,
-        "chunk" => Answer::Chunk(rest.replace("\\r", "\r").replace("\\n", "\n").into_bytes()),
+        "chunk" => Answer::Chunk(rest.replace("\\r", "\r").replace("\\n", "\n").replace("\\0", "\0").into_bytes()),
         "gone" => Answer::Gone,
         "closed" => Answer::Closed,
         "failed" => Answer::Failed,

@@ -278,7 +278,7 @@ impl Replaced {
         match uids.len() {
             0 => Err(Status::no("NONEXISTENT", "There is no such message")),
             1 => Ok((selected.mailbox, uids)),
-            _ => Err(Status::bad("REPLACE takes one message")),
+            _ => Err(Status::bad("REPLACE takes one message").code("CLIENTBUG")),
         }
     }
 }

@@ -79,6 +79,11 @@ pub fn after_login(config: &Config) -> String {
     format!("{ALWAYS} {} APPENDLIMIT={} {}{jmap}", AFTER_LOGIN.join(" "), limits.append_octets_max, message_limit::capability(limits))
 }
 
+/// The same without IMAP4rev2 ([`crate::imap::quirks`]).
+pub fn without_rev2(capabilities: &str) -> String {
+    capabilities.replace(" IMAP4rev2", "")
+}
+
 /// The mechanisms of AUTHENTICATE on this connection.
 pub fn offered<'a>(config: &'a Config, tls: Option<&'a Tls>) -> impl Iterator<Item = Mechanism> + 'a {
     let passwords = passwords_allowed(config, tls);

@@ -131,7 +131,7 @@ impl ESearch {
     pub(crate) async fn run(self: Box<Self>, server: &mut Server, tag: String) -> Outcome {
         if self.names_charset && server.enabled().utf8_accept {
             // RFC 9755 §3
-            return Err(Status::bad("Everything is UTF-8 since you enabled UTF8=ACCEPT: no CHARSET"));
+            return Err(Status::bad("Everything is UTF-8 since you enabled UTF8=ACCEPT: no CHARSET").code("CLIENTBUG"));
         }
         let selected = server.selected().map(|selected| selected.mailbox);
         if self.sources.contains(&Source::Selected) {
@@ -156,7 +156,7 @@ impl Job {
     pub(crate) async fn step(mut self: Box<Self>, server: &mut Server) -> Outcome {
         while let Some(mailbox) = self.todo.pop_front() {
             let Some(view) = view(server, mailbox.id).await? else { continue };
-            let scope = Scope { selected: &view, enabled: server.enabled(), strict: false };
+            let scope = Scope { selected: &view, enabled: server.enabled() };
             let mut key = self.search.key.clone();
             key.resolve(&scope)?;
             let found = search::all_found(&key, &view, server).await?;

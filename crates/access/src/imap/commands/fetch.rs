@@ -97,7 +97,8 @@ pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
 
 fn items(parser: &mut Parser<'_>) -> Parsed<Vec<Item>> {
     if parser.peek() == Some(b'(') {
-        return parser.list(ITEMS_MAX, item);
+        let items = parser.list(ITEMS_MAX, item)?;
+        return if items.is_empty() { parser.fault(EXPECTED) } else { Ok(items) };
     }
     let start = parser.clone();
     let all = [Item::Flags, Item::InternalDate, Item::Size, Item::Envelope, Item::Body];
@@ -283,7 +284,7 @@ impl Fetch {
     /// Answers message by message, a chunk at a time.
     pub(crate) async fn run(mut self, server: &mut Server) -> Outcome {
         let selected = server.selected()?;
-        let mut uids = selected.resolve(&self.set, self.by_uid)?;
+        let mut uids = selected.named(&self.set, self.by_uid);
         let messages_max = server.shared().config.limits.command_messages_max;
         if let Some(partial) = self.partial {
             uids = partial.among(&uids);
@@ -293,7 +294,7 @@ impl Fetch {
         }
         server.enabled_mut().condstore |= self.changed_since.is_some() || self.items.contains(&Item::ModSeq);
         if self.vanished && !server.enabled().qresync {
-            return Err(Status::bad("ENABLE QRESYNC first"));
+            return Err(Status::bad("ENABLE QRESYNC first").code("CLIENTBUG"));
         }
         let mut data = Vec::new();
         let mut wanted = uids.len();

@@ -16,15 +16,26 @@ const FIELDS_MAX: usize = 30;
 
 /// Reads its arguments.
 ///
+/// Deviation: some programs put commas between the fields or forget quotes (Apache James has met them). Whoever
+/// asks who we are is told; what they say of themselves is left out.
+///
 /// # Errors
-/// When they are not its grammar.
+/// When there are none.
 pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
     parser.space()?;
+    let id = fields(parser).ok().filter(|_| parser.clone().end().is_ok());
+    if id.is_none() {
+        parser.skip();
+    }
+    Ok(Command::Id(id.unwrap_or_default()))
+}
+
+fn fields(parser: &mut Parser<'_>) -> Parsed<Id> {
     if parser.accept_word("NIL") {
-        return Ok(Command::Id(Id::default()));
+        return Ok(Id::default());
     }
     let fields = parser.list(FIELDS_MAX, field)?;
-    Ok(Command::Id(Id { fields: fields.into_iter().flatten().collect() }))
+    Ok(Id { fields: fields.into_iter().flatten().collect() })
 }
 
 fn field(parser: &mut Parser<'_>) -> Parsed<Option<(String, String)>> {

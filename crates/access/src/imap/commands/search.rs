@@ -413,7 +413,7 @@ impl Search {
     pub(crate) async fn run(self: Box<Self>, server: &mut Server, tag: String) -> Outcome {
         if self.names_charset && server.enabled().utf8_accept {
             // RFC 9755 §3
-            return Err(Status::bad("Everything is UTF-8 since you enabled UTF8=ACCEPT: no CHARSET"));
+            return Err(Status::bad("Everything is UTF-8 since you enabled UTF8=ACCEPT: no CHARSET").code("CLIENTBUG"));
         }
         find(Wants::Search(self), server, tag).await
     }
@@ -474,14 +474,6 @@ fn numbers(selected: &Selected, uids: &UidSet) -> UidSet {
 pub(crate) struct Scope<'a> {
     pub(crate) selected: &'a Selected,
     pub(crate) enabled: Enabled,
-    /// Numbers that no message has are an error (RFC 9051 §9, seq-number), not so in ESEARCH (RFC 7377 §2).
-    pub(crate) strict: bool,
-}
-
-impl Scope<'_> {
-    fn numbered(&self, set: &SequenceSet) -> Result<UidSet, Status> {
-        if self.strict || set.is_saved() { self.selected.resolve(set, false) } else { Ok(self.selected.within(set)) }
-    }
 }
 
 impl Context {
@@ -590,9 +582,9 @@ pub(crate) async fn find(mut wants: Wants, server: &mut Server, tag: String) -> 
     let (returns, key) = (wants.returns(), wants.key_mut());
     if returns.update && selected.contexts.iter().any(|context| *context.tag == *tag) {
         // RFC 5267 §4.3
-        return Err(Status::bad("That tag's search is kept up to date already"));
+        return Err(Status::bad("That tag's search is kept up to date already").code("CLIENTBUG"));
     }
-    if let Err(status) = key.resolve(&Scope { selected: &selected, enabled: server.enabled(), strict: true }) {
+    if let Err(status) = key.resolve(&Scope { selected: &selected, enabled: server.enabled() }) {
         if returns.save {
             server.revise(|selected| selected.saved = UidSet::new());
         }
@@ -722,9 +714,9 @@ impl Key {
                 if !set.is_saved() {
                     scope.enabled.sequence_numbers()?;
                 }
-                *self = Self::Uids(scope.numbered(set)?);
+                *self = Self::Uids(scope.selected.named(set, false));
             }
-            Self::Uid(set) => *self = Self::Uids(scope.selected.resolve(set, true)?),
+            Self::Uid(set) => *self = Self::Uids(scope.selected.named(set, true)),
             Self::Beyond(true, uid) if uid.0 == u32::MAX => *self = Self::Never,
             Self::Beyond(true, uid) => *self = Self::Uids(UidSet::range(uid.next(), Uid(u32::MAX))),
             Self::Beyond(false, Uid(1)) => *self = Self::Never,

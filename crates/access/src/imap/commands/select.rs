@@ -121,7 +121,7 @@ impl Select {
     /// Opens the mailbox; one that was selected is closed in any case (RFC 9051 §6.3.2).
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
         if self.known.is_some() && !server.enabled().qresync {
-            return Err(Status::bad("ENABLE QRESYNC first"));
+            return Err(Status::bad("ENABLE QRESYNC first").code("CLIENTBUG"));
         }
         if self.known.as_ref().is_some_and(|known| known.names_numbers) {
             server.enabled().sequence_numbers()?;
@@ -219,7 +219,7 @@ fn changed_since(tx: &ReadTx, account: AccountId, mailbox: &Mailbox, known: &Kno
 fn told(server: &mut Server, mut data: Vec<u8>, opened: Opened) -> Answer {
     let Opened { mailbox, mut selected, keywords, first_unseen, first_recent, since } = opened;
     let rev2 = server.enabled().rev2;
-    flags_defined(&mut data, &keywords);
+    flags_defined(&mut data, &keywords, selected.read_only);
     response::count(&mut data, selected.uids.len(), "EXISTS");
     if !rev2 {
         selected.recent = recent(server, &selected, first_recent);
