@@ -83,6 +83,17 @@ pub struct MailboxChanges {
     pub mod_seq: ModSeq,
 }
 
+/// What kinds of changes there were in a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MailboxNews {
+    /// Messages came that are still there.
+    pub came: bool,
+    /// Messages went.
+    pub went: bool,
+    /// Messages have other flags.
+    pub flags: bool,
+}
+
 /// What changed in an account's list of mailboxes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListChanges {
@@ -116,6 +127,45 @@ impl ReadTx {
             (true, false) => self.changes_by_looking(account, mailbox, since, &record, &mut changes)?,
         }
         Ok(changes)
+    }
+
+    /// What kinds of changes there were in a mailbox after `since`; costs what has changed, and reads no message but
+    /// the last.
+    ///
+    /// # Errors
+    /// When there is no such mailbox.
+    pub fn mailbox_news(&self, account: AccountId, mailbox: MailboxId, since: ModSeq) -> Result<MailboxNews> {
+        let record = self.mailbox_record(account, mailbox)?;
+        if record.mod_seq <= since {
+            return Ok(MailboxNews::default());
+        }
+        if since < record.change_floor {
+            return Ok(MailboxNews { came: true, went: true, flags: true });
+        }
+        let mut news = MailboxNews { came: self.came_since(account, mailbox, since)?, ..MailboxNews::default() };
+        for (_, record) in self.records(&key::changes_since(account, mailbox, since))? {
+            news.flags |= matches!(record, ChangeRecord::Flags(_));
+            news.went |= matches!(record, ChangeRecord::Vanished(_));
+        }
+        Ok(news)
+    }
+
+    fn came_since(&self, account: AccountId, mailbox: MailboxId, since: ModSeq) -> Result<bool> {
+        let range = KeyRange::prefix(&key::mailbox(account, mailbox));
+        let mut last = Ok(false);
+        self.scan(Space::Message, &range, Direction::Back, |key, octets| {
+            last = read_message(key, octets).map(|(_, came)| came > since);
+            ControlFlow::Break(())
+        })?;
+        last
+    }
+
+    /// The ModSeq at which the account's list of mailboxes changed last.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn list_mod_seq(&self, account: AccountId) -> Result<ModSeq> {
+        Ok(self.counters(account)?.list_mod_seq)
     }
 
     fn changes_read(&self, account: AccountId, mailbox: MailboxId, since: ModSeq, changes: &mut MailboxChanges) -> Result<()> {
@@ -313,6 +363,10 @@ mod tests {
             assert_eq!(shown(id, ModSeq(0)), (vec![1, 2, 4, 5, 6, 7], uids("3,8")));
             assert_eq!(shown(id, tx.mod_seq(ann)?), (vec![], uids("")));
             assert_eq!(shown(id, ModSeq(u64::MAX)), (vec![], uids("")));
+            let kinds = |mailbox, since| tx.mailbox_news(ann, mailbox, since).unwrap();
+            assert_eq!(kinds(id, since), MailboxNews { came: true, went: true, flags: true });
+            assert_eq!(kinds(sent, since), MailboxNews { came: true, went: false, flags: false });
+            assert_eq!(kinds(sent, tx.mod_seq(ann)?), MailboxNews::default());
             Ok(())
         });
     }

@@ -69,7 +69,7 @@ pub use account::{ACCOUNT_NAME_OCTETS_MAX, Account, NewAccount};
 pub use acl::{GRANTS_MAX, Grant, Grantee, OTHERS, Share, is_shared_name, shared_name};
 pub use alias::{ALIAS_DEPTH_MAX, DELIVERIES_MAX, Delivery, Resolution, TARGETS_MAX, Target};
 pub use body::{Blob, Body};
-pub use change::{AnnotationChange, CHANGES_MAX, ListChanges, MailboxChanges};
+pub use change::{AnnotationChange, CHANGES_MAX, ListChanges, MailboxChanges, MailboxNews};
 pub use check::check;
 pub use domain::DomainRecord;
 pub use draft::Draft;

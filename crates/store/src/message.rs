@@ -391,6 +391,7 @@ impl WriteTx {
         changes: &[ChangeRecord],
     ) -> Result<()> {
         record.mod_seq = counters.mod_seq;
+        self.announce_mailbox(account, record.mod_seq, mailbox);
         self.mailbox_changed(account, mailbox, &mut record, changes)?;
         self.save(&key::mailbox(account, mailbox), &record)?;
         self.counters_save(account, counters)

@@ -17,7 +17,7 @@ use crate::index::{Direction, KeyRange, Overlay, View, Writer};
 use crate::log::record::{BodyRecord, Place};
 use crate::roster::Rosters;
 use crate::schema::Space;
-use mail::{AccountId, BlobHash, ModSeq};
+use mail::{AccountId, BlobHash, MailboxId, ModSeq};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::{ControlFlow, Deref};
@@ -321,6 +321,11 @@ impl WriteTx {
     /// Announces, once the commit is durable, that an account is at `mod_seq` now.
     pub fn announce(&mut self, account: AccountId, mod_seq: ModSeq) {
         self.news.accounts.insert(account, mod_seq);
+    }
+
+    /// Announces, once the commit is durable, that messages of a mailbox came, went or changed at `mod_seq`.
+    pub(crate) fn announce_mailbox(&mut self, account: AccountId, mod_seq: ModSeq, mailbox: MailboxId) {
+        self.news.mailboxes.push((account, mod_seq, mailbox));
     }
 
     /// Announces, once the commit is durable, that queue entries were added or changed.

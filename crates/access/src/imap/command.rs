@@ -5,8 +5,8 @@
 
 use crate::imap::commands::append::Verb;
 use crate::imap::commands::{
-    append, authenticate, cancel_update, compress, copy, create, delete, enable, esearch, expunge, fetch, id, list, login, lsub, quota,
-    rename, search, select, sort, status, store, subscribe, thread, uidbatches, xlist,
+    append, authenticate, cancel_update, compress, copy, create, delete, enable, esearch, expunge, fetch, id, list, login, lsub, notify,
+    quota, rename, search, select, sort, status, store, subscribe, thread, uidbatches, xlist,
 };
 use crate::imap::grammar::{Parsed, Parser};
 
@@ -78,6 +78,7 @@ pub enum Command {
     Unauthenticate,
     Status(status::StatusOf),
     Idle,
+    Notify(notify::Notify),
     CancelUpdate(cancel_update::CancelUpdate),
     Check,
     Close,
@@ -137,6 +138,7 @@ pub const TABLE: &[Row] = &[
     row("NAMESPACE", Legal::Authenticated, |_| Ok(Command::Namespace)),
     row("STATUS", Legal::Authenticated, status::parse),
     row("APPEND", Legal::Authenticated, |p| append::parse(p, Verb::Append)),
+    row("NOTIFY", Legal::Authenticated, notify::parse),
     row("IDLE", Legal::Authenticated, |_| Ok(Command::Idle)),
     row("CANCELUPDATE", Legal::Selected, cancel_update::parse),
     row("CHECK", Legal::Selected, |_| Ok(Command::Check)),

@@ -73,13 +73,13 @@ impl Members {
             Self::Sorted(list, _) => {
                 let numbered = (1..=u32::MAX).zip(list.iter());
                 // From the last to the first, so that no position moves before it is told.
-                let mut lost: Vec<_> =
+                let mut gone_at: Vec<_> =
                     numbered.filter(|(_, uid)| gone.contains(**uid)).map(|(at, uid)| (at, UidSet::range(*uid, *uid))).collect();
-                lost.reverse();
-                if !lost.is_empty() {
+                gone_at.reverse();
+                if !gone_at.is_empty() {
                     Arc::make_mut(list).retain(|uid| !gone.contains(*uid));
                 }
-                lost
+                gone_at
             }
         }
     }

@@ -76,6 +76,14 @@ pub struct Limits {
     /// Changed messages that are looked at at once for searches that are kept up to date; with more, these
     /// end. 5,000, our own. `NO [NOUPDATE]`.
     pub context_changes_max: usize,
+    /// New messages of the selected mailbox of which NOTIFY tells what it is asked, at once. 500, our own.
+    /// `OK [NOTIFICATIONOVERFLOW]`, and NOTIFY is over.
+    pub notify_messages_max: u32,
+    /// Changed mailboxes of which NOTIFY tells at once. 1,000, our own: 100 KB. `OK [NOTIFICATIONOVERFLOW]`.
+    pub notify_statuses_max: usize,
+    /// Mailboxes of an account whose names NOTIFY watches, or whose STATUS it tells. 10,000, our own: a client's
+    /// copy of the names. `NO [NOTIFICATIONOVERFLOW]`.
+    pub notify_mailboxes_max: usize,
     /// Octets handed to the store at a time while a message comes in. 64 KiB, our own.
     pub chunk_octets_max: usize,
     /// Faulty commands before login. 20, our own. `BYE`.
@@ -121,6 +129,9 @@ impl Default for Limits {
             contexts_max: 16,
             sorted_context_messages_max: 50_000,
             context_changes_max: 5_000,
+            notify_messages_max: 500,
+            notify_statuses_max: 1_000,
+            notify_mailboxes_max: 10_000,
             chunk_octets_max: 64 * 1024,
             faults_before_login_max: 20,
             login_failures_max: 5,

@@ -19,6 +19,7 @@ pub mod fuzz;
 pub mod grammar;
 mod limits;
 pub mod mailbox_name;
+pub(crate) mod notifying;
 pub mod quirks;
 mod recent;
 pub mod response;

@@ -13,10 +13,12 @@
 use crate::imap::commands::enable::Enabled;
 use crate::imap::commands::fetch::{self, Item};
 use crate::imap::contexts::{self, Context};
+use crate::imap::notifying::Wishes;
 use crate::imap::response::{self, Status};
 use crate::imap::sequence::SequenceSet;
 use mail::uid_set::UidSet;
 use mail::{AccountId, Flag, Keyword, MailboxId, ModSeq, SeqNum, Uid, UidValidity};
+use std::sync::Arc;
 use store::{Message, ReadTx};
 
 /// One client's view of its mailbox.
@@ -42,10 +44,14 @@ pub struct Selected {
     pub keywords: usize,
     /// Searches that are kept up to date (RFC 5267 §4.3).
     pub(crate) contexts: Vec<Context>,
+    /// Messages that came, of which the client does not want to hear (NOTIFY).
+    pub(crate) unheard: UidSet,
+    /// Messages that others gave other flags, of which it does not want to hear.
+    pub(crate) unsaid: UidSet,
 }
 
 /// For whom and at what moment news are gathered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Look {
     /// The account.
     pub account: AccountId,
@@ -57,6 +63,12 @@ pub struct Look {
     pub by_uid: bool,
     /// Changes that are looked at at once for searches that are kept up to date.
     pub context_changes_max: usize,
+    /// New messages of which NOTIFY tells more than their number.
+    pub notify_messages_max: u32,
+    /// The command itself takes messages away: that is told whatever NOTIFY says.
+    pub takes_away: bool,
+    /// What a client that said NOTIFY wants to hear; all, if it did not.
+    pub(crate) wishes: Option<Arc<Wishes>>,
 }
 
 /// What a client is to be told, and its view once it is.
@@ -68,6 +80,25 @@ pub struct News {
     pub selected: Selected,
     /// Messages that are new to it.
     pub arrived: UidSet,
+    /// So many are new that what NOTIFY wants of them is not told.
+    pub overflow: bool,
+}
+
+impl Look {
+    /// Messages that come and go are told.
+    fn messages(&self) -> bool {
+        self.wishes.as_ref().is_none_or(|wishes| wishes.messages)
+    }
+
+    /// Flags that others change are told.
+    fn flags(&self) -> bool {
+        self.wishes.as_ref().is_none_or(|wishes| wishes.flags)
+    }
+
+    /// Messages are taken back now.
+    fn takes_back(&self) -> bool {
+        self.expunges && (self.takes_away || self.messages())
+    }
 }
 
 /// A change of flags by this client itself, in the transaction in which news are gathered.
@@ -146,27 +177,35 @@ impl Selected {
     /// # Errors
     /// When the store fails, or the mailbox is gone.
     pub fn news(&self, tx: &ReadTx, look: &Look, own: Option<&Own>) -> store::Result<Option<News>> {
-        let nothing_to_take_back = self.gone.is_empty() || !look.expunges;
-        if nothing_to_take_back && tx.mod_seq(look.account)? == self.seen {
+        if !self.owes(look) && tx.mod_seq(look.account)? == self.seen {
             return Ok(None);
         }
-        let changes = tx.changes(look.account, self.mailbox, self.seen)?;
-        let mut news = News { data: Vec::new(), selected: self.clone(), arrived: UidSet::new() };
+        let mut changes = tx.changes(look.account, self.mailbox, self.seen)?;
+        let mut news = News { data: Vec::new(), selected: self.clone(), arrived: UidSet::new(), overflow: false };
+        self.add_owed(tx, look, &mut changes.messages)?;
         let next = &mut news.selected;
         next.seen = changes.mod_seq;
         next.gone = next.gone.union(&changes.vanished.intersect(&self.uids));
+        next.unheard = next.unheard.subtract(&changes.vanished);
+        next.unsaid = next.unsaid.subtract(&changes.vanished);
         let mut kept = std::mem::take(&mut next.contexts);
         for context in &mut kept {
             context.lose(&changes.vanished, &self.uids, &mut news.data);
         }
-        if look.expunges {
+        if look.takes_back() {
             next.take_back(look, &mut news.data);
         }
         for message in &changes.messages {
             // Uids only ascend: what stands below the last one and is not known was gone before.
-            if self.uids.last().is_none_or(|last| message.uid > last) {
+            if self.uids.last().is_some_and(|last| message.uid <= last) {
+                continue;
+            }
+            if look.messages() {
+                next.unheard.remove(message.uid);
                 next.uids.insert(message.uid);
                 news.arrived.insert(message.uid);
+            } else {
+                next.unheard.insert(message.uid);
             }
         }
         if next.gone.is_empty() && next.uids != self.uids {
@@ -181,25 +220,51 @@ impl Selected {
         for message in changes.messages.iter().filter(|message| self.uids.contains(message.uid)) {
             next.tell_change(message, look, own, &mut news.data);
         }
-        next.follow(tx, look, &changes.messages, kept, self.uids.last().unwrap_or_default(), &mut news.data)?;
+        news.overflow =
+            news.arrived.len() > look.notify_messages_max && look.wishes.as_ref().is_some_and(|wishes| !wishes.items.is_empty());
+        let items = look.wishes.as_ref().filter(|_| !news.overflow);
+        next.follow(tx, look, &changes.messages, kept, (self.uids.last().unwrap_or_default(), items), &mut news.data)?;
         Ok(Some(news))
     }
 
-    /// What changes in the results of searches that are kept up to date. `known` is the last Uid that was known.
+    /// Whether something is to be told that is no change since the last time.
+    fn owes(&self, look: &Look) -> bool {
+        (look.takes_back() && !self.gone.is_empty())
+            || (look.messages() && !self.unheard.is_empty())
+            || (look.flags() && !self.unsaid.is_empty())
+    }
+
+    /// Adds messages of which the client did not want to hear and now does.
+    fn add_owed(&self, tx: &ReadTx, look: &Look, messages: &mut Vec<Message>) -> store::Result<()> {
+        let nothing = UidSet::new();
+        let unheard = if look.messages() { &self.unheard } else { &nothing };
+        let unsaid = if look.flags() { &self.unsaid } else { &nothing };
+        let owed = unheard.union(unsaid).subtract(&messages.iter().map(|message| message.uid).collect());
+        for (first, last) in owed.ranges() {
+            messages.extend(tx.messages(look.account, self.mailbox, first, last, usize::MAX)?);
+        }
+        if !owed.is_empty() {
+            messages.sort_unstable_by_key(|message| message.uid);
+        }
+        Ok(())
+    }
+
+    /// What changes in the results of searches that are kept up to date. `known` is the last Uid that was
+    /// known. Of what came, what is wished for is told.
     fn follow(
         &mut self,
         tx: &ReadTx,
         look: &Look,
         messages: &[Message],
         mut contexts: Vec<Context>,
-        known: Uid,
+        (known, wishes): (Uid, Option<&Arc<Wishes>>),
         data: &mut Vec<u8>,
     ) -> store::Result<()> {
         if messages.len() > look.context_changes_max {
             for context in &contexts {
                 contexts::refuse(&context.tag, "Too much has changed at once, search again", data);
             }
-            return Ok(());
+            contexts.clear();
         }
         let mut updates = Vec::new();
         let mut wanted: Vec<(UidSet, Vec<Item>)> = Vec::new();
@@ -211,7 +276,10 @@ impl Selected {
         }
         // The RFC's example has FETCH between EXISTS and ESEARCH (RFC 5465 §7).
         for message in messages.iter().filter(|message| message.uid > known) {
-            let items: Vec<_> = wanted.iter().filter(|(came, _)| came.contains(message.uid)).flat_map(|(_, items)| items.iter()).collect();
+            // Not of what the client has put here itself (RFC 5465 §5.2).
+            let of_notify = wishes.filter(|wishes| !wishes.is_own(message.mod_seq)).map(|wishes| &wishes.items);
+            let of_contexts = wanted.iter().filter(|(came, _)| came.contains(message.uid)).flat_map(|(_, items)| items);
+            let items: Vec<_> = of_notify.into_iter().flatten().chain(of_contexts).collect();
             self.tell_arrived(tx, look, message, &items, data)?;
         }
         data.append(&mut updates);
@@ -266,7 +334,13 @@ impl Selected {
         Ok(())
     }
 
-    fn tell_change(&self, message: &Message, look: &Look, own: Option<&Own>, data: &mut Vec<u8>) {
+    fn tell_change(&mut self, message: &Message, look: &Look, own: Option<&Own>, data: &mut Vec<u8>) {
+        let by_others = own.is_none_or(|own| own.others.contains(message.uid));
+        if by_others && !look.flags() {
+            self.unsaid.insert(message.uid);
+            return;
+        }
+        self.unsaid.remove(message.uid);
         let tell = own.filter(|own| !own.others.contains(message.uid)).map_or(Tell::Flags, |own| own.tell);
         if tell != Tell::Nothing {
             self.flags_line(message, look, tell, data);
@@ -287,7 +361,7 @@ impl Selected {
         if !self.open_line(message.uid, look.enabled, out) {
             return;
         }
-        let names_uid = look.by_uid || look.enabled.condstore || look.enabled.rev2;
+        let names_uid = look.by_uid || look.wishes.is_some() || look.enabled.condstore || look.enabled.rev2;
         if names_uid && !look.enabled.uid_only {
             response::uid_item(out, message.uid);
         }

@@ -11,8 +11,11 @@
 use crate::imap::command::{Command, State};
 use crate::imap::commands::append::Upload;
 use crate::imap::commands::enable::Enabled;
+use crate::imap::commands::notify::Notify;
+use crate::imap::commands::status::Teller;
 use crate::imap::commands::{esearch, expunge, fetch, search, store as store_flags, unauthenticate};
-use crate::imap::limits::Config;
+use crate::imap::limits::{Config, Limits};
+use crate::imap::notifying::Notifying;
 use crate::imap::recent::Recents;
 use crate::imap::response::{self, Status};
 use crate::imap::selected::{Look, News, Selected};
@@ -67,16 +70,22 @@ pub struct Server {
     selected: Option<Arc<Selected>>,
     job: Option<Job>,
     upload: Option<Box<Upload>>,
-    /// In IDLE: what wakes us.
+    /// In IDLE and with NOTIFY: what wakes us.
     watch: Option<Watch>,
+    /// NOTIFY was said.
+    notify: Option<Box<Notifying>>,
+    /// What was gathered for the client and is not handed over yet.
+    undelivered: Vec<u8>,
 }
 
-/// IDLE on a selected mailbox.
+/// IDLE on a selected mailbox, or NOTIFY.
 #[derive(Debug)]
 struct Watch {
     subscription: Subscription,
     /// Something changed that was not looked at yet.
     stale: bool,
+    /// IDLE: messages may be taken back.
+    idle: bool,
 }
 
 /// A command whose answer takes more than one step.
@@ -95,7 +104,18 @@ pub(crate) type Outcome = Result<Answer, Status>;
 impl Server {
     /// Answers a connection from `peer`.
     pub const fn new(shared: Arc<Shared>, peer: IpAddr) -> Self {
-        Self { shared, peer, account: AccountId(0), enabled: Enabled::NOTHING, selected: None, job: None, upload: None, watch: None }
+        Self {
+            shared,
+            peer,
+            account: AccountId(0),
+            enabled: Enabled::NOTHING,
+            selected: None,
+            job: None,
+            upload: None,
+            watch: None,
+            notify: None,
+            undelivered: Vec::new(),
+        }
     }
 
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
@@ -151,8 +171,18 @@ impl Server {
     }
 
     pub(crate) fn look(&self, expunges: bool, by_uid: bool) -> Look {
-        let context_changes_max = self.shared.config.limits.context_changes_max;
-        Look { account: self.account, enabled: self.enabled, expunges, by_uid, context_changes_max }
+        let Limits { context_changes_max, notify_messages_max, .. } = self.shared.config.limits;
+        let wishes = self.notify.as_ref().map(|notify| Arc::new(notify.wishes()));
+        Look {
+            account: self.account,
+            enabled: self.enabled,
+            expunges,
+            by_uid,
+            context_changes_max,
+            notify_messages_max,
+            takes_away: false,
+            wishes,
+        }
     }
 
     pub(crate) async fn read<T: Send + 'static>(&self, f: impl FnOnce(&ReadTx) -> store::Result<T> + Send + 'static) -> Result<T, Status> {
@@ -166,9 +196,14 @@ impl Server {
 
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        f: impl FnMut(&mut WriteTx) -> store::Result<T> + Send + 'static,
+        mut f: impl FnMut(&mut WriteTx) -> store::Result<T> + Send + 'static,
     ) -> Result<T, Status> {
-        self.shared.store.write(f).await.map_err(|error| refusal(&error))
+        let Some(notify) = &self.notify else { return self.shared.store.write(f).await.map_err(|error| refusal(&error)) };
+        let account = self.account;
+        let noting = move |tx: &mut WriteTx| Ok((tx.mod_seq(account)?, f(tx)?, tx.mod_seq(account)?));
+        let (before, value, after) = self.shared.store.write(noting).await.map_err(|error| refusal(&error))?;
+        notify.wrote(before, after);
+        Ok(value)
     }
 
     /// Takes over a new view; the octets that tell it.
@@ -180,13 +215,21 @@ impl Server {
             response::count(&mut news.data, news.selected.recent.len(), "RECENT");
         }
         self.selected = Some(Arc::new(news.selected));
+        if news.overflow {
+            self.overflow(&mut news.data);
+        }
         news.data
     }
 
-    /// What the client must be told now.
+    /// What the client must be told after it has taken messages away itself.
     pub(crate) async fn news(&mut self, expunges: bool) -> Result<Vec<u8>, Status> {
+        let look = Look { takes_away: true, ..self.look(expunges, false) };
+        self.gather(look).await
+    }
+
+    /// What the client must be told now.
+    async fn gather(&mut self, look: Look) -> Result<Vec<u8>, Status> {
         let Some(selected) = self.selected.clone() else { return Ok(Vec::new()) };
-        let look = self.look(expunges, false);
         let short = self.shared.store.read_short(|tx| {
             let behind = tx.mod_seq(look.account)?.0.saturating_sub(selected.seen.0);
             if behind <= SHORT_NEWS_MAX { selected.news(tx, &look, None).map(Some) } else { Ok(None) }
@@ -204,7 +247,7 @@ impl Server {
 
     /// Ends a command with what the client must be told besides.
     pub(crate) async fn finish(&mut self, status: Status, expunges: bool) -> Outcome {
-        let data = self.news(expunges).await?;
+        let data = self.gather(self.look(expunges, false)).await?;
         Ok(Answer::Done(Done { data, status, state: None }))
     }
 
@@ -244,6 +287,7 @@ impl Server {
             }
             Command::Status(status) => status.run(self).await,
             Command::Idle => Ok(self.idle()),
+            Command::Notify(notify) => notify.run(self).await,
             Command::CancelUpdate(cancel) => cancel.run(self).await,
             Command::Close => expunge::close(self, true).await,
             Command::Unselect => expunge::close(self, false).await,
@@ -281,10 +325,84 @@ impl Server {
 
     /// From now on [`Handler::pushed`] tells what changes. What changed before is looked at once.
     fn idle(&mut self) -> Answer {
-        if self.selected.is_some() {
-            self.watch = Some(Watch { subscription: self.shared.store.subscribe(self.account), stale: true });
+        if let Some(watch) = &mut self.watch {
+            (watch.idle, watch.stale) = (true, true);
+        } else if self.selected.is_some() {
+            self.watch = Some(Watch { subscription: self.shared.store.subscribe(self.account), stale: true, idle: true });
         }
         Answer::Taken
+    }
+
+    fn idle_ends(&mut self) {
+        match &mut self.watch {
+            Some(watch) if self.notify.as_ref().is_some_and(|notify| notify.watches()) => watch.idle = false,
+            _ => self.watch = None,
+        }
+    }
+
+    /// NOTIFY: what the client hears from now on; what it is told at once of mailboxes that are not selected.
+    pub(crate) async fn watch(&mut self, notify: Notify) -> Result<Vec<u8>, Status> {
+        let teller = Teller::of(self, &[]);
+        let selected = self.selected.as_ref().map(|selected| selected.mailbox);
+        let mailboxes_max = self.shared.config.limits.notify_mailboxes_max;
+        // Before the read: what is committed behind it wakes us.
+        let subscription = self.shared.store.subscribe(self.account);
+        let begun = self.shared.store.read(move |tx| Notifying::begin(tx, &teller, notify, selected, mailboxes_max)).await;
+        let (notifying, data) = begun.map_err(|error| match error {
+            Error::Limit(_) => Status::no("NOTIFICATIONOVERFLOW", "These are too many mailboxes to watch"),
+            error => refusal(&error),
+        })?;
+        self.watch = notifying.watches().then_some(Watch { subscription, stale: true, idle: false });
+        self.notify = Some(Box::new(notifying));
+        Ok(data)
+    }
+
+    /// NOTIFY is over: there is more than we tell (RFC 5465 §5.8).
+    fn overflow(&mut self, data: &mut Vec<u8>) {
+        Status::ok("More has changed at once than is told: NOTIFY is over").code("NOTIFICATIONOVERFLOW").write(data, "*");
+        self.notify = Some(Box::default());
+        if self.watch.as_ref().is_some_and(|watch| !watch.idle) {
+            self.watch = None;
+        }
+    }
+
+    /// Gathers what the client hears without asking: of its mailbox, and of others.
+    async fn look_around(&mut self) -> Result<(), Status> {
+        let idle = self.watch.as_ref().is_some_and(|watch| watch.idle);
+        let expunges = idle || self.notify.as_ref().is_none_or(|notify| !notify.delayed);
+        let look = self.look(expunges, false);
+        let news = self.gather(look).await?;
+        // Kept here, so that it is not lost if this future is dropped below.
+        self.undelivered.extend(news);
+        let around = self.around().await?;
+        self.undelivered.extend(around);
+        if let Some(watch) = &mut self.watch {
+            watch.stale = false;
+        }
+        Ok(())
+    }
+
+    /// What NOTIFY tells of mailboxes that are not selected.
+    async fn around(&mut self) -> Result<Vec<u8>, Status> {
+        let selected = self.selected.as_ref().map(|selected| selected.mailbox);
+        let teller = Teller::of(self, &[]);
+        let (Some(notify), Some(watch)) = (self.notify.as_ref().filter(|notify| notify.looks_around()), &self.watch) else {
+            return Ok(Vec::new());
+        };
+        let since = notify.since();
+        if self.read_short(|tx| tx.mod_seq(self.account))? == since && since == notify.seen {
+            return Ok(Vec::new());
+        }
+        let survey = notify.survey(selected, self.enabled.condstore, self.shared.config.limits.notify_statuses_max);
+        let changed = watch.subscription.mailboxes_since(since);
+        let told = self.read(move |tx| survey.look(tx, &teller, changed)).await?;
+        let mut data = Vec::new();
+        if told.overflow {
+            self.overflow(&mut data);
+        } else if let Some(notify) = &mut self.notify {
+            data = notify.accept(told);
+        }
+        Ok(data)
     }
 
     fn enter(&mut self, account: AccountId) -> Answer {
@@ -303,6 +421,10 @@ impl Handler<Session> for Server {
             Ask::Run { tag, command } => {
                 self.job = None;
                 self.upload = None;
+                if let Some(watch) = &mut self.watch {
+                    // What the command's answer does not tell is looked at behind it.
+                    watch.stale = true;
+                }
                 // Boxed, so that an idle connection does not hold the room that its largest command needs.
                 Box::pin(self.run(tag, *command)).await
             }
@@ -318,29 +440,30 @@ impl Handler<Session> for Server {
             }
             Ask::Append(steps) => Box::pin(Upload::append(self, steps)).await,
             Ask::IdleEnd => {
-                self.watch = None;
+                self.idle_ends();
                 self.finish(Status::ok("IDLE ended"), true).await
             }
         };
-        outcome.unwrap_or_else(|status| Answer::Done(Done::status(status)))
+        let answer = outcome.unwrap_or_else(|status| Answer::Done(Done::status(status)));
+        match answer {
+            Answer::More(_) | Answer::Done(_) => before(std::mem::take(&mut self.undelivered), answer),
+            other => other,
+        }
     }
 
     async fn pushed(&mut self) -> Push {
         loop {
+            if !self.undelivered.is_empty() {
+                return Push::News(std::mem::take(&mut self.undelivered));
+            }
             let Some(watch) = &mut self.watch else { return std::future::pending().await };
             if !watch.stale {
                 watch.subscription.changed().await;
                 // Noted before anything is awaited: if this future is dropped, the next one looks.
                 watch.stale = true;
             }
-            let news = self.news(true).await;
-            if let Some(watch) = &mut self.watch {
-                watch.stale = false;
-            }
-            match news {
-                Ok(data) if data.is_empty() => {}
-                Ok(data) => return Push::News(data),
-                Err(status) => return Push::Bye(Status::bye(status.code.unwrap_or("UNAVAILABLE".into()), status.text)),
+            if let Err(status) = self.look_around().await {
+                return Push::Bye(Status::bye(status.code.unwrap_or("UNAVAILABLE".into()), status.text));
             }
         }
     }

@@ -100,7 +100,7 @@ impl Done {
     }
 }
 
-/// News for a client in IDLE.
+/// News for a client in IDLE, or for one that said NOTIFY, whatever it does.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Push {
     /// Untagged responses.
@@ -934,11 +934,10 @@ impl Session {
 
     fn pushed(&mut self, now: Instant, push: Push) {
         match push {
-            Push::News(octets) if matches!(self.phase, Phase::Idle { .. }) => {
+            Push::News(octets) => {
                 self.said = now;
                 self.send(octets);
             }
-            Push::News(_) => {}
             Push::Bye(status) => self.reply("*", &status),
         }
     }

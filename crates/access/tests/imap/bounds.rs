@@ -59,3 +59,69 @@ fn messages_at_once_have_bounds() {
     let said = say(&mut client, "a3 APPEND INBOX {3+}\r\na\r\n {3+}\r\nb\r\n\r\n");
     assert!(said.ends_with(" 1:2] Kept\r\n"), "{said}");
 }
+
+#[test]
+fn notify_ends_where_too_much_changes_at_once() {
+    let mut world = World::new();
+    world.config.limits.notify_messages_max = 2;
+    world.config.limits.notify_statuses_max = 1;
+    (0..3).for_each(|_| world.deliver("Sent", b"Subject: a\r\n\r\nx"));
+    let (mut watching, mut busy) = (world.ready(Instant::now(), "INBOX"), world.ready(Instant::now(), "Sent"));
+    let three = "a1 COPY 1:3 INBOX\r\n";
+    say(&mut watching, "a1 NOTIFY SET (selected (MessageNew (UID) MessageExpunge))\r\n");
+    say(&mut busy, three);
+    let said = say(&mut watching, "");
+    assert!(said.starts_with("* 3 EXISTS\r\n* 3 RECENT\r\n* OK [NOTIFICATIONOVERFLOW] "), "{said}");
+    say(&mut busy, three);
+    assert_eq!(say(&mut watching, "a2 NOOP\r\n"), "a2 OK Done\r\n");
+    say(&mut watching, "a3 NOTIFY SET (personal (MessageNew MessageExpunge))\r\n");
+    say(&mut busy, "a3 COPY 1 Drafts\r\na4 COPY 1 Trash\r\n");
+    let said = say(&mut watching, "");
+    assert!(said.starts_with("* OK [NOTIFICATIONOVERFLOW] ") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn names_of_too_many_mailboxes_are_not_watched() {
+    let mut world = World::new();
+    world.config.limits.notify_mailboxes_max = 5;
+    let mut client = world.ready(Instant::now(), "");
+    assert!(say(&mut client, "a1 NOTIFY SET (personal (MailboxName))\r\n").starts_with("a1 NO [NOTIFICATIONOVERFLOW] "));
+    assert_eq!(say(&mut client, "a2 NOTIFY SET (personal (MessageNew MessageExpunge))\r\n"), "a2 OK Done\r\n");
+}
+
+#[test]
+fn contexts_have_bounds() {
+    let mut world = World::new();
+    (0..3).for_each(|_| world.deliver("INBOX", b"Subject: a\r\n\r\nx"));
+    world.config.limits.contexts_max = 2;
+    world.config.limits.sorted_context_messages_max = 2;
+    world.config.limits.context_changes_max = 2;
+    let mut client = world.ready(Instant::now(), "INBOX");
+    let said = say(&mut client, "a1 SORT RETURN (UPDATE COUNT) (DATE) UTF-8 ALL\r\n");
+    assert!(said.starts_with("* ESEARCH (TAG \"a1\") COUNT 3\r\n* NO [NOUPDATE \"a1\"] ") && said.ends_with("a1 OK Done\r\n"), "{said}");
+    assert_eq!(say(&mut client, "a2 SEARCH RETURN (UPDATE COUNT) ALL\r\n"), "* ESEARCH (TAG \"a2\") COUNT 3\r\na2 OK Done\r\n");
+    assert!(!say(&mut client, "a3 SORT RETURN (UPDATE COUNT) (DATE) UTF-8 1:2\r\n").contains("NOUPDATE"));
+    assert!(say(&mut client, "a4 SEARCH RETURN (UPDATE COUNT) ALL\r\n").contains("* NO [NOUPDATE \"a4\"] "));
+    let said = say(&mut client, "a5 STORE 1:3 +FLAGS.SILENT (\\Seen)\r\n");
+    assert_eq!(said.matches("* NO [NOUPDATE ").count(), 2, "{said}");
+    assert!(!say(&mut client, "a6 SEARCH RETURN (UPDATE COUNT) ALL\r\n").contains("NOUPDATE"));
+}
+
+#[test]
+fn a_deflate_bomb_ends_the_connection() {
+    let mut world = World::new();
+    world.config.limits.inflated_octets_max = 1 << 20;
+    let mut client = world.ready(Instant::now(), "INBOX");
+    say(&mut client, "a1 COMPRESS DEFLATE\r\n");
+    client.send(Instant::now(), &vec![b'a'; 2 << 20]);
+    let said = String::from_utf8(client.heard()).unwrap();
+    assert!(said.contains("* BYE [TOOBIG] ") && client.closed, "{said}");
+    // Commands whose answers are long are answered as fast as the client reads, no faster.
+    world.config.limits.inflated_octets_max = 64 << 20;
+    let mut client = world.ready(Instant::now(), "INBOX");
+    say(&mut client, "a1 COMPRESS DEFLATE\r\n");
+    client.send(Instant::now(), "a CAPABILITY\r\n".repeat(20_000).as_bytes());
+    let said = client.heard();
+    assert_eq!(said.windows(5).filter(|window| window == b"\na OK").count(), 20_000);
+    assert!(client.largest < 256 * 1024, "{}", client.largest);
+}

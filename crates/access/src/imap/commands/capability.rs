@@ -54,6 +54,7 @@ const AFTER_LOGIN: &[&str] = &[
     "COMPRESS=DEFLATE",
     "CONTEXT=SEARCH",
     "CONTEXT=SORT",
+    "NOTIFY",
     "XLIST",
 ];
 

@@ -79,7 +79,11 @@ pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
     Ok(Command::ESearch(Box::new(ESearch { sources, returns, names_charset, key })))
 }
 
-fn source(parser: &mut Parser<'_>) -> Parsed<Source> {
+/// Some mailboxes, as the client names them.
+///
+/// # Errors
+/// When it is not its grammar.
+pub fn source(parser: &mut Parser<'_>) -> Parsed<Source> {
     let start = parser.clone();
     let name = parser.name(EXPECTED)?.to_ascii_lowercase();
     let with_names = match name.as_str() {
@@ -113,7 +117,7 @@ impl Source {
 }
 
 /// What of a name stands below another: nothing if it is that name, `None` if it does not stand there.
-fn below<'a>(above: &str, name: &'a str) -> Option<&'a str> {
+pub(crate) fn below<'a>(above: &str, name: &'a str) -> Option<&'a str> {
     let rest = name.strip_prefix(above)?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix(DELIMITER) }
 }
@@ -199,6 +203,8 @@ async fn view(server: &Server, id: MailboxId) -> Result<Option<Arc<Selected>>, S
                 seen: tx.mod_seq(account)?,
                 keywords: 0,
                 contexts: Vec::new(),
+                unheard: UidSet::new(),
+                unsaid: UidSet::new(),
             })))
         })
         .await

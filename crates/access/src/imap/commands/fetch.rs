@@ -436,7 +436,7 @@ impl Job {
         let mut news = None;
         if self.is_done() {
             // Sequence numbers may move only behind commands that do not use them (RFC 9051 §7.5.1).
-            let look = Look { expunges: self.spec.by_uid, ..self.look };
+            let look = Look { expunges: self.spec.by_uid, ..self.look.clone() };
             news = self.selected.news(tx, &look, None)?;
         }
         Ok((self, out, news))

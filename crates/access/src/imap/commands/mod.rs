@@ -21,6 +21,7 @@ pub mod login;
 pub mod lsub;
 pub(crate) mod message;
 pub(crate) mod message_limit;
+pub mod notify;
 pub mod quota;
 pub mod rename;
 pub mod returns;

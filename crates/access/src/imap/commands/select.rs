@@ -200,6 +200,8 @@ impl Opening {
             seen: tx.mod_seq(account)?,
             keywords: unusual(&keywords),
             contexts: Vec::new(),
+            unheard: UidSet::new(),
+            unsaid: UidSet::new(),
         };
         Ok(Opened { mailbox, selected, keywords, first_unseen, first_recent, since })
     }

@@ -104,7 +104,7 @@ impl StatusOf {
 #[derive(Debug, Clone)]
 pub(crate) struct Teller {
     pub(crate) account: AccountId,
-    utf8: bool,
+    pub(crate) utf8: bool,
     append_octets_max: u64,
     started: Timestamp,
     shared: std::sync::Arc<crate::imap::serve::Shared>,

@@ -203,7 +203,12 @@ impl Change {
         let mut news = selected.news(tx, look, Some(&own))?;
         if self.tell == Tell::Flags && !outcome.unchanged.is_empty() {
             // What was so already is told too: the client asked for it.
-            let news = news.get_or_insert_with(|| News { data: Vec::new(), selected: (**selected).clone(), arrived: UidSet::new() });
+            let news = news.get_or_insert_with(|| News {
+                data: Vec::new(),
+                selected: (**selected).clone(),
+                arrived: UidSet::new(),
+                overflow: false,
+            });
             let untold = outcome.unchanged.subtract(&own.others);
             for (first, last) in untold.ranges() {
                 for message in tx.messages(look.account, selected.mailbox, first, last, usize::MAX)? {
