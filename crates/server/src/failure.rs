@@ -103,7 +103,9 @@ impl From<store::Error> for Failure {
         let code = match &error {
             E::NotFound(_) => Code::NotFound,
             E::Exists(_) => Code::Exists,
-            E::InUse(_) | E::HasChildren | E::OverQuota { .. } | E::TooManyEmails { .. } | E::Limit(_) | E::Invalid(_) => Code::Refused,
+            E::InUse(_) | E::HasChildren | E::OverQuota { .. } | E::TooManyEmails { .. } | E::Limit(_) | E::Denied | E::Invalid(_) => {
+                Code::Refused
+            }
             _ => Code::Failed,
         };
         Self::new(code, error.to_string())

@@ -58,6 +58,9 @@ pub enum Error {
     /// Something else leads to it: a domain that has addresses.
     #[error("{0} is in use")]
     InUse(String),
+    /// Somebody lacks the right to do that (RFC 4314).
+    #[error("that is not allowed")]
+    Denied,
     /// What the caller asked for makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -82,7 +85,7 @@ impl Error {
     #[must_use]
     pub const fn class(&self) -> Class {
         match self {
-            Self::NotFound(_) | Self::Exists(_) | Self::HasChildren | Self::InUse(_) | Self::Invalid(_) => Class::Permanent,
+            Self::NotFound(_) | Self::Exists(_) | Self::HasChildren | Self::InUse(_) | Self::Denied | Self::Invalid(_) => Class::Permanent,
             _ => Class::Transient,
         }
     }

@@ -5,8 +5,8 @@
 
 use crate::imap::commands::append::Verb;
 use crate::imap::commands::{
-    append, authenticate, cancel_update, compress, copy, create, delete, enable, esearch, expunge, fetch, id, list, login, lsub, notify,
-    quota, rename, search, select, sort, status, store, subscribe, thread, uidbatches, xlist,
+    acl, append, authenticate, cancel_update, compress, copy, create, delete, enable, esearch, expunge, fetch, id, list, login, lsub,
+    metadata, notify, quota, rename, search, select, sort, status, store, subscribe, thread, uidbatches, xlist,
 };
 use crate::imap::grammar::{Parsed, Parser};
 
@@ -75,6 +75,11 @@ pub enum Command {
     Namespace,
     JmapAccess,
     Quota(quota::QuotaOf),
+    SetQuota(quota::SetQuota),
+    SetAcl(acl::SetAcl),
+    Acl(acl::Asked),
+    GetMetadata(metadata::GetMetadata),
+    SetMetadata(metadata::SetMetadata),
     Unauthenticate,
     Status(status::StatusOf),
     Idle,
@@ -133,6 +138,14 @@ pub const TABLE: &[Row] = &[
     row("XLIST", Legal::Authenticated, xlist::parse),
     row("GETQUOTA", Legal::Authenticated, quota::parse),
     row("GETQUOTAROOT", Legal::Authenticated, quota::parse_root),
+    row("SETQUOTA", Legal::Authenticated, quota::parse_set),
+    row("SETACL", Legal::Authenticated, acl::parse_set),
+    row("DELETEACL", Legal::Authenticated, acl::parse_delete),
+    row("GETACL", Legal::Authenticated, acl::parse_grants),
+    row("LISTRIGHTS", Legal::Authenticated, acl::parse_list),
+    row("MYRIGHTS", Legal::Authenticated, acl::parse_mine),
+    row("GETMETADATA", Legal::Authenticated, metadata::parse_get),
+    row("SETMETADATA", Legal::Authenticated, metadata::parse_set),
     row("UNAUTHENTICATE", Legal::Authenticated, |_| Ok(Command::Unauthenticate)),
     row("GETJMAPACCESS", Legal::Authenticated, |_| Ok(Command::JmapAccess)),
     row("NAMESPACE", Legal::Authenticated, |_| Ok(Command::Namespace)),

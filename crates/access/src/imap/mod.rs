@@ -17,6 +17,7 @@ pub(crate) mod contexts;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod grammar;
+pub(crate) mod granted;
 mod limits;
 pub mod mailbox_name;
 pub(crate) mod notifying;

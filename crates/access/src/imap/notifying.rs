@@ -14,6 +14,7 @@ use crate::imap::commands::esearch::{Source, below};
 use crate::imap::commands::fetch::Item;
 use crate::imap::commands::notify::{Events, Filter, Group, Notify};
 use crate::imap::commands::status::{self, Teller};
+use crate::imap::granted::Granted;
 use crate::imap::mailbox_name::DELIMITER;
 use crate::imap::response;
 use mail::{MailboxId, ModSeq, Role};
@@ -69,8 +70,8 @@ struct Known {
 
 impl Known {
     fn read(tx: &ReadTx, teller: &Teller) -> store::Result<Self> {
-        let names = tx.mailboxes(teller.account)?.into_iter().map(|mailbox| (mailbox.id, mailbox.name)).collect();
-        Ok(Self { names, subscribed: tx.subscriptions(teller.account)?.into_iter().collect() })
+        let names = tx.mailboxes(teller.viewer)?.into_iter().map(|mailbox| (mailbox.id, mailbox.name)).collect();
+        Ok(Self { names, subscribed: tx.subscriptions(teller.viewer)?.into_iter().collect() })
     }
 }
 
@@ -117,7 +118,7 @@ impl Notifying {
             }
         }
         let looks_at_all = notify.status || notify.groups.iter().any(|group| group.events.names || group.events.subscriptions);
-        if looks_at_all && tx.mailboxes(teller.account)?.len() > mailboxes_max {
+        if looks_at_all && tx.mailboxes(teller.viewer)?.len() > mailboxes_max {
             return Err(store::Error::Limit("mailboxes to watch".into()));
         }
         let names = notify.groups.iter().any(|group| group.events.names || group.events.subscriptions);
@@ -125,12 +126,12 @@ impl Notifying {
         let groups: Arc<[Group]> = notify.groups.into();
         let mut data = Vec::new();
         if notify.status {
-            for mailbox in tx.mailboxes(teller.account)?.iter().filter(|mailbox| selected != Some(mailbox.id)) {
+            for mailbox in tx.mailboxes(teller.viewer)?.iter().filter(|mailbox| selected != Some(mailbox.id)) {
                 let (messages, flags) = wanted(&groups, mailbox);
                 tell_status(tx, teller, mailbox, &first_items(messages, flags), &mut data)?;
             }
         }
-        let seen = tx.mod_seq(teller.account)?;
+        let seen = tx.mod_seq(teller.viewer)?;
         Ok((Self { wishes, delayed, groups, seen, known: Arc::new(known), own: Mutex::default() }, data))
     }
 
@@ -187,14 +188,14 @@ impl Survey {
     /// # Errors
     /// When the store fails.
     pub(crate) fn look(self, tx: &ReadTx, teller: &Teller, changed: Option<Vec<MailboxId>>) -> store::Result<Told> {
-        let mut told = Told { data: Vec::new(), overflow: false, seen: tx.mod_seq(teller.account)?, known: self.known.clone() };
+        let mut told = Told { data: Vec::new(), overflow: false, seen: tx.mod_seq(teller.viewer)?, known: self.known.clone() };
         let mailboxes: Vec<_> = match changed {
             Some(ids) => ids
                 .into_iter()
-                .map(|id| tx.mailbox(teller.account, id))
+                .map(|id| tx.mailbox(teller.viewer, id))
                 .filter_map(store::Result::transpose)
                 .collect::<store::Result<_>>()?,
-            None => tx.mailboxes(teller.account)?,
+            None => tx.mailboxes(teller.viewer)?,
         };
         if mailboxes.iter().filter(|mailbox| mailbox.mod_seq > self.since).count() > self.statuses_max {
             told.overflow = true;
@@ -212,7 +213,7 @@ impl Survey {
         if !messages {
             return Ok(());
         }
-        let news = tx.mailbox_news(teller.account, mailbox.id, self.since)?;
+        let news = tx.mailbox_news(teller.viewer, mailbox.id, self.since)?;
         tell_status(tx, teller, mailbox, &items(news, flags, self.condstore), data)
     }
 
@@ -226,7 +227,7 @@ impl Survey {
         if now == *self.known {
             return Ok(());
         }
-        if tx.list_mod_seq(teller.account)? > self.since {
+        if tx.list_mod_seq(teller.viewer)? > self.since {
             let mut changes = Names { survey: self, teller, now: &now, told: BTreeSet::new() };
             changes.renamed_and_made(tx, &mut told.data)?;
             changes.deleted(tx, &mut told.data)?;
@@ -315,7 +316,7 @@ impl Names<'_> {
         if !self.told.insert(name.to_owned()) {
             return Ok(());
         }
-        let mailbox = tx.mailbox_by_name(self.teller.account, name)?;
+        let mailbox = tx.mailbox_by_name(self.teller.viewer, name)?;
         let parent = self.now.names.values().any(|other| below(name, other).is_some_and(|rest| !rest.is_empty()));
         let mut attributes = vec![if parent { "\\HasChildren" } else { "\\HasNoChildren" }];
         if mailbox.is_none() {
@@ -389,5 +390,5 @@ fn items(news: MailboxNews, flags: bool, condstore: bool) -> Vec<status::Item> {
 }
 
 fn tell_status(tx: &ReadTx, teller: &Teller, mailbox: &Mailbox, items: &[status::Item], data: &mut Vec<u8>) -> store::Result<()> {
-    if items.is_empty() { Ok(()) } else { teller.tell(tx, mailbox, items, data) }
+    if items.is_empty() { Ok(()) } else { teller.tell(tx, &Granted::own(teller.viewer, mailbox.clone()), items, data) }
 }

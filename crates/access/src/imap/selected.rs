@@ -17,18 +17,22 @@ use crate::imap::notifying::Wishes;
 use crate::imap::response::{self, Status};
 use crate::imap::sequence::SequenceSet;
 use mail::uid_set::UidSet;
-use mail::{AccountId, Flag, Keyword, MailboxId, ModSeq, SeqNum, Uid, UidValidity};
+use mail::{AccountId, Flag, Keyword, MailboxId, ModSeq, Rights, SeqNum, Uid, UidValidity};
 use std::sync::Arc;
 use store::{Message, ReadTx};
 
 /// One client's view of its mailbox.
 #[derive(Debug, Clone)]
 pub struct Selected {
+    /// Whose the mailbox is.
+    pub account: AccountId,
     /// The mailbox.
     pub mailbox: MailboxId,
+    /// What the client may do with it.
+    pub rights: Rights,
     /// Its numbering.
     pub uid_validity: UidValidity,
-    /// EXAMINE.
+    /// EXAMINE, or nothing may be changed.
     pub read_only: bool,
     /// Every message that the client was told of and that was not taken back.
     pub uids: UidSet,
@@ -53,7 +57,7 @@ pub struct Selected {
 /// For whom and at what moment news are gathered.
 #[derive(Debug, Clone)]
 pub struct Look {
-    /// The account.
+    /// Whose the selected mailbox is.
     pub account: AccountId,
     /// How the client wants it.
     pub enabled: Enabled,
@@ -122,6 +126,11 @@ pub enum Tell {
 }
 
 impl Selected {
+    /// Rights to change flags, none if it is selected to read only.
+    pub const fn changeable(&self) -> Rights {
+        if self.read_only { Rights::NONE } else { self.rights }
+    }
+
     /// The messages of a set, for commands that change them.
     ///
     /// # Errors
@@ -328,7 +337,7 @@ impl Selected {
         let keywords = tx.mailbox_keywords(look.account, self.mailbox)?;
         let unusual = unusual(&keywords);
         if unusual != self.keywords {
-            flags_defined(data, &keywords, self.read_only);
+            flags_defined(data, &keywords, self.changeable());
             self.keywords = unusual;
         }
         Ok(())
@@ -393,23 +402,31 @@ pub fn unusual(keywords: &[Keyword]) -> usize {
     keywords.iter().filter(|keyword| !KNOWN.iter().any(|known| keyword.as_str().eq_ignore_ascii_case(known))).count()
 }
 
-/// Appends FLAGS and PERMANENTFLAGS with the keywords of a mailbox.
-pub fn flags_defined(data: &mut Vec<u8>, keywords: &[Keyword], read_only: bool) {
-    let mut list = String::new();
-    for flag in [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft] {
-        list.push_str(&flag.to_string());
-        list.push(' ');
+/// Appends FLAGS with the keywords of a mailbox, and PERMANENTFLAGS with those flags that the client may
+/// change (RFC 4314 §5.1.1).
+pub fn flags_defined(data: &mut Vec<u8>, keywords: &[Keyword], changeable: Rights) {
+    const SYSTEM: [Flag; 5] = [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft];
+    let (mut list, mut kept) = (String::new(), String::new());
+    for flag in SYSTEM {
+        let shown = format!("{flag} ");
+        list.push_str(&shown);
+        if changeable.cover(&flag) {
+            kept.push_str(&shown);
+        }
     }
     let unused = KNOWN.iter().filter(|known| !keywords.iter().any(|keyword| keyword.as_str().eq_ignore_ascii_case(known)));
     for keyword in keywords.iter().map(Keyword::as_str).chain(unused.copied()) {
         list.push_str(keyword);
         list.push(' ');
+        if changeable.contains(Rights::WRITE) {
+            kept.push_str(keyword);
+            kept.push(' ');
+        }
+    }
+    if changeable.contains(Rights::WRITE) {
+        kept.push_str("\\*");
     }
     response::line(data, &format!("* FLAGS ({})", list.trim_end()));
-    let kept = if read_only {
-        "* OK [PERMANENTFLAGS ()] No flags can be changed".to_owned()
-    } else {
-        format!("* OK [PERMANENTFLAGS ({list}\\*)] These are kept")
-    };
-    response::line(data, &kept);
+    let text = if kept.is_empty() { "No flags can be changed" } else { "These are kept" };
+    response::line(data, &format!("* OK [PERMANENTFLAGS ({})] {text}", kept.trim_end()));
 }

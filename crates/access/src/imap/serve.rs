@@ -13,18 +13,21 @@ use crate::imap::commands::append::Upload;
 use crate::imap::commands::enable::Enabled;
 use crate::imap::commands::notify::Notify;
 use crate::imap::commands::status::Teller;
-use crate::imap::commands::{esearch, expunge, fetch, search, store as store_flags, unauthenticate};
+use crate::imap::commands::{esearch, expunge, fetch, metadata, search, store as store_flags, unauthenticate};
 use crate::imap::limits::{Config, Limits};
 use crate::imap::notifying::Notifying;
 use crate::imap::recent::Recents;
 use crate::imap::response::{self, Status};
-use crate::imap::selected::{Look, News, Selected};
+use crate::imap::selected::{Look, News, Selected, flags_defined};
 use crate::imap::session::{Answer, Ask, Done, Push, Session};
-use mail::{AccountId, Timestamp};
+use mail::{AccountId, MailboxId, ModSeq, Rights, Timestamp};
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use store::auth::Authenticator;
-use store::{Error, ReadTx, Store, Subscription, WriteTx};
+use store::{Error, OTHERS, ReadTx, Store, Subscription, WriteTx};
 use wire::Handler;
 use wire::sasl::{SaslAnswer, SaslAsk};
 
@@ -76,16 +79,42 @@ pub struct Server {
     notify: Option<Box<Notifying>>,
     /// What was gathered for the client and is not handed over yet.
     undelivered: Vec<u8>,
+    /// Up to which change of its account the client was told of annotations, if it wants to be.
+    annotations_told: ModSeq,
 }
 
 /// IDLE on a selected mailbox, or NOTIFY.
 #[derive(Debug)]
 struct Watch {
     subscription: Subscription,
+    /// The account of the selected mailbox, where it is another's.
+    of_selected: Option<Box<Subscription>>,
     /// Something changed that was not looked at yet.
     stale: bool,
     /// IDLE: messages may be taken back.
     idle: bool,
+}
+
+impl Watch {
+    /// Resolves once something changed. Cancel-safe.
+    async fn changed(&mut self) {
+        match &mut self.of_selected {
+            None => {
+                self.subscription.changed().await;
+            }
+            // Boxed, because hardly anybody is here.
+            Some(other) => Box::pin(either(&mut self.subscription, other)).await,
+        }
+    }
+}
+
+async fn either(one: &mut Subscription, other: &mut Subscription) {
+    let (mut one, mut other) = (pin!(one.changed()), pin!(other.changed()));
+    poll_fn(|context| match (one.as_mut().poll(context), other.as_mut().poll(context)) {
+        (Poll::Pending, Poll::Pending) => Poll::Pending,
+        _ => Poll::Ready(()),
+    })
+    .await;
 }
 
 /// A command whose answer takes more than one step.
@@ -115,6 +144,7 @@ impl Server {
             watch: None,
             notify: None,
             undelivered: Vec::new(),
+            annotations_told: ModSeq(0),
         }
     }
 
@@ -143,15 +173,94 @@ impl Server {
         self.selected.clone().ok_or_else(|| Status::bad("Select a mailbox first"))
     }
 
-    /// The same, if it may be changed.
-    pub(crate) fn selected_for_change(&self) -> Result<Arc<Selected>, Status> {
+    /// The same, if the client may do this with it and has not selected it to read only.
+    pub(crate) fn selected_for_change(&self, needed: Rights) -> Result<Arc<Selected>, Status> {
         let selected = self.selected()?;
-        if selected.read_only { Err(Status::no("READ-ONLY", "The mailbox is selected read-only")) } else { Ok(selected) }
+        match selected.rights.contains(needed) {
+            false => Err(refusal(&Error::Denied)),
+            true if selected.read_only => Err(Status::no("READ-ONLY", "The mailbox is selected read-only")),
+            true => Ok(selected),
+        }
+    }
+
+    /// Whose mailbox is selected; the client itself if none is.
+    pub(crate) fn watched(&self) -> AccountId {
+        self.selected.as_ref().map_or(self.account, |selected| selected.account)
+    }
+
+    /// Looks again at what the client may do with another's mailbox; what it must be told of it.
+    pub(crate) fn rights_again(&mut self) -> Result<Vec<u8>, Status> {
+        let mut data = Vec::new();
+        let Some(selected) = self.selected.as_ref().filter(|selected| selected.account != self.account) else { return Ok(data) };
+        let (viewer, owner, mailbox, seen) = (self.account, selected.account, selected.mailbox, selected.seen);
+        let found = self.shared.store.read_short(|tx| {
+            // Whatever changes rights changes the owner's ModSeq.
+            if tx.mod_seq(owner)? == seen {
+                return Ok(None);
+            }
+            Ok(Some((tx.rights(viewer, owner, mailbox)?, tx.mailbox_keywords(owner, mailbox)?)))
+        });
+        match found {
+            Ok(Some((rights, _))) if !rights.contains(Rights::READ) => return Err(no_longer()),
+            Ok(Some((rights, keywords))) if rights != selected.rights => {
+                flags_defined(&mut data, &keywords, if selected.read_only { Rights::NONE } else { rights });
+                self.revise(|selected| selected.rights = rights);
+            }
+            Ok(_) => {}
+            Err(Error::NotFound(_)) => return Err(no_longer()),
+            Err(error) => return Err(refusal(&error)),
+        }
+        Ok(data)
+    }
+
+    /// From now on the client is told of annotations that others change.
+    pub(crate) fn annotations_from_now(&mut self) -> Result<(), Status> {
+        let account = self.account;
+        self.annotations_told = self.read_short(|tx| tx.mod_seq(account))?;
+        Ok(())
+    }
+
+    /// The client itself has changed annotations: it is not told of that.
+    pub(crate) fn annotated(&mut self, before: ModSeq, now: ModSeq) {
+        if self.annotations_told == before {
+            self.annotations_told = now;
+        }
+    }
+
+    fn annotation_news(&mut self) -> Result<Vec<u8>, Status> {
+        let mut data = Vec::new();
+        if !self.enabled.metadata {
+            return Ok(data);
+        }
+        let (account, since, utf8) = (self.account, self.annotations_told, self.enabled.utf8());
+        self.annotations_told = self.read_short(|tx| {
+            let now = tx.mod_seq(account)?;
+            if now > since {
+                metadata::changed(&mut data, tx, account, &tx.list_changes(account, since)?.annotations, utf8)?;
+            }
+            Ok(now)
+        })?;
+        Ok(data)
     }
 
     /// Selects a mailbox, or none; the one before.
     pub(crate) fn select(&mut self, selected: Option<Selected>) -> Option<Arc<Selected>> {
-        std::mem::replace(&mut self.selected, selected.map(Arc::new))
+        let before = std::mem::replace(&mut self.selected, selected.map(Arc::new));
+        self.watch_selected();
+        before
+    }
+
+    /// Has whoever watches also woken by what others do in their own mailbox, if that is selected.
+    fn watch_selected(&mut self) {
+        let (account, watched) = (self.account, self.watched());
+        if let Some(watch) = &mut self.watch {
+            watch.of_selected = (watched != account).then(|| Box::new(self.shared.store.subscribe(watched)));
+        }
+    }
+
+    /// The selected mailbox if it is one of the client's own.
+    fn selected_of_own(&self) -> Option<MailboxId> {
+        self.selected.as_ref().filter(|selected| selected.account == self.account).map(|selected| selected.mailbox)
     }
 
     /// Is as at the start of the connection.
@@ -172,9 +281,16 @@ impl Server {
 
     pub(crate) fn look(&self, expunges: bool, by_uid: bool) -> Look {
         let Limits { context_changes_max, notify_messages_max, .. } = self.shared.config.limits;
-        let wishes = self.notify.as_ref().map(|notify| Arc::new(notify.wishes()));
+        let wishes = self.notify.as_ref().map(|notify| {
+            let mut wishes = notify.wishes();
+            if self.watched() != self.account {
+                // They are numbers of the client's own account.
+                wishes.own.clear();
+            }
+            Arc::new(wishes)
+        });
         Look {
-            account: self.account,
+            account: self.watched(),
             enabled: self.enabled,
             expunges,
             by_uid,
@@ -210,7 +326,7 @@ impl Server {
     pub(crate) fn accept(&mut self, news: Option<News>) -> Vec<u8> {
         let Some(mut news) = news else { return Vec::new() };
         if !(news.arrived.is_empty() || self.enabled.rev2) {
-            let recent = self.shared.recents.claim(self.account, &news.selected, &news.arrived);
+            let recent = self.shared.recents.claim(self.watched(), &news.selected, &news.arrived);
             news.selected.recent = news.selected.recent.union(&recent);
             response::count(&mut news.data, news.selected.recent.len(), "RECENT");
         }
@@ -229,6 +345,13 @@ impl Server {
 
     /// What the client must be told now.
     async fn gather(&mut self, look: Look) -> Result<Vec<u8>, Status> {
+        let mut data = self.rights_again()?;
+        data.extend(self.mailbox_news(look).await?);
+        data.extend(self.annotation_news()?);
+        Ok(data)
+    }
+
+    async fn mailbox_news(&mut self, look: Look) -> Result<Vec<u8>, Status> {
         let Some(selected) = self.selected.clone() else { return Ok(Vec::new()) };
         let short = self.shared.store.read_short(|tx| {
             let behind = tx.mod_seq(look.account)?.0.saturating_sub(selected.seen.0);
@@ -268,9 +391,14 @@ impl Server {
     }
 
     async fn run(&mut self, tag: String, command: Command) -> Outcome {
+        let data = self.rights_again()?;
+        Ok(before(data, self.done(tag, command).await?))
+    }
+
+    async fn done(&mut self, tag: String, command: Command) -> Outcome {
         match command {
             Command::Noop | Command::Check => self.finish(Status::ok("Done"), true).await,
-            Command::Enable(enable) => Ok(enable.run(self)),
+            Command::Enable(enable) => enable.run(self),
             Command::Select(select) => select.run(self).await,
             Command::Create(create) => create.run(self).await,
             Command::Delete(delete) => delete.run(self).await,
@@ -280,9 +408,14 @@ impl Server {
             Command::Lsub(lsub) => lsub.run(self).await,
             Command::XList(list) => list.run(self).await,
             Command::Quota(quota) => quota.run(self).await,
+            Command::SetQuota(quota) => quota.run(self).await,
+            Command::SetAcl(acl) => acl.run(self).await,
+            Command::Acl(asked) => asked.run(self).await,
+            Command::GetMetadata(metadata) => metadata.run(self).await,
+            Command::SetMetadata(metadata) => metadata.run(self).await,
             Command::Unauthenticate => Ok(unauthenticate::run(self)),
             Command::Namespace => {
-                let data = b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n".to_vec();
+                let data = format!("* NAMESPACE ((\"\" \"/\")) ((\"{OTHERS}/\" \"/\")) NIL\r\n").into_bytes();
                 Ok(Answer::Done(Done { data, status: Status::ok("Done"), state: None }))
             }
             Command::Status(status) => status.run(self).await,
@@ -327,8 +460,10 @@ impl Server {
     fn idle(&mut self) -> Answer {
         if let Some(watch) = &mut self.watch {
             (watch.idle, watch.stale) = (true, true);
-        } else if self.selected.is_some() {
-            self.watch = Some(Watch { subscription: self.shared.store.subscribe(self.account), stale: true, idle: true });
+        } else if self.selected.is_some() || self.enabled.metadata {
+            let subscription = self.shared.store.subscribe(self.account);
+            self.watch = Some(Watch { subscription, of_selected: None, stale: true, idle: true });
+            self.watch_selected();
         }
         Answer::Taken
     }
@@ -343,7 +478,7 @@ impl Server {
     /// NOTIFY: what the client hears from now on; what it is told at once of mailboxes that are not selected.
     pub(crate) async fn watch(&mut self, notify: Notify) -> Result<Vec<u8>, Status> {
         let teller = Teller::of(self, &[]);
-        let selected = self.selected.as_ref().map(|selected| selected.mailbox);
+        let selected = self.selected_of_own();
         let mailboxes_max = self.shared.config.limits.notify_mailboxes_max;
         // Before the read: what is committed behind it wakes us.
         let subscription = self.shared.store.subscribe(self.account);
@@ -352,8 +487,9 @@ impl Server {
             Error::Limit(_) => Status::no("NOTIFICATIONOVERFLOW", "These are too many mailboxes to watch"),
             error => refusal(&error),
         })?;
-        self.watch = notifying.watches().then_some(Watch { subscription, stale: true, idle: false });
+        self.watch = notifying.watches().then_some(Watch { subscription, of_selected: None, stale: true, idle: false });
         self.notify = Some(Box::new(notifying));
+        self.watch_selected();
         Ok(data)
     }
 
@@ -384,7 +520,7 @@ impl Server {
 
     /// What NOTIFY tells of mailboxes that are not selected.
     async fn around(&mut self) -> Result<Vec<u8>, Status> {
-        let selected = self.selected.as_ref().map(|selected| selected.mailbox);
+        let selected = self.selected_of_own();
         let teller = Teller::of(self, &[]);
         let (Some(notify), Some(watch)) = (self.notify.as_ref().filter(|notify| notify.looks_around()), &self.watch) else {
             return Ok(Vec::new());
@@ -441,7 +577,7 @@ impl Handler<Session> for Server {
             Ask::Append(steps) => Box::pin(Upload::append(self, steps)).await,
             Ask::IdleEnd => {
                 self.idle_ends();
-                self.finish(Status::ok("IDLE ended"), true).await
+                Box::pin(self.finish(Status::ok("IDLE ended"), true)).await
             }
         };
         let answer = outcome.unwrap_or_else(|status| Answer::Done(Done::status(status)));
@@ -458,11 +594,12 @@ impl Handler<Session> for Server {
             }
             let Some(watch) = &mut self.watch else { return std::future::pending().await };
             if !watch.stale {
-                watch.subscription.changed().await;
+                watch.changed().await;
                 // Noted before anything is awaited: if this future is dropped, the next one looks.
                 watch.stale = true;
             }
-            if let Err(status) = self.look_around().await {
+            // Boxed as above.
+            if let Err(status) = Box::pin(self.look_around()).await {
                 return Push::Bye(Status::bye(status.code.unwrap_or("UNAVAILABLE".into()), status.text));
             }
         }
@@ -487,10 +624,15 @@ pub(crate) fn before(mut data: Vec<u8>, answer: Answer) -> Answer {
     }
 }
 
+fn no_longer() -> Status {
+    Status::bye("UNAVAILABLE", "You may no longer read this mailbox")
+}
+
 /// What a client hears of an error of the store (RFC 5530).
 pub(crate) fn refusal(error: &Error) -> Status {
     match error {
         Error::NotFound(_) => Status::no("NONEXISTENT", "There is no such mailbox"),
+        Error::Denied => Status::no("NOPERM", "You do not have the right to do that"),
         Error::Exists(_) => Status::no("ALREADYEXISTS", "That exists already"),
         Error::OverQuota { .. } | Error::TooManyEmails { .. } => Status::no("OVERQUOTA", "The quota does not allow it"),
         Error::InUse(_) => Status::no("INUSE", "Something else uses it, try again later"),

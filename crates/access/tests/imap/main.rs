@@ -8,6 +8,7 @@
 )]
 
 mod bounds;
+mod rights;
 mod scram;
 mod scripts;
 mod sizes;

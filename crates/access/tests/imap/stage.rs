@@ -10,6 +10,10 @@
 //! | `@ expunge MAILBOX UID` | another program removes a message |
 //! | `@ delete MAILBOX` | another program deletes a mailbox |
 //! | `@ quota OCTETS` | Ann's quota |
+//! | `@ account NAME` | there is NAME@example.org too |
+//! | `@ give MAILBOX NAME RIGHTS` | Ann gives NAME, or `anyone`, rights to her mailbox |
+//! | `@ administrator` | Ann is an administrator |
+//! | `@ other NAME [MAILBOX]` | client 2 is logged in as NAME and has selected |
 //! | `@ ready [MAILBOX]`, `@ ready2 [MAILBOX]` | the client is logged in and has selected; nothing of it is shown |
 //! | `@ slow SECONDS` | each look at the clock takes that long; before the first client |
 //! | `@ limit NAME NUMBER` | a field of `Limits`; before the first client |
@@ -27,14 +31,14 @@ use access::imap::compression::Compression;
 use access::imap::serve::{Server, Shared};
 use access::imap::{Answer, Ask, Config, Session};
 use mail::digest::Digest;
-use mail::{AccountId, Address, Domain, Flag, MailboxId, Timestamp, Uid, UidSet};
+use mail::{AccountId, Address, Domain, Flag, MailboxId, Rights, Timestamp, Uid, UidSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use store::auth::{Authenticator, Credentials};
-use store::{Body, FlagChange, NewAccount, NewEmail, Store};
+use store::{Body, FlagChange, Grant, Grantee, NewAccount, NewEmail, Store};
 use wire::sasl::{SaslAnswer, Secret};
 use wire::transcript::{escape, octets};
 use wire::{Handler, Input, Output, Session as _, Tls};
@@ -119,7 +123,23 @@ impl World {
 
     /// A client that is logged in, and has selected if a mailbox is named.
     pub(crate) fn ready(&mut self, now: Instant, mailbox: &str) -> Client {
-        let account = self.account;
+        self.ready_as(now, self.account, mailbox)
+    }
+
+    /// Makes NAME@example.org.
+    pub(crate) fn account_add(&self, name: &str) -> AccountId {
+        let (address, now) = (Address::parse(&format!("{name}@example.org")).unwrap(), self.now());
+        let new = NewAccount { address, name: String::new(), credentials: CREDENTIALS.clone(), quota_octets_max: None };
+        self.store.write_blocking(move |tx| tx.account_create(new.clone(), now)).unwrap()
+    }
+
+    /// The account of NAME@example.org.
+    fn account_of(&self, name: &str) -> AccountId {
+        let login = format!("{name}@example.org");
+        self.store.read_blocking(move |tx| tx.account_by_login(&login)).unwrap().expect("an account").id
+    }
+
+    pub(crate) fn ready_as(&mut self, now: Instant, account: AccountId, mailbox: &str) -> Client {
         let mut client = self.connect(now);
         client.session.handle(now, Input::Bytes(b"x LOGIN ann@example.org secret\r\n"));
         while let output = client.session.poll()
@@ -132,19 +152,27 @@ impl World {
         client.session.handle(now, Input::Answer(Answer::Auth(answer)));
         client.pump(now);
         if !mailbox.is_empty() {
-            client.send(now, format!("x SELECT {mailbox}\r\n").as_bytes());
+            client.send(now, format!("x SELECT \"{mailbox}\"\r\n").as_bytes());
         }
         client.said.clear();
         client
     }
 
     pub(crate) fn mailbox(&self, name: &str) -> MailboxId {
-        let (account, name) = (self.account, name.to_owned());
+        self.mailbox_of(self.account, name)
+    }
+
+    fn mailbox_of(&self, account: AccountId, name: &str) -> MailboxId {
+        let name = name.to_owned();
         self.store.read_blocking(move |tx| Ok(tx.mailbox_by_name(account, &name)?.map(|mailbox| mailbox.id))).unwrap().expect("a mailbox")
     }
 
     pub(crate) fn deliver(&self, mailbox: &str, message: &[u8]) {
-        let (account, mailbox, now) = (self.account, self.mailbox(mailbox), self.now());
+        self.deliver_to(self.account, mailbox, message);
+    }
+
+    pub(crate) fn deliver_to(&self, account: AccountId, mailbox: &str, message: &[u8]) {
+        let (mailbox, now) = (self.mailbox_of(account, mailbox), self.now());
         let (body, digest) = (Body::new(message), Digest::of(message));
         let add = move |tx: &mut store::WriteTx| {
             let new = NewEmail { body: &body, digest: &digest, flags: mail::Flags::default(), internal_date: now, saved: now };
@@ -178,6 +206,15 @@ impl World {
                 let octets = mailbox.parse().unwrap();
                 self.store.write_blocking(move |tx| tx.account_set_quota(account, Some(octets))).unwrap();
             }
+            "account" => drop(self.account_add(mailbox)),
+            "give" => {
+                let (name, rights) = argument.split_once(' ').unwrap_or((argument, ""));
+                let grantee = if name == "anyone" { Grantee::Anyone } else { Grantee::Account(self.account_of(name)) };
+                let (mailbox, rights) = (self.mailbox(mailbox), Rights::parse(rights).unwrap());
+                let grant = Grant { grantee, negative: false, rights };
+                self.store.write_blocking(move |tx| tx.grant_set(account, mailbox, grant)).unwrap();
+            }
+            "administrator" => self.store.write_blocking(move |tx| tx.account_set_administrator(account, true)).unwrap(),
             "slow" => self.slowness = mailbox.parse().unwrap(),
             "limit" => self.limit(mailbox, argument.parse().unwrap()),
             "jmap" => self.config.jmap_url = Some(mailbox.into()),
@@ -380,6 +417,11 @@ impl Stage<'_> {
                 self.client(0).pump(now);
             }
             ("ready", mailbox) => self.clients[0] = Some(self.world.ready(now, mailbox)),
+            ("other", argument) => {
+                let (name, mailbox) = argument.split_once(' ').unwrap_or((argument, ""));
+                let account = self.world.account_of(name);
+                self.clients[1] = Some(self.world.ready_as(now, account, mailbox));
+            }
             ("ready2", mailbox) => self.clients[1] = Some(self.world.ready(now, mailbox)),
             (time, _) if time.starts_with('+') => self.pass(time[1..].parse().unwrap()),
             _ => self.world.event(event),

@@ -8,16 +8,17 @@
 //! Invariant: all messages of a command are kept by one write, or none; REPLACE removes the old one in it.
 
 use crate::imap::command::{Command, Legal};
-use crate::imap::commands::url;
+use crate::imap::commands::{copy, url};
 use crate::imap::grammar::{Announced, Parsed, Parser};
+use crate::imap::granted::Granted;
 use crate::imap::response::{self, Status};
 use crate::imap::sequence::SequenceSet;
 use crate::imap::serve::{self, Outcome, Server, refusal};
 use crate::imap::session::Answer;
 use mail::digest::Digest;
 use mail::uid_set::UidSet;
-use mail::{AccountId, Flags, MailboxId, Timestamp, binary};
-use store::{Added, Body, Draft, NewEmail, Store, WriteTx};
+use mail::{Flags, Rights, Timestamp, binary};
+use store::{Added, Body, Draft, NewEmail, Place, Store, WriteTx};
 
 /// Where messages go, and what the first of them is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,9 +218,11 @@ fn part(parser: &mut Parser<'_>, literal: Option<Announced>, steps: &mut Vec<Ste
 /// Messages on their way in.
 #[derive(Debug)]
 pub struct Upload {
-    mailbox: MailboxId,
+    to: Place,
+    /// What the client may do there: of the messages' flags, those are kept that it may set.
+    rights: Rights,
     /// What REPLACE removes from the selected mailbox.
-    replaces: Option<(MailboxId, UidSet)>,
+    replaces: Option<(Place, UidSet)>,
     /// The messages that are whole.
     kept: Vec<Kept>,
     /// The one that is coming.
@@ -250,12 +253,14 @@ struct Coming {
 impl Target {
     /// Whether messages are welcome there, and what is known of the first.
     pub(crate) async fn upload(self: Box<Self>, server: &mut Server) -> Outcome {
+        server.rights_again()?;
         let replaces = self.replaces.as_ref().map(|replaced| replaced.find(server)).transpose()?;
         // What REPLACE removes makes room: the write knows how much.
         let octets = if replaces.is_some() { 0 } else { octets_announced(&self.steps) };
-        let mailbox = welcome(server, octets, self.mailbox).await?;
-        let Some(mailbox) = mailbox else { return Err(Status::no("TRYCREATE", "There is no such mailbox")) };
-        *server.upload_mut() = Some(Box::new(Upload { mailbox, replaces, kept: Vec::new(), coming: None }));
+        let granted = welcome(server, octets, self.mailbox).await?;
+        let Some(granted) = granted else { return Err(Status::no("TRYCREATE", "There is no such mailbox")) };
+        let (to, rights) = (Place { account: granted.account, mailbox: granted.mailbox.id }, granted.rights);
+        *server.upload_mut() = Some(Box::new(Upload { to, rights, replaces, kept: Vec::new(), coming: None }));
         Upload::go_on(server, self.steps).await
     }
 
@@ -271,27 +276,31 @@ fn octets_announced(steps: &[Step]) -> u64 {
     steps.iter().map(octets).fold(0, u64::saturating_add)
 }
 
+/// What REPLACE needs of the mailbox that the old message leaves (RFC 8508 §4.3).
+const REPLACES: Rights = Rights::TRASH.union(Rights::EXPUNGE);
+
 impl Replaced {
-    fn find(&self, server: &Server) -> Result<(MailboxId, UidSet), Status> {
-        let selected = server.selected_for_change()?;
+    fn find(&self, server: &Server) -> Result<(Place, UidSet), Status> {
+        let selected = server.selected_for_change(REPLACES)?;
         let uids = selected.resolve(&self.set, self.by_uid)?;
         match uids.len() {
             0 => Err(Status::no("NONEXISTENT", "There is no such message")),
-            1 => Ok((selected.mailbox, uids)),
+            1 => Ok((Place { account: selected.account, mailbox: selected.mailbox }, uids)),
             _ => Err(Status::bad("REPLACE takes one message").code("CLIENTBUG")),
         }
     }
 }
 
 /// The mailbox of that name, if there is room for that many octets.
-async fn welcome(server: &Server, octets: u64, name: String) -> Result<Option<MailboxId>, Status> {
-    let account = server.account();
+async fn welcome(server: &Server, octets: u64, name: String) -> Result<Option<Granted>, Status> {
+    let viewer = server.account();
     server
         .read(move |tx| {
-            if let Some(refusal) = tx.quota(account)?.refusal(octets) {
-                return Err(refusal);
+            let Some(granted) = copy::target(tx, viewer, &name)? else { return Ok(None) };
+            match tx.quota(granted.account)?.refusal(octets) {
+                Some(refusal) if octets > 0 => Err(refusal),
+                _ => Ok(Some(granted)),
             }
-            Ok(tx.mailbox_by_name(account, &name)?.map(|mailbox| mailbox.id))
         })
         .await
 }
@@ -378,8 +387,8 @@ impl Upload {
         Self::go_on(server, steps).await?;
         let Some(mut upload) = server.upload_mut().take() else { return Err(unexpected()) };
         upload.keep(server)?;
-        let (account, now, replaces) = (server.account(), server.now(), upload.replaces.is_some());
-        let added = server.write(move |tx| upload.write(tx, account, now)).await?;
+        let (now, replaces) = (server.now(), upload.replaces.is_some());
+        let added = server.write(move |tx| upload.write(tx, now)).await?;
         let Some(code) = append_uid(&added) else {
             return server.finish(Status::no("EXPUNGEISSUED", "The message to replace is gone"), true).await;
         };
@@ -394,16 +403,16 @@ impl Upload {
     }
 
     /// Nothing is added where the message to replace is gone.
-    fn write(&self, tx: &mut WriteTx, account: AccountId, now: Timestamp) -> store::Result<Vec<Added>> {
-        if let Some((mailbox, uids)) = &self.replaces
-            && tx.messages_destroy(account, *mailbox, uids)?.uids.is_empty()
+    fn write(&self, tx: &mut WriteTx, now: Timestamp) -> store::Result<Vec<Added>> {
+        if let Some((from, uids)) = &self.replaces
+            && tx.messages_destroy(from.account, from.mailbox, uids)?.uids.is_empty()
         {
             return Ok(Vec::new());
         }
         let mut added = Vec::with_capacity(self.kept.len());
         for Kept { flags, date, body, digest } in &self.kept {
-            let new = NewEmail { body, digest, flags: flags.clone(), internal_date: date.unwrap_or(now), saved: now };
-            added.push(tx.email_add(account, self.mailbox, new)?);
+            let new = NewEmail { body, digest, flags: self.rights.covered(flags), internal_date: date.unwrap_or(now), saved: now };
+            added.push(tx.email_add(self.to.account, self.to.mailbox, new)?);
         }
         Ok(added)
     }

@@ -3,13 +3,14 @@
 use crate::imap::command::Command;
 use crate::imap::commands::message_limit::{self, Cut};
 use crate::imap::grammar::{Parsed, Parser};
+use crate::imap::granted::Granted;
 use crate::imap::response::{self, Status};
 use crate::imap::sequence::SequenceSet;
 use crate::imap::serve::{Outcome, Server};
 use crate::imap::session::{Answer, Done};
 use mail::uid_set::UidSet;
-use mail::{AccountId, MailboxId, Uid};
-use store::ReadTx;
+use mail::{AccountId, Rights, Uid};
+use store::{Place, ReadTx};
 
 /// `UID MOVE 42:69 Trash`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,20 @@ pub fn parse(parser: &mut Parser<'_>, by_uid: bool, moves: bool) -> Parsed<Comma
     Ok(Command::Copy(Copy { set, by_uid, moves, mailbox: parser.mailbox()? }))
 }
 
+/// What MOVE needs of the mailbox that the messages leave (RFC 6851 §4).
+const MOVES: Rights = Rights::TRASH.union(Rights::EXPUNGE);
+
+/// The mailbox into which messages are to be put; `None`: the client could make it.
+///
+/// # Errors
+/// [`store::Error::Denied`] or [`store::Error::NotFound`] if it is another's and does not take them.
+pub(crate) fn target(tx: &ReadTx, viewer: AccountId, name: &str) -> store::Result<Option<Granted>> {
+    match Granted::find_for(tx, viewer, name, Rights::INSERT) {
+        Err(store::Error::NotFound(_)) if !store::is_shared_name(name) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// What became of a copy.
 enum Copied {
     NoMailbox,
@@ -45,19 +60,21 @@ enum Copied {
 impl Copy {
     /// Copies or moves all of the messages in one write, or none (RFC 9051 §6.4.7).
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
-        let selected = if self.moves { server.selected_for_change()? } else { server.selected()? };
+        let selected = if self.moves { server.selected_for_change(MOVES)? } else { server.selected()? };
         let (uids, cut) = self.bounded(server, selected.resolve(&self.set, self.by_uid)?)?;
-        let (account, now, from) = (server.account(), server.now(), selected.mailbox);
+        let (viewer, now) = (server.account(), server.now());
+        let from = Place { account: selected.account, mailbox: selected.mailbox };
         let Self { mailbox: name, moves, by_uid, .. } = self;
         let copied = server
             .write(move |tx| {
-                let Some(to) = tx.mailbox_by_name(account, &name)? else { return Ok(Copied::NoMailbox) };
-                if !by_uid && count(tx, account, from, &uids)? < uids.len() as usize {
+                let Some(granted) = target(tx, viewer, &name)? else { return Ok(Copied::NoMailbox) };
+                if !by_uid && count(tx, from, &uids)? < uids.len() as usize {
                     return Ok(Copied::SomeGone);
                 }
+                let (to, rights) = (Place { account: granted.account, mailbox: granted.mailbox.id }, granted.rights);
                 let pairs =
-                    if moves { tx.email_move(account, from, &uids, to.id, now)? } else { tx.email_copy(account, from, &uids, to.id, now)? };
-                Ok(Copied::Done { uid_validity: to.uid_validity, pairs })
+                    if moves { tx.email_move_to(from, &uids, to, rights, now)? } else { tx.email_copy_to(from, &uids, to, rights, now)? };
+                Ok(Copied::Done { uid_validity: granted.mailbox.uid_validity, pairs })
             })
             .await?;
         match copied {
@@ -80,8 +97,8 @@ impl Copy {
 }
 
 /// How many messages of a set there are; costs what the set holds, not the mailbox.
-fn count(tx: &ReadTx, account: AccountId, mailbox: MailboxId, uids: &UidSet) -> store::Result<usize> {
-    uids.ranges().map(|(first, last)| Ok(tx.messages(account, mailbox, first, last, usize::MAX)?.len())).sum()
+fn count(tx: &ReadTx, from: Place, uids: &UidSet) -> store::Result<usize> {
+    uids.ranges().map(|(first, last)| Ok(tx.messages(from.account, from.mailbox, first, last, usize::MAX)?.len())).sum()
 }
 
 /// COPYUID stands in COPY's tagged reply, and before the expunges of MOVE (RFC 6851 §4.3).

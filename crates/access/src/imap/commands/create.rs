@@ -2,9 +2,11 @@
 
 use crate::imap::command::Command;
 use crate::imap::grammar::{Fault, Parsed, Parser};
+use crate::imap::granted::Granted;
 use crate::imap::response::Status;
 use crate::imap::serve::{Outcome, Server, object_id};
 use mail::Role;
+use store::is_shared_name;
 
 /// `CREATE Projects (USE (\Archive))`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +47,21 @@ fn usage(parser: &mut Parser<'_>) -> Parsed<Role> {
 impl Create {
     /// Makes the mailbox, and its parents where they are missing.
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
-        let account = server.account();
+        let viewer = server.account();
         let Self { mailbox, role } = self;
-        if let Some(role) = role
-            && server.read(move |tx| tx.mailbox_by_role(account, role)).await?.is_some()
-        {
-            return Err(Status::no("USEATTR", "Another mailbox has that use"));
+        if let Some(role) = role {
+            if is_shared_name(&mailbox) {
+                return Err(Status::no("USEATTR", "What another's mailbox is for is for its owner to say"));
+            }
+            if server.read(move |tx| tx.mailbox_by_role(viewer, role)).await?.is_some() {
+                return Err(Status::no("USEATTR", "Another mailbox has that use"));
+            }
         }
-        let id = server.write(move |tx| tx.mailbox_create(account, &mailbox, role)).await?;
+        let id = server.write(move |tx| {
+            let (owner, name) = Granted::to_be_made(tx, viewer, &mailbox)?;
+            tx.mailbox_create(owner, name, role)
+        });
+        let id = id.await?;
         // RFC 8474 §4.1
         server.finish(Status::ok("Created").code(format!("MAILBOXID ({})", object_id('M', id.0.into()))), true).await
     }

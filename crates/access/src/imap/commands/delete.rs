@@ -3,10 +3,11 @@
 use crate::imap::command::Command;
 use crate::imap::command::State;
 use crate::imap::grammar::{Parsed, Parser};
+use crate::imap::granted::Granted;
 use crate::imap::response::Status;
 use crate::imap::serve::{Outcome, Server};
 use crate::imap::session::{Answer, Done};
-use store::Error;
+use mail::Rights;
 
 /// `DELETE Projects`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,15 +28,14 @@ pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
 impl Delete {
     /// Deletes the mailbox and its messages. Deleting the selected one also closes it.
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
-        let account = server.account();
-        let id = server
-            .write(move |tx| {
-                let mailbox = tx.mailbox_by_name(account, &self.mailbox)?.ok_or_else(|| Error::NotFound("mailbox".into()))?;
-                tx.mailbox_delete(account, mailbox.id)?;
-                Ok(mailbox.id)
-            })
-            .await?;
-        if server.selected().is_ok_and(|selected| selected.mailbox == id) {
+        let viewer = server.account();
+        let gone = server.write(move |tx| {
+            let granted = Granted::find_for(tx, viewer, &self.mailbox, Rights::DELETE)?;
+            tx.mailbox_delete(granted.account, granted.mailbox.id)?;
+            Ok((granted.account, granted.mailbox.id))
+        });
+        let gone = gone.await?;
+        if server.selected().is_ok_and(|selected| (selected.account, selected.mailbox) == gone) {
             server.select(None);
             let data = b"* OK [CLOSED] The selected mailbox was deleted\r\n".to_vec();
             return Ok(Answer::Done(Done { data, status: Status::ok("Deleted"), state: Some(State::Authenticated) }));

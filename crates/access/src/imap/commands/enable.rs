@@ -6,7 +6,7 @@ use crate::imap::command::Command;
 use crate::imap::contexts;
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response::Status;
-use crate::imap::serve::Server;
+use crate::imap::serve::{Outcome, Server};
 use crate::imap::session::{Answer, Done};
 
 /// `ENABLE QRESYNC IMAP4rev2`
@@ -28,13 +28,15 @@ pub struct Enabled {
     pub rev2: bool,
     /// Names and texts in UTF-8, no CHARSET in SEARCH (RFC 9755 §3).
     pub utf8_accept: bool,
+    /// Annotations that others change are told (RFC 5464 §4.4).
+    pub metadata: bool,
     /// No sequence numbers: UIDFETCH and VANISHED instead of FETCH and EXPUNGE (RFC 9586).
     pub uid_only: bool,
 }
 
 impl Enabled {
     /// A client that has enabled nothing.
-    pub const NOTHING: Self = Self { condstore: false, qresync: false, rev2: false, utf8_accept: false, uid_only: false };
+    pub const NOTHING: Self = Self { condstore: false, qresync: false, rev2: false, utf8_accept: false, metadata: false, uid_only: false };
 
     /// Names and texts are UTF-8 both ways.
     pub const fn utf8(self) -> bool {
@@ -57,6 +59,7 @@ impl Enabled {
                 "CONDSTORE" => (&mut self.condstore, "CONDSTORE"),
                 "QRESYNC" => (&mut self.qresync, "QRESYNC"),
                 "UTF8=ACCEPT" => (&mut self.utf8_accept, "UTF8=ACCEPT"),
+                "METADATA" => (&mut self.metadata, "METADATA"),
                 "UIDONLY" => (&mut self.uid_only, "UIDONLY"),
                 "IMAP4REV2" => (&mut self.rev2, "IMAP4rev2"),
                 _ => continue,
@@ -99,8 +102,11 @@ pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
 
 impl Enable {
     /// Turns on what is known.
-    pub(crate) fn run(self, server: &mut Server) -> Answer {
+    pub(crate) fn run(self, server: &mut Server) -> Outcome {
         let news = server.enabled_mut().enable(&self.names);
+        if news.contains(&"METADATA") {
+            server.annotations_from_now()?;
+        }
         let mut data = Enabled::answer(&news);
         if server.enabled().uid_only {
             // What they would be told are sequence numbers (RFC 9586 §3).
@@ -113,6 +119,6 @@ impl Enable {
                 });
             });
         }
-        Answer::Done(Done { data, status: Status::ok("Enabled"), state: None })
+        Ok(Answer::Done(Done { data, status: Status::ok("Enabled"), state: None }))
     }
 }

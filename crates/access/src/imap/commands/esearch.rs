@@ -6,15 +6,16 @@ use crate::imap::command::Command;
 use crate::imap::commands::returns::{Listed, Response, Returns};
 use crate::imap::commands::search::{self, Key, Scope};
 use crate::imap::grammar::{Parsed, Parser};
+use crate::imap::granted::Granted;
 use crate::imap::mailbox_name::DELIMITER;
 use crate::imap::response::Status;
 use crate::imap::selected::Selected;
 use crate::imap::serve::{self, Outcome, Server};
 use mail::uid_set::UidSet;
-use mail::{AccountId, MailboxId, Role};
+use mail::{AccountId, Rights, Role};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use store::{Mailbox, ReadTx};
+use store::{Place, ReadTx};
 
 /// `ESEARCH IN (personal subtree "lists") RETURN (COUNT) UNSEEN`
 #[derive(Debug, Clone, PartialEq)]
@@ -102,12 +103,12 @@ pub fn source(parser: &mut Parser<'_>) -> Parsed<Source> {
 }
 
 impl Source {
-    fn holds(&self, mailbox: &Mailbox, selected: Option<MailboxId>, subscribed: &BTreeSet<String>) -> bool {
-        let name = mailbox.name.as_str();
+    fn holds(&self, granted: &Granted, viewer: AccountId, selected: Option<&Place>, subscribed: &BTreeSet<String>) -> bool {
+        let name = granted.mailbox.name.as_str();
         match self {
-            Self::Selected => selected == Some(mailbox.id),
-            Self::Inboxes => mailbox.role == Some(Role::Inbox),
-            Self::Personal => true,
+            Self::Selected => selected == Some(&place(granted)),
+            Self::Inboxes => granted.mailbox.role == Some(Role::Inbox),
+            Self::Personal => granted.account == viewer,
             Self::Subscribed => subscribed.contains(name),
             Self::Mailboxes(names) => names.iter().any(|known| known == name),
             Self::Subtree(names) => names.iter().any(|known| below(known, name).is_some()),
@@ -127,7 +128,7 @@ pub(crate) fn below<'a>(above: &str, name: &'a str) -> Option<&'a str> {
 pub(crate) struct Job {
     tag: String,
     search: Box<ESearch>,
-    todo: VecDeque<Mailbox>,
+    todo: VecDeque<Granted>,
 }
 
 impl ESearch {
@@ -137,7 +138,7 @@ impl ESearch {
             // RFC 9755 §3
             return Err(Status::bad("Everything is UTF-8 since you enabled UTF8=ACCEPT: no CHARSET").code("CLIENTBUG"));
         }
-        let selected = server.selected().map(|selected| selected.mailbox);
+        let selected = server.selected().map(|selected| Place { account: selected.account, mailbox: selected.mailbox });
         if self.sources.contains(&Source::Selected) {
             selected.clone()?;
         }
@@ -149,17 +150,22 @@ impl ESearch {
 }
 
 /// Each mailbox once, by name.
-fn chosen(tx: &ReadTx, account: AccountId, sources: &[Source], selected: Option<MailboxId>) -> store::Result<VecDeque<Mailbox>> {
-    let subscribed = tx.subscriptions(account)?.into_iter().collect();
-    let wanted = |mailbox: &Mailbox| sources.iter().any(|source| source.holds(mailbox, selected, &subscribed));
-    Ok(tx.mailboxes(account)?.into_iter().filter(wanted).collect())
+fn chosen(tx: &ReadTx, viewer: AccountId, sources: &[Source], selected: Option<Place>) -> store::Result<VecDeque<Granted>> {
+    let subscribed = tx.subscriptions(viewer)?.into_iter().collect();
+    let wanted = |granted: &Granted| sources.iter().any(|source| source.holds(granted, viewer, selected.as_ref(), &subscribed));
+    let all = Granted::all(tx, viewer)?.into_iter().filter(|granted| granted.rights.contains(Rights::READ));
+    Ok(all.filter(wanted).collect())
+}
+
+const fn place(granted: &Granted) -> Place {
+    Place { account: granted.account, mailbox: granted.mailbox.id }
 }
 
 impl Job {
     /// Goes on until a mailbox has a match.
     pub(crate) async fn step(mut self: Box<Self>, server: &mut Server) -> Outcome {
-        while let Some(mailbox) = self.todo.pop_front() {
-            let Some(view) = view(server, mailbox.id).await? else { continue };
+        while let Some(granted) = self.todo.pop_front() {
+            let Some(view) = view(server, &granted).await? else { continue };
             let scope = Scope { selected: &view, enabled: server.enabled() };
             let mut key = self.search.key.clone();
             key.resolve(&scope)?;
@@ -174,7 +180,7 @@ impl Job {
                 continue;
             }
             let mod_seq = key.names_mod_seq().then(|| found.mod_seq(returns));
-            let of = Some((mailbox.name.as_str(), view.uid_validity, server.enabled().utf8()));
+            let of = Some((granted.mailbox.name.as_str(), view.uid_validity, server.enabled().utf8()));
             let mut data = Vec::new();
             Response { tag: &self.tag, of, by_uid: true, returns, listed: &listed, mod_seq }.write(&mut data);
             return Ok(server.more(data, serve::Job::ESearch(self)));
@@ -184,16 +190,18 @@ impl Job {
 }
 
 /// The mailbox as the client sees it if it is selected, else as it is; `None` if it is gone.
-async fn view(server: &Server, id: MailboxId) -> Result<Option<Arc<Selected>>, Status> {
-    if let Some(selected) = server.selected().ok().filter(|selected| selected.mailbox == id) {
+async fn view(server: &Server, granted: &Granted) -> Result<Option<Arc<Selected>>, Status> {
+    let (Place { account, mailbox: id }, rights) = (place(granted), granted.rights);
+    if let Some(selected) = server.selected().ok().filter(|selected| (selected.account, selected.mailbox) == (account, id)) {
         return Ok(Some(selected));
     }
-    let account = server.account();
     server
         .read(move |tx| {
             let Some(mailbox) = tx.mailbox(account, id)? else { return Ok(None) };
             Ok(Some(Arc::new(Selected {
+                account,
                 mailbox: id,
+                rights,
                 uid_validity: mailbox.uid_validity,
                 read_only: true,
                 uids: tx.uids(account, id)?,

@@ -5,11 +5,12 @@ use crate::imap::command::State;
 use crate::imap::commands::message_limit::{self, Cut};
 use crate::imap::grammar::{Parsed, Parser};
 use crate::imap::response::Status;
+use crate::imap::selected::Selected;
 use crate::imap::sequence::SequenceSet;
 use crate::imap::serve::{self, Outcome, Server};
 use crate::imap::session::{Answer, Done};
 use mail::uid_set::UidSet;
-use mail::{MailboxId, Uid};
+use mail::{Rights, Uid};
 
 /// `UID EXPUNGE 3000:3002`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +42,12 @@ pub(crate) struct Job {
 impl Expunge {
     /// Removes what is `\Deleted`.
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
-        let selected = server.selected_for_change()?;
+        let selected = server.selected_for_change(Rights::EXPUNGE)?;
         let wanted = match &self.uids {
             Some(set) => selected.resolve(set, true)?,
             None => UidSet::range(Uid(1), Uid(u32::MAX)),
         };
-        let todo = deleted(server, selected.mailbox, wanted).await?;
+        let todo = deleted(server, &selected, wanted).await?;
         // EXPUNGE has no bound (RFC 9738 §3.1).
         let messages_max = server.shared().config.limits.command_messages_max.filter(|_| self.uids.is_some());
         let (todo, cut) = message_limit::highest(todo, messages_max);
@@ -71,7 +72,7 @@ impl Job {
             let end = server.finish(status, true).await?;
             return Ok(serve::before(data, end));
         }
-        let (account, mailbox) = (server.account(), selected.mailbox);
+        let (account, mailbox) = (selected.account, selected.mailbox);
         server.write(move |tx| tx.expunge(account, mailbox, &batch)).await?;
         self.removed = true;
         let data = server.news(true).await?;
@@ -79,8 +80,8 @@ impl Job {
     }
 }
 
-async fn deleted(server: &Server, mailbox: MailboxId, wanted: UidSet) -> Result<UidSet, Status> {
-    let account = server.account();
+async fn deleted(server: &Server, selected: &Selected, wanted: UidSet) -> Result<UidSet, Status> {
+    let (account, mailbox) = (selected.account, selected.mailbox);
     let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return Ok(wanted) };
     server.read(move |tx| Ok(tx.uids_deleted(account, mailbox, first, last)?.intersect(&wanted))).await
 }
@@ -100,9 +101,10 @@ pub(crate) fn split(set: &UidSet, members: u32) -> (UidSet, UidSet) {
 /// CLOSE, which removes what is `\Deleted` without a word (RFC 9051 §6.4.1), and UNSELECT, which does not.
 pub(crate) async fn close(server: &mut Server, expunge: bool) -> Outcome {
     let selected = server.selected()?;
-    if expunge && !selected.read_only {
-        let (account, mailbox) = (server.account(), selected.mailbox);
-        let mut todo = deleted(server, mailbox, UidSet::range(Uid(1), Uid(u32::MAX))).await?;
+    // Who may not expunge is not told so (RFC 4314 §4, CLOSE).
+    if expunge && !selected.read_only && selected.rights.contains(Rights::EXPUNGE) {
+        let (account, mailbox) = (selected.account, selected.mailbox);
+        let mut todo = deleted(server, &selected, UidSet::range(Uid(1), Uid(u32::MAX))).await?;
         while !todo.is_empty() {
             let (batch, rest) = split(&todo, BATCH);
             server.write(move |tx| tx.expunge(account, mailbox, &batch)).await?;

@@ -16,7 +16,7 @@ use crate::imap::serve::{self, Outcome, Server};
 use crate::imap::session::{Answer, Done};
 use mail::ModSeq;
 use mail::uid_set::UidSet;
-use mail::{Flag, Flags, Uid};
+use mail::{Flag, Flags, Rights, Uid};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use store::{FlagChange, Message, ReadTx};
@@ -314,8 +314,8 @@ impl Fetch {
         let (uids, cut) = message_limit::highest(uids, messages_max);
         wanted = wanted.min(uids.len());
         let spec = Spec::new(self.items, self.by_uid);
-        let marked =
-            if spec.marks_seen() && !selected.read_only { mark_seen(server, &uids, self.by_uid, &mut data).await? } else { UidSet::new() };
+        let marks_seen = spec.marks_seen() && !selected.read_only && selected.rights.contains(Rights::SEEN);
+        let marked = if marks_seen { mark_seen(server, &uids, self.by_uid, &mut data).await? } else { UidSet::new() };
         // The view may have moved on with what others did; its sequence numbers have not.
         let job = Job::new(spec, server.look(false, self.by_uid), server.selected()?, &uids, Status::ok("Done"));
         let job = Job { marked, wanted, cut, ..job };
@@ -326,7 +326,7 @@ impl Fetch {
 
 /// Messages that changed after a mod-sequence, and which of the Uids asked for vanished.
 async fn changed_since(server: &Server, selected: &Selected, since: ModSeq, asked: UidSet) -> Result<(UidSet, UidSet), Status> {
-    let (account, mailbox) = (server.account(), selected.mailbox);
+    let (account, mailbox) = (selected.account, selected.mailbox);
     server
         .read(move |tx| {
             let changes = tx.changes(account, mailbox, since)?;
@@ -358,7 +358,8 @@ async fn mark_seen(server: &mut Server, uids: &UidSet, by_uid: bool, data: &mut 
 }
 
 async fn unseen(server: &Server, uids: &UidSet) -> Result<UidSet, Status> {
-    let (account, mailbox, uids) = (server.account(), server.selected()?.mailbox, uids.clone());
+    let (selected, uids) = (server.selected()?, uids.clone());
+    let (account, mailbox) = (selected.account, selected.mailbox);
     server
         .read(move |tx| {
             let mut unseen = UidSet::new();

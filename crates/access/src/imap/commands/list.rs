@@ -1,15 +1,19 @@
 //! LIST (RFC 9051 §6.3.9): LIST-EXTENDED, LIST-STATUS, SPECIAL-USE, CHILDREN.
 
 use crate::imap::command::Command;
+use crate::imap::commands::acl;
+use crate::imap::commands::metadata;
 use crate::imap::commands::status;
 use crate::imap::commands::status::Teller;
 use crate::imap::commands::xlist;
 use crate::imap::grammar::{Parsed, Parser};
+use crate::imap::granted::Granted;
 use crate::imap::mailbox_name::{self, DELIMITER};
 use crate::imap::response::{self, Status};
 use crate::imap::serve::{self, Outcome, Server};
+use mail::Rights;
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Mailbox, ReadTx};
+use store::{EntryName, Mailbox, ReadTx};
 
 /// `LIST (SUBSCRIBED) "" ("INBOX" "Lists/%") RETURN (STATUS (UNSEEN))`
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +48,10 @@ pub struct Returns {
     pub subscribed: bool,
     /// A STATUS response for each mailbox.
     pub status: Vec<status::Item>,
+    /// A MYRIGHTS response for each mailbox (RFC 8440).
+    pub my_rights: bool,
+    /// A METADATA response with these for each mailbox (RFC 9590).
+    pub metadata: Vec<EntryName>,
 }
 
 /// Most patterns in one LIST.
@@ -106,7 +114,7 @@ fn selection(parser: &mut Parser<'_>, only: &mut Selection) -> Parsed<()> {
 }
 
 fn return_option(parser: &mut Parser<'_>, returns: &mut Returns) -> Parsed<()> {
-    let known = "SUBSCRIBED, CHILDREN, SPECIAL-USE or STATUS";
+    let known = "SUBSCRIBED, CHILDREN, SPECIAL-USE, STATUS, MYRIGHTS or METADATA";
     match parser.name(known)?.to_ascii_uppercase().as_str() {
         "SUBSCRIBED" => returns.subscribed = true,
         // Told in any case.
@@ -114,6 +122,11 @@ fn return_option(parser: &mut Parser<'_>, returns: &mut Returns) -> Parsed<()> {
         "STATUS" => {
             parser.space()?;
             returns.status = status::items(parser)?;
+        }
+        "MYRIGHTS" => returns.my_rights = true,
+        "METADATA" => {
+            parser.space()?;
+            returns.metadata = metadata::entries(parser)?;
         }
         _ => return parser.fault(known),
     }
@@ -136,11 +149,12 @@ pub(crate) async fn answer(list: List, server: &mut Server, verb: &'static str) 
     Ok(serve::before(data, end))
 }
 
-/// The names an account knows: its mailboxes, and subscriptions to names that do not exist.
+/// The names an account knows: its mailboxes, others' that it may look up with the levels above them, and
+/// subscriptions to names that do not exist.
 struct Tree {
     list: List,
     utf8: bool,
-    names: BTreeMap<String, Option<Mailbox>>,
+    names: BTreeMap<String, Option<Granted>>,
     subscribed: BTreeSet<String>,
     /// Names with others below them.
     parents: BTreeSet<String>,
@@ -148,10 +162,14 @@ struct Tree {
 
 impl Tree {
     fn read(tx: &ReadTx, teller: &Teller, list: List, utf8: bool) -> store::Result<Self> {
-        let mailboxes = tx.mailboxes(teller.account)?;
-        let subscribed: BTreeSet<String> = tx.subscriptions(teller.account)?.into_iter().collect();
-        let parents = mailboxes.iter().flat_map(|mailbox| above(&mailbox.name)).map(str::to_owned).collect();
-        let mut names: BTreeMap<_, _> = mailboxes.into_iter().map(|mailbox| (mailbox.name.clone(), Some(mailbox))).collect();
+        let all = Granted::all(tx, teller.viewer)?;
+        let subscribed: BTreeSet<String> = tx.subscriptions(teller.viewer)?.into_iter().collect();
+        let parents: BTreeSet<String> = all.iter().flat_map(|granted| above(&granted.mailbox.name)).map(str::to_owned).collect();
+        let mut names: BTreeMap<_, _> = all.into_iter().map(|granted| (granted.mailbox.name.clone(), Some(granted))).collect();
+        // Above others' mailboxes, levels that are none, or that may not be looked up.
+        for name in &parents {
+            names.entry(name.clone()).or_insert(None);
+        }
         if list.only.subscribed {
             for name in &subscribed {
                 names.entry(name.clone()).or_insert(None);
@@ -168,13 +186,14 @@ impl Tree {
             return Ok(out);
         }
         let mut above_told = BTreeSet::new();
-        for (name, mailbox) in &self.names {
-            let selected = self.is_selected(name, mailbox.as_ref());
+        for (name, granted) in &self.names {
+            let mailbox = granted.as_ref().map(|granted| &granted.mailbox);
+            let selected = self.is_selected(name, mailbox);
             let below = self.list.only.recursive && self.has_selected_below(name);
             if self.matches(name) && (selected || below) {
-                self.line(&mut out, verb, name, mailbox.as_ref(), below);
-                if let Some(mailbox) = mailbox.as_ref().filter(|_| !self.list.returns.status.is_empty()) {
-                    teller.tell(tx, mailbox, &self.list.returns.status, &mut out)?;
+                self.line(&mut out, verb, name, mailbox, below);
+                if let Some(granted) = granted.as_ref().filter(|_| selected) {
+                    self.besides(tx, teller, granted, &mut out)?;
                 }
             } else if selected && verb == "LSUB" {
                 // A subscribed name below what `%` reaches shows its parent (RFC 3501 §6.3.9).
@@ -185,6 +204,18 @@ impl Tree {
             }
         }
         Ok(out)
+    }
+
+    /// What was asked for besides the line, as far as the client may know it.
+    fn besides(&self, tx: &ReadTx, teller: &Teller, granted: &Granted, out: &mut Vec<u8>) -> store::Result<()> {
+        let returns = &self.list.returns;
+        if !returns.status.is_empty() && granted.rights.contains(Rights::READ) {
+            teller.tell(tx, granted, &returns.status, out)?;
+        }
+        if returns.my_rights {
+            acl::my_rights(out, granted, self.utf8);
+        }
+        metadata::listed(out, tx, teller.viewer, granted, &returns.metadata, self.utf8)
     }
 
     fn shown(&self, name: &str) -> String {
@@ -210,7 +241,7 @@ impl Tree {
     fn has_selected_below(&self, name: &str) -> bool {
         let start = format!("{name}{DELIMITER}");
         let below = self.names.range(start.clone()..).take_while(|(name, _)| name.starts_with(&start));
-        below.into_iter().any(|(name, mailbox)| self.is_selected(name, mailbox.as_ref()))
+        below.into_iter().any(|(name, granted)| self.is_selected(name, granted.as_ref().map(|granted| &granted.mailbox)))
     }
 
     fn line(&self, out: &mut Vec<u8>, verb: &str, name: &str, mailbox: Option<&Mailbox>, below: bool) {

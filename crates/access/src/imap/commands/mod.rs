@@ -2,6 +2,7 @@
 //!
 //! What needs no store is done in the session itself: CAPABILITY, LOGOUT, STARTTLS, AUTHENTICATE, LOGIN.
 
+pub mod acl;
 pub mod append;
 pub mod authenticate;
 pub mod cancel_update;
@@ -21,6 +22,7 @@ pub mod login;
 pub mod lsub;
 pub(crate) mod message;
 pub(crate) mod message_limit;
+pub mod metadata;
 pub mod notify;
 pub mod quota;
 pub mod rename;

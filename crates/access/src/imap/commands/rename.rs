@@ -2,8 +2,10 @@
 
 use crate::imap::command::Command;
 use crate::imap::grammar::{Parsed, Parser};
+use crate::imap::granted::Granted;
 use crate::imap::response::Status;
 use crate::imap::serve::{Outcome, Server};
+use mail::{Rights, Role};
 use store::Error;
 
 /// `RENAME Projects Work/Projects`
@@ -29,13 +31,19 @@ pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
 impl Rename {
     /// Gives the mailbox its new name.
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
-        let (account, now) = (server.account(), server.now());
-        server
-            .write(move |tx| {
-                let mailbox = tx.mailbox_by_name(account, &self.from)?.ok_or_else(|| Error::NotFound("mailbox".into()))?;
-                tx.mailbox_rename(account, mailbox.id, &self.to, now)
-            })
-            .await?;
+        let (viewer, now) = (server.account(), server.now());
+        let renamed = server.write(move |tx| {
+            let granted = Granted::find_for(tx, viewer, &self.from, Rights::DELETE)?;
+            let (owner, name) = Granted::to_be_made(tx, viewer, &self.to)?;
+            if owner != granted.account {
+                return Err(Error::Invalid("a mailbox stays in its account: copy its messages".into()));
+            }
+            if owner != viewer && tx.mailbox_by_role(owner, Role::Inbox)?.is_some_and(|inbox| inbox.id == granted.mailbox.id) {
+                return Err(Error::Invalid("only its owner renames an INBOX".into()));
+            }
+            tx.mailbox_rename(owner, granted.mailbox.id, name, now)
+        });
+        renamed.await?;
         server.finish(Status::ok("Renamed"), true).await
     }
 }

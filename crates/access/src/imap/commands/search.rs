@@ -524,7 +524,7 @@ pub(crate) async fn all_found(key: &Key, selected: &Selected, server: &Server) -
 
 impl Scene {
     fn new(key: &Key, selected: &Selected, server: &Server) -> Self {
-        Self::of(key.clone(), server.account(), selected.mailbox, server.now(), selected.recent.clone())
+        Self::of(key.clone(), selected.account, selected.mailbox, server.now(), selected.recent.clone())
     }
 
     pub(crate) fn of(key: Key, account: AccountId, mailbox: MailboxId, now: Timestamp, recent: UidSet) -> Self {

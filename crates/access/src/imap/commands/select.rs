@@ -4,13 +4,14 @@ use crate::imap::command::Command;
 use crate::imap::command::State;
 use crate::imap::commands::fetch::{Item, Job, Spec};
 use crate::imap::grammar::{Parsed, Parser};
+use crate::imap::granted::Granted;
 use crate::imap::recent::first_saved_since;
 use crate::imap::response::{self, Status};
 use crate::imap::selected::{Selected, flags_defined, unusual};
 use crate::imap::serve::{self, Outcome, Server, object_id};
 use crate::imap::session::{Answer, Done};
 use mail::uid_set::UidSet;
-use mail::{AccountId, SeqNum};
+use mail::{AccountId, Rights, SeqNum};
 use mail::{ModSeq, Uid};
 use std::sync::Arc;
 use store::{Mailbox, ReadTx};
@@ -132,25 +133,25 @@ impl Select {
         if was_selected {
             response::line(&mut data, "* OK [CLOSED] The mailbox before is closed");
         }
-        let opening = Opening { account: server.account(), shared: server.shared().clone(), rev2: server.enabled().rev2, select: self };
+        let opening = Opening { viewer: server.account(), shared: server.shared().clone(), rev2: server.enabled().rev2, select: self };
         // A mailbox that others have open too costs so little that it is read in place.
         let opened = match server.read_short(|tx| opening.in_place(tx)) {
-            Ok(Some(opened)) => Ok(Some(opened)),
+            Ok(Some(opened)) => Ok(opened),
             _ => server.read(move |tx| opening.open(tx)).await,
         };
         match opened {
-            Ok(Some(opened)) => Ok(told(server, data, opened)),
-            other => {
-                let status = other.err().unwrap_or_else(|| Status::no("NONEXISTENT", "There is no such mailbox"));
-                Ok(Answer::Done(Done { data, status, state: Some(State::Authenticated) }))
-            }
+            Ok(opened) => Ok(told(server, data, opened)),
+            Err(status) => Ok(Answer::Done(Done { data, status, state: Some(State::Authenticated) })),
         }
     }
 }
 
+/// Rights of which one makes it worth to select for more than reading (RFC 4314 §5.2).
+const CHANGES: Rights = Rights::INSERT.union(Rights::EXPUNGE).union(Rights::SEEN).union(Rights::WRITE).union(Rights::TRASH);
+
 /// What is needed to open a mailbox.
 struct Opening {
-    account: AccountId,
+    viewer: AccountId,
     shared: Arc<serve::Shared>,
     rev2: bool,
     select: Select,
@@ -159,25 +160,30 @@ struct Opening {
 impl Opening {
     /// Opens the mailbox if that takes a handful of keys.
     fn in_place(&self, tx: &ReadTx) -> store::Result<Option<Opened>> {
-        let Some(mailbox) = tx.mailbox_by_name(self.account, &self.select.mailbox)? else { return Ok(None) };
-        let is_known = self.rev2 || self.shared.recents.told(self.account, mailbox.id).is_some();
+        let granted = self.granted(tx)?;
+        let (account, id) = (granted.account, granted.mailbox.id);
+        let is_known = self.rev2 || self.shared.recents.told(account, id).is_some();
         if self.select.known.is_some() || !is_known {
             return Ok(None);
         }
-        match tx.uids_known(self.account, mailbox.id)? {
-            Some(uids) => self.with(tx, mailbox, uids).map(Some),
+        match tx.uids_known(account, id)? {
+            Some(uids) => self.with(tx, granted, uids).map(Some),
             None => Ok(None),
         }
     }
 
-    fn open(&self, tx: &ReadTx) -> store::Result<Option<Opened>> {
-        let Some(mailbox) = tx.mailbox_by_name(self.account, &self.select.mailbox)? else { return Ok(None) };
-        let uids = tx.uids(self.account, mailbox.id)?;
-        self.with(tx, mailbox, uids).map(Some)
+    fn open(&self, tx: &ReadTx) -> store::Result<Opened> {
+        let granted = self.granted(tx)?;
+        let uids = tx.uids(granted.account, granted.mailbox.id)?;
+        self.with(tx, granted, uids)
     }
 
-    fn with(&self, tx: &ReadTx, mailbox: Mailbox, uids: UidSet) -> store::Result<Opened> {
-        let account = self.account;
+    fn granted(&self, tx: &ReadTx) -> store::Result<Granted> {
+        Granted::find_for(tx, self.viewer, &self.select.mailbox, Rights::READ)
+    }
+
+    fn with(&self, tx: &ReadTx, granted: Granted, uids: UidSet) -> store::Result<Opened> {
+        let Granted { account, rights, mailbox } = granted;
         let keywords = tx.mailbox_keywords(account, mailbox.id)?;
         let (mut first_unseen, mut first_recent) = (None, None);
         if !self.rev2 {
@@ -190,9 +196,11 @@ impl Opening {
         let known = self.select.known.as_ref().filter(|known| known.uid_validity == u64::from(mailbox.uid_validity.0));
         let since = known.map(|known| changed_since(tx, account, &mailbox, known)).transpose()?;
         let selected = Selected {
+            account,
             mailbox: mailbox.id,
+            rights,
             uid_validity: mailbox.uid_validity,
-            read_only: self.select.read_only,
+            read_only: self.select.read_only || !rights.intersects(CHANGES),
             uids,
             gone: UidSet::new(),
             recent: UidSet::new(),
@@ -221,7 +229,7 @@ fn changed_since(tx: &ReadTx, account: AccountId, mailbox: &Mailbox, known: &Kno
 fn told(server: &mut Server, mut data: Vec<u8>, opened: Opened) -> Answer {
     let Opened { mailbox, mut selected, keywords, first_unseen, first_recent, since } = opened;
     let rev2 = server.enabled().rev2;
-    flags_defined(&mut data, &keywords, selected.read_only);
+    flags_defined(&mut data, &keywords, selected.changeable());
     response::count(&mut data, selected.uids.len(), "EXISTS");
     if !rev2 {
         selected.recent = recent(server, &selected, first_recent);
@@ -255,8 +263,8 @@ fn told(server: &mut Server, mut data: Vec<u8>, opened: Opened) -> Answer {
 /// Which messages this session is the first to be told of.
 fn recent(server: &Server, selected: &Selected, first_recent: Option<Uid>) -> UidSet {
     let recents = &server.shared().recents;
-    let known = recents.told(server.account(), selected.mailbox).is_some();
-    let new = recents.claim(server.account(), selected, &selected.uids);
+    let known = recents.told(selected.account, selected.mailbox).is_some();
+    let new = recents.claim(selected.account, selected, &selected.uids);
     match first_recent {
         _ if known => new,
         Some(first) => new.intersect(&UidSet::range(first, Uid(u32::MAX))),

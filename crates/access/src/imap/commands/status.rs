@@ -3,12 +3,13 @@
 
 use crate::imap::command::Command;
 use crate::imap::grammar::{Parsed, Parser};
+use crate::imap::granted::Granted;
 use crate::imap::recent::first_saved_since;
 use crate::imap::response::{self, Status};
 use crate::imap::serve::{self, Outcome, Server, object_id};
 use mail::uid_set::UidSet;
-use mail::{AccountId, Timestamp, Uid};
-use store::{Error, Mailbox, ReadTx};
+use mail::{AccountId, Rights, Timestamp, Uid};
+use store::{Mailbox, ReadTx};
 
 /// `STATUS INBOX (MESSAGES UNSEEN)`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +91,9 @@ impl StatusOf {
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
         let teller = Teller::of(server, &self.items);
         let data = server.read_short(|tx| {
-            let mailbox = tx.mailbox_by_name(teller.account, &self.mailbox)?.ok_or_else(|| Error::NotFound("mailbox".into()))?;
+            let granted = Granted::find_for(tx, teller.viewer, &self.mailbox, Rights::READ)?;
             let mut data = Vec::new();
-            teller.tell(tx, &mailbox, &self.items, &mut data)?;
+            teller.tell(tx, &granted, &self.items, &mut data)?;
             Ok(data)
         })?;
         let last = server.finish(Status::ok("Done"), true).await?;
@@ -103,7 +104,7 @@ impl StatusOf {
 /// Writes STATUS responses for one client.
 #[derive(Debug, Clone)]
 pub(crate) struct Teller {
-    pub(crate) account: AccountId,
+    pub(crate) viewer: AccountId,
     pub(crate) utf8: bool,
     append_octets_max: u64,
     started: Timestamp,
@@ -115,7 +116,7 @@ impl Teller {
     pub(crate) fn of(server: &mut Server, items: &[Item]) -> Self {
         server.enabled_mut().condstore |= items.contains(&Item::HighestModSeq);
         Self {
-            account: server.account(),
+            viewer: server.account(),
             utf8: server.enabled().utf8(),
             append_octets_max: server.shared().config.limits.append_octets_max,
             started: server.shared().recents.started(),
@@ -124,9 +125,9 @@ impl Teller {
     }
 
     /// Appends `* STATUS INBOX (MESSAGES 3)`.
-    pub(crate) fn tell(&self, tx: &ReadTx, mailbox: &Mailbox, items: &[Item], out: &mut Vec<u8>) -> store::Result<()> {
+    pub(crate) fn tell(&self, tx: &ReadTx, granted: &Granted, items: &[Item], out: &mut Vec<u8>) -> store::Result<()> {
         out.extend_from_slice(b"* STATUS ");
-        response::mailbox(out, &mailbox.name, self.utf8);
+        response::mailbox(out, &granted.mailbox.name, self.utf8);
         out.extend_from_slice(b" (");
         for (at, item) in items.iter().enumerate() {
             if at > 0 {
@@ -135,21 +136,22 @@ impl Teller {
             let name = ITEMS.iter().find(|(_, known)| known == item).map_or("", |(name, _)| name);
             out.extend_from_slice(name.as_bytes());
             out.push(b' ');
-            self.item(tx, mailbox, *item, out)?;
+            self.item(tx, granted, *item, out)?;
         }
         out.extend_from_slice(b")\r\n");
         Ok(())
     }
 
-    fn item(&self, tx: &ReadTx, mailbox: &Mailbox, item: Item, out: &mut Vec<u8>) -> store::Result<()> {
+    fn item(&self, tx: &ReadTx, granted: &Granted, item: Item, out: &mut Vec<u8>) -> store::Result<()> {
+        let mailbox = &granted.mailbox;
         let number = match item {
             Item::Messages => mailbox.emails.into(),
-            Item::Recent => self.recent(tx, mailbox)?.into(),
+            Item::Recent => self.recent(tx, granted.account, mailbox)?.into(),
             Item::UidNext => mailbox.uid_next.0.into(),
             Item::UidValidity => mailbox.uid_validity.0.into(),
             Item::Unseen => mailbox.unseen.into(),
             Item::Deleted => mailbox.deleted.into(),
-            Item::DeletedStorage => self.deleted_octets(tx, mailbox)?,
+            Item::DeletedStorage => deleted_octets(tx, granted.account, mailbox)?,
             Item::Size => mailbox.octets,
             Item::HighestModSeq => mailbox.mod_seq.0,
             Item::AppendLimit => self.append_octets_max,
@@ -162,26 +164,26 @@ impl Teller {
         Ok(())
     }
 
-    /// Costs what is deleted, not the mailbox.
-    fn deleted_octets(&self, tx: &ReadTx, mailbox: &Mailbox) -> store::Result<u64> {
-        if mailbox.deleted == 0 {
-            return Ok(0);
-        }
-        let deleted = tx.uids_deleted(self.account, mailbox.id, Uid(1), Uid(u32::MAX))?;
-        let octets = |uid| Ok(tx.message(self.account, mailbox.id, uid)?.map_or(0, |message| message.octets));
-        deleted.iter().map(octets).sum()
-    }
-
-    fn recent(&self, tx: &ReadTx, mailbox: &Mailbox) -> store::Result<u32> {
-        let told = self.shared.recents.told(self.account, mailbox.id);
+    fn recent(&self, tx: &ReadTx, account: AccountId, mailbox: &Mailbox) -> store::Result<u32> {
+        let told = self.shared.recents.told(account, mailbox.id);
         if told.is_some_and(|told| told.next() >= mailbox.uid_next) {
             return Ok(0);
         }
-        let uids = tx.uids(self.account, mailbox.id)?;
+        let uids = tx.uids(account, mailbox.id)?;
         let first = match told {
             Some(told) => Some(told.next()),
-            None => first_saved_since(tx, self.account, mailbox.id, &uids, self.started)?,
+            None => first_saved_since(tx, account, mailbox.id, &uids, self.started)?,
         };
         Ok(first.map_or(0, |first| uids.intersect(&UidSet::range(first, Uid(u32::MAX))).len()))
     }
+}
+
+/// Costs what is deleted, not the mailbox.
+fn deleted_octets(tx: &ReadTx, account: AccountId, mailbox: &Mailbox) -> store::Result<u64> {
+    if mailbox.deleted == 0 {
+        return Ok(0);
+    }
+    let deleted = tx.uids_deleted(account, mailbox.id, Uid(1), Uid(u32::MAX))?;
+    let octets = |uid| Ok(tx.message(account, mailbox.id, uid)?.map_or(0, |message| message.octets));
+    deleted.iter().map(octets).sum()
 }

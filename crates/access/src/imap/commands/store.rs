@@ -9,7 +9,7 @@ use crate::imap::selected::{Look, News, Own, Selected, Tell};
 use crate::imap::sequence::SequenceSet;
 use crate::imap::serve::{self, Outcome, Server};
 use mail::uid_set::UidSet;
-use mail::{Flags, ModSeq};
+use mail::{Flags, ModSeq, Rights};
 use std::sync::Arc;
 use store::{FlagChange, WriteTx};
 
@@ -112,15 +112,11 @@ pub(crate) struct Job {
 impl StoreFlags {
     /// Changes the flags, a batch of messages at a time.
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
-        let selected = server.selected_for_change()?;
+        let change = allowed(self.mode, self.flags, server.selected()?.rights)?;
+        let selected = server.selected_for_change(Rights::NONE)?;
         let messages_max = server.shared().config.limits.command_messages_max;
         let (todo, cut) = message_limit::highest(selected.resolve(&self.set, self.by_uid)?, messages_max);
         server.enabled_mut().condstore |= self.unchanged_since.is_some();
-        let change = match self.mode {
-            Mode::Set => FlagChange::Set(self.flags),
-            Mode::Add => FlagChange::Add(self.flags),
-            Mode::Remove => FlagChange::Remove(self.flags),
-        };
         let job = Job {
             change,
             unchanged_since: self.unchanged_since,
@@ -132,6 +128,22 @@ impl StoreFlags {
             cut,
         };
         Box::new(job).step(server).await
+    }
+}
+
+/// What of a change the client may do: something, or it is refused (RFC 4314 §4, STORE).
+fn allowed(mode: Mode, flags: Flags, rights: Rights) -> Result<FlagChange, Status> {
+    let covered = rights.covered(&flags);
+    let something = match mode {
+        Mode::Set => rights.intersects(Rights::SEEN.union(Rights::WRITE).union(Rights::TRASH)),
+        Mode::Add | Mode::Remove => flags.is_empty() || !covered.is_empty(),
+    };
+    match mode {
+        _ if !something => Err(serve::refusal(&store::Error::Denied)),
+        Mode::Set if rights.contains(Rights::ALL) => Ok(FlagChange::Set(flags)),
+        Mode::Set => Ok(FlagChange::SetCovered(flags, rights)),
+        Mode::Add => Ok(FlagChange::Add(covered)),
+        Mode::Remove => Ok(FlagChange::Remove(covered)),
     }
 }
 

@@ -9,10 +9,11 @@
 use crate::imap::commands::message::{Part, part, read_all};
 use crate::imap::commands::section::Section;
 use crate::imap::grammar::Parser;
+use crate::imap::granted::Granted;
 use crate::imap::mailbox_name;
 use crate::imap::response::Status;
 use crate::imap::serve::{Server, refusal};
-use mail::{BlobHash, Uid};
+use mail::{BlobHash, Rights, Uid};
 use std::fmt::Write as _;
 use store::Draft;
 
@@ -40,15 +41,16 @@ pub(crate) struct Found {
 pub(crate) async fn find(server: &Server, text: &str) -> Result<Found, Status> {
     let bad = || Status::no(format!("BADURL \"{}\"", shown(text)), "That URL names no message or part that is here");
     let url = Url::parse(text).ok_or_else(bad)?;
-    let (account, selected) = (server.account(), server.selected().ok());
+    let (viewer, selected) = (server.account(), server.selected().ok());
     let found = server
         .read(move |tx| {
-            let (mailbox, uid_validity) = match (&url.mailbox, selected) {
-                (Some(name), _) => match tx.mailbox_by_name(account, name)? {
-                    Some(mailbox) => (mailbox.id, mailbox.uid_validity),
+            let (account, mailbox, uid_validity) = match (&url.mailbox, selected) {
+                // What the client may not read is not here for it.
+                (Some(name), _) => match Granted::find(tx, viewer, name)?.filter(|granted| granted.rights.contains(Rights::READ)) {
+                    Some(granted) => (granted.account, granted.mailbox.id, granted.mailbox.uid_validity),
                     None => return Ok(None),
                 },
-                (None, Some(selected)) => (selected.mailbox, selected.uid_validity),
+                (None, Some(selected)) => (selected.account, selected.mailbox, selected.uid_validity),
                 (None, None) => return Ok(None),
             };
             if url.uid_validity.is_some_and(|known| known != uid_validity.0) {

@@ -21,7 +21,7 @@ where
     S: Send + 'static,
     F: Fn(&ReadTx, AccountId, &Message, &mut S) -> store::Result<()> + Clone + Send + 'static,
 {
-    let account = server.account();
+    let account = server.watched();
     let mut todo: VecDeque<_> = uids.ranges().collect();
     while !todo.is_empty() {
         let take = take.clone();
