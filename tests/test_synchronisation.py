@@ -122,33 +122,7 @@ class TwoWay(Synchronisation):
         mails = self.account("mbsync", amount(10_000))
         near = self.folder / "near"
         near.mkdir()
-        rc = settings_file(self.folder, "mbsyncrc", f"""\
-            IMAPAccount postrider
-            Host {self.server.address}
-            Port {self.server.port("imap")}
-            User {self.login}
-            Pass "{PASSWORD}"
-            SSLType None
-            AuthMechs LOGIN
-
-            IMAPStore far
-            Account postrider
-
-            MaildirStore near
-            Path {near}/
-            Inbox {near}/INBOX
-            SubFolders Verbatim
-
-            Channel all
-            Far :far:
-            Near :near:
-            Patterns *
-            Create Both
-            Expunge Both
-            Sync All
-            CopyArrivalDate yes
-            SyncState *
-            """)
+        rc = settings_file(self.folder, "mbsyncrc", mbsync_settings(self.server, self.login, near))
         self.two_way(mails, lambda: run("mbsync", "-c", rc, "-a", timeout=LONG_SECONDS), near, real_mail.from_modified_utf7, (*SYSTEM, "$Forwarded"))
 
     def test_offlineimap(self):
@@ -298,7 +272,7 @@ class Readers(Synchronisation):
         self.assert_agree(side(((mail.folder, as_exported(mail.octets), ()) for mail in mails), ()), side(exported, ()))
 
     def export_from_aerc(self, terminal, log, folder, box, count):
-        """Opens the folder and exports it; again while keys come too early or not all of it has been listed."""
+        """Opens the folder and exports it; again while not all of it has been listed."""
         def logged(line, seconds):
             terminal.read(0.02)
             with contextlib.suppress(AssertionError):
@@ -308,10 +282,11 @@ class Readers(Synchronisation):
             nonlocal before
             before = len(log.read_text())
             terminal.type(f":export-mbox {box}\r")
-            return logged("for export", 2) and logged(f"messages to {box}.", LONG_SECONDS) and f"Exported {count} of {count} " in log.read_text()[before:]
+            return logged("for export", 3) and logged(f"messages to {box}.", LONG_SECONDS) and f"Exported {count} of {count} " in log.read_text()[before:]
 
         before = 0
         terminal.type(f":cf {json.dumps(folder, ensure_ascii=False)}\r")
+        wait_until(lambda: terminal.read(0.02) and f"Opening {folder}\n" in log.read_text(), f"aerc opens {folder}")
         wait_until(exported, f"aerc lists and exports {count} messages of {folder}", LONG_SECONDS)
 
     def test_imapflow_takes_all_and_then_only_what_changed(self):
@@ -337,6 +312,37 @@ class Readers(Synchronisation):
             for message in state["messages"].values():
                 found[folder][message["digest"], frozenset(message["flags"]) & frozenset(SYSTEM)] += 1
         return dict(found)
+
+
+def mbsync_settings(server, login, near):
+    """Settings that mirror everything this login sees, both ways."""
+    return f"""\
+        IMAPAccount postrider
+        Host {server.address}
+        Port {server.port("imap")}
+        User {login}
+        Pass "{PASSWORD}"
+        SSLType None
+        AuthMechs LOGIN
+
+        IMAPStore far
+        Account postrider
+
+        MaildirStore near
+        Path {near}/
+        Inbox {near}/INBOX
+        SubFolders Verbatim
+
+        Channel all
+        Far :far:
+        Near :near:
+        Patterns *
+        Create Both
+        Expunge Both
+        Sync All
+        CopyArrivalDate yes
+        SyncState *
+        """
 
 
 def as_fetched(octets):
