@@ -3,7 +3,7 @@
 //! Invariant: a snapshot never changes. Reload makes a new one; a connection keeps the one it
 //! started with.
 
-use crate::config::{Config, Network, OAuth};
+use crate::config::{Config, Network, OAuth, Pop3Language};
 use crate::failure::{Failure, Result};
 use crate::mail_path;
 use std::net::IpAddr;
@@ -123,5 +123,14 @@ fn pop3(config: &Config, pretence_key: [u8; 32]) -> access::pop3::Config {
     let mut made = access::pop3::Config { pretence_key, ..access::pop3::Config::default() };
     made.greeting = format!("{} Postrider ready", config.hostname);
     made.limits.idle_max = config.limits.pop3_idle.0;
+    made.login_delay = config.pop3.login_delay.0;
+    made.expire_days = config.pop3.expire_days;
+    // The config was checked.
+    made.uidl_format = config.pop3.uidl_format.parse().unwrap_or_default();
+    made.exclusive = config.pop3.exclusive;
+    made.language = match config.pop3.language {
+        Pop3Language::En => access::pop3::Language::English,
+        Pop3Language::De => access::pop3::Language::German,
+    };
     made
 }

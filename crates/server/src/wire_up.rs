@@ -353,7 +353,9 @@ impl Host {
                 let connection = access::pop3::Connection { nonce, tls, plaintext_login: plaintext };
                 let session = access::pop3::Session::new(Arc::clone(&snapshot.pop3), connection, now);
                 let (store, authenticator, maildrops) = (self.store.clone(), current.authenticator.clone(), self.maildrops.clone());
-                let handler = access::pop3::serve::Server::new(store, authenticator, maildrops, Some(peer));
+                let wall = Arc::clone(&self.clock);
+                let (config, clock) = (Arc::clone(&snapshot.pop3), Arc::new(move || wall.wall()));
+                let handler = access::pop3::serve::Server::new(store, authenticator, maildrops, Some(peer), config, clock);
                 match trace {
                     None => net::drive(session, handler, socket, upgrade, shell).await,
                     Some(trace) => drive_traced(session, handler, socket, upgrade, shell, trace).await,

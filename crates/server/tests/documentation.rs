@@ -53,6 +53,7 @@ fn heading(table: &'static str) -> &'static str {
         "trail" => "`[trail]`",
         "log" => "`[log]`",
         "oauth" => "`[oauth]`",
+        "pop3" => "`[pop3]`",
         "listener[]" => "`[[listener]]`, once for each port",
         "route[]" => "`[[route]]`, as many as are needed",
         other => other,

@@ -333,7 +333,7 @@ impl WriteTx {
 }
 
 /// The spaces whose keys start with the account.
-pub(crate) const OF_AN_ACCOUNT: [Space; 17] = [
+pub(crate) const OF_AN_ACCOUNT: [Space; 19] = [
     Space::Account,
     Space::Counters,
     Space::Mailbox,
@@ -351,6 +351,8 @@ pub(crate) const OF_AN_ACCOUNT: [Space; 17] = [
     Space::Annotation,
     Space::Administrator,
     Space::Token,
+    Space::Pop3,
+    Space::Pop3Message,
 ];
 
 fn name_check(name: &str) -> Result<()> {

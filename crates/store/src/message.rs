@@ -430,6 +430,7 @@ impl WriteTx {
         let mut record = self.mailbox_record(account, mailbox)?;
         let mut counters = self.counters(account)?;
         let mut gone = Expunged { mod_seq: counters.mod_seq, ..Expunged::default() };
+        let pop3_knows = self.pop3_knows(account, mailbox)?;
         let mut walk = Walk::new(account, mailbox, &self.going(account, mailbox, uids, which)?);
         loop {
             let batch = walk.next(self)?;
@@ -441,6 +442,9 @@ impl WriteTx {
                 let key = key::message(account, mailbox, uid);
                 self.delete(Space::Message, &key);
                 self.delete(Space::Deleted, &key);
+                if pop3_knows {
+                    self.delete(Space::Pop3Message, &key);
+                }
                 if self.email_leave(account, &mut counters, message.email, mailbox, uid)? {
                     gone.destroyed.push(message.email);
                 }

@@ -125,6 +125,10 @@ spaces! {
     Administrator = 44, "administrator";
     /// account (4), token (4) → `TokenRecord`: an access token's hash, name and end.
     Token = 48, "token";
+    /// account (4) → `Pop3Settings`: how the owner wants POP3.
+    Pop3 = 49, "pop3";
+    /// account (4), mailbox (4), Uid (4) → `Pop3Message`: hidden, fetched, or known by another unique id.
+    Pop3Message = 50, "pop3_message";
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Invariant: a password is taken in clear only where the connection's settings allow it; USER is
 //! refused there already, so that well-behaved clients never send it.
 
+use super::language::{Language, Words};
 use super::reply::{Code, coded, error, ok};
 use super::session::{Ask, Phase, Session};
 use base64::Engine as _;
@@ -28,7 +29,12 @@ impl Session {
 
     /// RFC 2449 §5: what is offered before login is announced after it too.
     pub(super) fn capa(&mut self) {
-        let mut text = String::from("+OK\r\nTOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nEXPIRE NEVER\r\nUTF8 USER\r\n");
+        let mut text = String::from("+OK\r\nTOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nUTF8 USER\r\nLANG\r\n");
+        let expire = self.config.expire_days.map_or_else(|| "NEVER".to_owned(), |days| days.to_string());
+        text.extend(["EXPIRE ", &expire, "\r\n"]);
+        if !self.config.login_delay.is_zero() {
+            text.extend(["LOGIN-DELAY ", &self.config.login_delay.as_secs().to_string(), "\r\n"]);
+        }
         if self.takes_passwords() {
             text.push_str("USER\r\n");
         }
@@ -48,22 +54,22 @@ impl Session {
     /// RFC 2595 §4.
     pub(super) fn stls(&mut self) {
         if self.connection.tls.is_some() {
-            return self.fault(error("TLS is active already"));
+            return self.fault(&error("TLS is active already"));
         }
         if !self.offers_stls() {
-            return self.fault(error("TLS is not offered here"));
+            return self.fault(&error("TLS is not offered here"));
         }
-        self.send(ok("begin TLS"));
+        self.say(&ok("begin TLS"));
         self.start_tls();
     }
 
     /// Says nothing of whether there is such a user (RFC 1939 §13).
     pub(super) fn user(&mut self, name: String) {
         if !self.takes_passwords() {
-            return self.fault(error(self.words_for_no_tls()));
+            return self.fault(&error(self.words_for_no_tls()));
         }
         self.user = Some(name);
-        self.send(ok("send PASS"));
+        self.say(&ok("send PASS"));
     }
 
     fn words_for_no_tls(&self) -> &'static str {
@@ -71,7 +77,7 @@ impl Session {
     }
 
     pub(super) fn pass(&mut self, password: &Secret) {
-        let Some(name) = self.user.take() else { return self.fault(error("USER first")) };
+        let Some(name) = self.user.take() else { return self.fault(&error("USER first")) };
         let password = Secret::new(prepared(password.expose()));
         self.phase = Phase::Checking;
         self.ask(Ask::Auth(SaslAsk::Password { authzid: None, login: prepared(&name), password }));
@@ -93,13 +99,13 @@ impl Session {
         let Some((name, initial)) = arguments else { return self.list_mechanisms() };
         let known = |mechanism: &Mechanism| self.config.mechanisms.contains(mechanism) && mechanism.available(self.connection.tls.as_ref());
         let Some(mechanism) = Mechanism::parse(&name).filter(known) else {
-            return self.fault(error("this mechanism is not offered; see CAPA"));
+            return self.fault(&error("this mechanism is not offered; see CAPA"));
         };
         if !self.offered().contains(&mechanism) {
-            return self.fault(error(self.words_for_no_tls()));
+            return self.fault(&error(self.words_for_no_tls()));
         }
         let initial = match initial.as_deref().map(decoded_initial) {
-            Some(None) => return self.fault(error("the initial response is not base64")),
+            Some(None) => return self.fault(&error("the initial response is not base64")),
             Some(Some(initial)) => Some(initial),
             None => None,
         };
@@ -123,12 +129,28 @@ impl Session {
         if self.offered().into_iter().any(Mechanism::binds) { exchange } else { exchange.unbound() }
     }
 
+    /// RFC 6856 §3.2: a language, or a list of them.
+    pub(super) fn lang(&mut self, range: Option<&str>) {
+        let Some(range) = range else {
+            self.say(&ok("languages follow"));
+            let lines = Language::ALL.map(|language| format!("{} {}\r\n", language.tag(), language.name()));
+            return self.send(format!("{}.\r\n", lines.concat()).into_bytes());
+        };
+        match Language::matching(range, self.config.language) {
+            Some(language) => {
+                self.language = language;
+                self.say(&ok(Words::Chosen));
+            }
+            None => self.fault(&error("this language is not spoken here; see LANG")),
+        }
+    }
+
     /// The client's next line of an exchange.
     pub(super) fn response(&mut self, mut exchange: Box<Exchange>, line: &[u8]) {
         if line == b"*" {
-            return self.fault(error("cancelled"));
+            return self.fault(&error("cancelled"));
         }
-        let Ok(message) = BASE64.decode(line) else { return self.fault(error("the response is not base64")) };
+        let Ok(message) = BASE64.decode(line) else { return self.fault(&error("the response is not base64")) };
         let step = exchange.step(&message);
         self.step(exchange, step);
     }
@@ -160,7 +182,7 @@ impl Session {
     }
 
     fn refused(&mut self, failure: Failure) {
-        self.send(match failure {
+        self.say(&match failure {
             Failure::Credentials => coded(Code::Auth, "login or password is wrong"),
             Failure::Malformed => error("the response makes no sense"),
             Failure::Temporary => coded(Code::SysTemp, "this cannot be checked now; try again later"),

@@ -14,6 +14,8 @@ pub(crate) enum Command {
     Capa,
     /// `DELE msg`
     Dele(u64),
+    /// `LANG [range]` (RFC 6856 §3.2)
+    Lang(Option<String>),
     /// `LIST [msg]`
     List(Option<u64>),
     /// `NOOP`
@@ -64,6 +66,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command, Fault> {
         b"AUTH" => auth(&words()?),
         b"CAPA" => bare(&words()?, Command::Capa, "CAPA"),
         b"DELE" => number(&words()?).map(Command::Dele).ok_or(Fault::Usage("DELE message-number")),
+        b"LANG" => lang(&words()?),
         b"LIST" => numbered(&words()?).map(Command::List).ok_or(Fault::Usage("LIST [message-number]")),
         b"NOOP" => bare(&words()?, Command::Noop, "NOOP"),
         b"PASS" => text?.filter(|text| !text.is_empty()).map(|text| Command::Pass(Secret::new(text))).ok_or(Fault::Usage("PASS password")),
@@ -92,6 +95,14 @@ fn auth(words: &[&str]) -> Result<Command, Fault> {
         [mechanism] => Ok(Command::Auth(Some(((*mechanism).to_owned(), None)))),
         [mechanism, initial] => Ok(Command::Auth(Some(((*mechanism).to_owned(), Some((*initial).to_owned()))))),
         _ => Err(Fault::Usage("AUTH mechanism [initial-response]")),
+    }
+}
+
+fn lang(words: &[&str]) -> Result<Command, Fault> {
+    match words {
+        [] => Ok(Command::Lang(None)),
+        [range] => Ok(Command::Lang(Some((*range).to_owned()))),
+        _ => Err(Fault::Usage("LANG [language]")),
     }
 }
 
@@ -144,6 +155,9 @@ mod tests {
             ("PASS", Err(Fault::Usage("PASS password"))),
             ("AUTH", Ok(Command::Auth(None))),
             ("auth plain =", Ok(Command::Auth(Some(("plain".to_owned(), Some("=".to_owned())))))),
+            ("LANG", Ok(Command::Lang(None))),
+            ("lang de", Ok(Command::Lang(Some("de".to_owned())))),
+            ("LANG de en", Err(Fault::Usage("LANG [language]"))),
             ("APOP alice 0123", Err(Fault::Unknown)),
             ("LAST", Err(Fault::Unknown)),
             ("", Err(Fault::Unknown)),

@@ -1,5 +1,7 @@
 //! What a session is told once, and the limits of what a client may make grow.
 
+use super::language::Language;
+use super::uidl::UidlFormat;
 use std::time::Duration;
 use wire::Tls;
 use wire::sasl::Mechanism;
@@ -16,6 +18,16 @@ pub struct Config {
     pub mechanisms: Vec<Mechanism>,
     /// From which the SCRAM keys of unknown logins are invented: secret, the same for an installation.
     pub pretence_key: [u8; 32],
+    /// The language of replies until the client chooses one (RFC 6856 §3).
+    pub language: Language,
+    /// The least time between logins of an account (RFC 2449 §6.5); zero: none.
+    pub login_delay: Duration,
+    /// After how many days messages that a client has fetched are removed (RFC 2449 §6.7); `None`: never.
+    pub expire_days: Option<u32>,
+    /// The form of unique ids, unless an account has its own.
+    pub uidl_format: UidlFormat,
+    /// One session at a time has an account's maildrop (RFC 1939 §4); otherwise any number.
+    pub exclusive: bool,
     /// The limits.
     pub limits: Limits,
 }
@@ -27,6 +39,11 @@ impl Default for Config {
             stls: true,
             mechanisms: vec![Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain],
             pretence_key: [0; 32],
+            language: Language::default(),
+            login_delay: Duration::ZERO,
+            expire_days: None,
+            uidl_format: UidlFormat::default(),
+            exclusive: true,
             limits: Limits::default(),
         }
     }

@@ -2,10 +2,13 @@
 //!
 //! Not the mailbox: others may add to that and take from it; message numbers stay (RFC 1939 §5).
 //!
-//! Invariant: entries are in ascending order of Uid and are never removed; the totals leave the
+//! Invariant: entries are in ascending order of Uid within their mailbox and are never removed; the totals leave the
 //! deleted ones out.
 
-use mail::{Uid, UidSet, UidValidity};
+use super::session::Marked;
+use super::uidl::UidlFormat;
+use mail::{MailboxId, Uid, UidSet, UidValidity};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Octets of a listing made at a time.
@@ -14,28 +17,44 @@ const LISTING_OCTETS: usize = 16 * 1024;
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Its Uid in INBOX.
+    /// Which of the maildrop's mailboxes it is in, from 0.
+    pub source: u16,
+    /// Its Uid there.
     pub uid: Uid,
     /// Its octets.
     pub octets: u64,
     /// Marked by DELE.
     pub deleted: bool,
+    /// Sent whole in this session.
+    pub retrieved: bool,
 }
 
 impl Entry {
-    /// A message that is not deleted.
+    /// A message of the first mailbox that is not deleted.
     pub const fn new(uid: Uid, octets: u64) -> Self {
-        Self { uid, octets, deleted: false }
+        Self { source: 0, uid, octets, deleted: false, retrieved: false }
     }
 }
 
 /// All messages at login.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Maildrop {
-    uid_validity: UidValidity,
+    sources: Vec<Source>,
     entries: Vec<Entry>,
+    format: UidlFormat,
+    /// Unique ids that came from another server, by place in `entries`.
+    uidls: BTreeMap<usize, String>,
     octets: u64,
     count: u64,
+}
+
+/// A mailbox of the maildrop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Which.
+    pub mailbox: MailboxId,
+    /// Its numbering.
+    pub uid_validity: UidValidity,
 }
 
 /// Which listing.
@@ -48,9 +67,10 @@ pub(crate) enum Listing {
 }
 
 impl Maildrop {
-    /// The messages of a mailbox, in ascending order of Uid.
-    pub fn new(uid_validity: UidValidity, entries: Vec<Entry>) -> Self {
-        let mut maildrop = Self { uid_validity, entries, octets: 0, count: 0 };
+    /// The messages of mailboxes, one mailbox after the other, in each in ascending order of Uid. `uidls` are unique
+    /// ids that differ from the form, by place in `entries`.
+    pub fn new(sources: Vec<Source>, entries: Vec<Entry>, format: UidlFormat, uidls: BTreeMap<usize, String>) -> Self {
+        let mut maildrop = Self { sources, entries, format, uidls, octets: 0, count: 0 };
         maildrop.add_up();
         maildrop
     }
@@ -93,16 +113,59 @@ impl Maildrop {
     }
 
     /// The messages marked deleted.
-    pub(crate) fn deleted(&self) -> UidSet {
-        self.entries.iter().filter(|entry| entry.deleted).map(|entry| entry.uid).collect()
+    pub(crate) fn deleted(&self) -> Marked {
+        self.marked(|entry| entry.deleted)
+    }
+
+    /// The messages that were sent whole and are not marked deleted.
+    pub(crate) fn retrieved(&self) -> Marked {
+        self.marked(|entry| entry.retrieved && !entry.deleted)
+    }
+
+    fn marked(&self, wanted: impl Fn(&Entry) -> bool) -> Marked {
+        let mut marked = Marked::new();
+        for entry in self.entries.iter().filter(|entry| wanted(entry)) {
+            let Some(mailbox) = self.mailbox(*entry) else { continue };
+            match marked.last_mut() {
+                Some((last, uids)) if *last == mailbox => {
+                    uids.insert(entry.uid);
+                }
+                _ => marked.push((mailbox, UidSet::from_iter([entry.uid]))),
+            }
+        }
+        marked
+    }
+
+    /// The mailbox of a message.
+    pub(crate) fn mailbox(&self, entry: Entry) -> Option<MailboxId> {
+        self.sources.get(usize::from(entry.source)).map(|source| source.mailbox)
+    }
+
+    /// Notes that a message was sent whole.
+    pub(crate) fn sent(&mut self, number: u64) {
+        if let Some(entry) = index(number).and_then(|at| self.entries.get_mut(at)) {
+            entry.retrieved = true;
+        }
+    }
+
+    /// Stable and unique as long as the mailbox keeps its numbering (RFC 1939 §7). Where the form does not tell
+    /// mailboxes from each other, it serves the first one, and the default form the others.
+    fn uidl(&self, number: u64, entry: Entry) -> String {
+        if let Some(uidl) = index(number).and_then(|at| self.uidls.get(&at)) {
+            return uidl.clone();
+        }
+        let validity = self.sources.get(usize::from(entry.source)).map(|source| source.uid_validity).unwrap_or_default();
+        if entry.source == 0 || self.format.tells_mailboxes() {
+            return self.format.write(validity, entry.uid);
+        }
+        UidlFormat::default().write(validity, entry.uid)
     }
 
     /// One line of a listing, without its CRLF.
     pub(crate) fn line(&self, listing: Listing, number: u64, entry: Entry) -> String {
         match listing {
             Listing::List => format!("{number} {}", entry.octets),
-            // Stable and unique as long as the mailbox keeps its numbering (RFC 1939 §7).
-            Listing::Uidl => format!("{number} {}.{}", self.uid_validity, entry.uid),
+            Listing::Uidl => format!("{number} {}", self.uidl(number, entry)),
         }
     }
 
@@ -131,7 +194,9 @@ mod tests {
     use super::*;
 
     fn maildrop(messages: u32) -> Maildrop {
-        Maildrop::new(UidValidity(7), (1..=messages).map(|n| Entry::new(Uid(n * 2), u64::from(n) * 10)).collect())
+        let source = Source { mailbox: MailboxId(1), uid_validity: UidValidity(7) };
+        let entries = (1..=messages).map(|n| Entry::new(Uid(n * 2), u64::from(n) * 10)).collect();
+        Maildrop::new(vec![source], entries, "cyrus".parse().unwrap(), BTreeMap::new())
     }
 
     #[test]
@@ -143,10 +208,28 @@ mod tests {
         assert_eq!(maildrop.message(2), None);
         assert_eq!(maildrop.message(3).unwrap().uid, Uid(6));
         assert_eq!(maildrop.lines(Listing::Uidl, 0).unwrap().0, "1 7.2\r\n3 7.6\r\n");
-        assert_eq!(maildrop.deleted().to_string(), "4");
+        assert_eq!(maildrop.deleted(), [(MailboxId(1), "4".parse().unwrap())]);
         maildrop.reset();
         assert_eq!((maildrop.count(), maildrop.octets()), (3, 60));
         assert!(maildrop.deleted().is_empty());
+    }
+
+    #[test]
+    fn unique_ids_tell_mailboxes_apart() {
+        let sources =
+            [(1, 7), (2, 8)].map(|(mailbox, validity)| Source { mailbox: MailboxId(mailbox), uid_validity: UidValidity(validity) });
+        let entries = vec![Entry::new(Uid(1), 1), Entry::new(Uid(2), 1), Entry { source: 1, ..Entry::new(Uid(1), 1) }];
+        for (format, want) in [("courier", "1 UID1-7\r\n2 old\r\n3 UID1-8\r\n"), ("%u", "1 1\r\n2 old\r\n3 0000000100000008\r\n")] {
+            let uidls = BTreeMap::from([(1, "old".to_owned())]);
+            let mut maildrop = Maildrop::new(sources.to_vec(), entries.clone(), format.parse().unwrap(), uidls);
+            assert_eq!(maildrop.lines(Listing::Uidl, 0).unwrap().0, want);
+            assert!(maildrop.delete(1) && maildrop.delete(3));
+            let one = || "1".parse().unwrap();
+            assert_eq!(maildrop.deleted(), [(MailboxId(1), one()), (MailboxId(2), one())]);
+            maildrop.sent(1);
+            maildrop.sent(2);
+            assert_eq!(maildrop.retrieved(), [(MailboxId(1), "2".parse().unwrap())]);
+        }
     }
 
     #[test]

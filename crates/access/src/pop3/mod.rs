@@ -1,14 +1,17 @@
 //! POP3: fetch the mail of INBOX and go.
 //!
 //! RFC 1939 with CAPA, PIPELINING and RESP-CODES (RFC 2449), STLS (RFC 2595), AUTH (RFC 5034),
-//! AUTH-RESP-CODE (RFC 3206) and UTF8 (RFC 6856). [`Session`] is the protocol, [`serve::Server`]
+//! AUTH-RESP-CODE (RFC 3206), UTF8 and LANG (RFC 6856), EXPIRE and LOGIN-DELAY (RFC 2449). [`Session`] is the protocol, [`serve::Server`]
 //! answers its questions from the store.
 //!
-//! What it is not: it knows one mailbox, no flags and no folders. APOP is not offered: it would need
+//! A maildrop is INBOX, or the mailboxes that the account's owner has chosen, one after the other.
+//!
+//! What it is not: it knows no flags. APOP is not offered: it would need
 //! passwords in clear in the store.
 
 mod authorization;
 mod command;
+mod language;
 mod limits;
 mod maildrop;
 mod reply;
@@ -16,10 +19,13 @@ pub mod serve;
 mod session;
 mod stuffing;
 mod transaction;
+mod uidl;
 
+pub use language::Language;
 pub use limits::{Config, Connection, Limits};
-pub use maildrop::{Entry, Maildrop};
-pub use session::{Answer, Ask, Session};
+pub use maildrop::{Entry, Maildrop, Source};
+pub use session::{Answer, Ask, Marked, Session};
+pub use uidl::{NotAFormat, UidlFormat};
 
 #[doc(hidden)]
 pub mod fuzz {

@@ -1,8 +1,10 @@
 //! What a client reads first after each command: `+OK` or `-ERR`, a code and words.
 
+use super::language::{Language, Words};
+
 /// A response code (RFC 2449 §8, RFC 3206 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Code {
+pub(super) enum Code {
     /// The maildrop is locked by another session.
     InUse,
     /// Something is wrong here, and may be right later.
@@ -11,6 +13,8 @@ pub(crate) enum Code {
     SysPerm,
     /// The login or the password is wrong.
     Auth,
+    /// The last login is not long enough ago (RFC 2449 §8.1.1).
+    LoginDelay,
     /// What the client says is not UTF-8 (RFC 6856 §5).
     Utf8,
 }
@@ -22,22 +26,40 @@ impl Code {
             Self::SysTemp => "SYS/TEMP",
             Self::SysPerm => "SYS/PERM",
             Self::Auth => "AUTH",
+            Self::LoginDelay => "LOGIN-DELAY",
             Self::Utf8 => "UTF8",
         }
     }
 }
 
-/// `+OK words` and CRLF.
-pub(crate) fn ok(words: &str) -> Vec<u8> {
-    format!("+OK {words}\r\n").into_bytes()
+/// A reply, in words that are put into the client's language when it is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    positive: bool,
+    code: Option<Code>,
+    words: Words,
 }
 
-/// `-ERR words` and CRLF.
-pub(crate) fn error(words: &str) -> Vec<u8> {
-    format!("-ERR {words}\r\n").into_bytes()
+impl Reply {
+    /// Its octets, with CRLF.
+    pub(super) fn octets(&self, language: Language) -> Vec<u8> {
+        let status = if self.positive { "+OK" } else { "-ERR" };
+        let code = self.code.map(|code| format!(" [{}]", code.name())).unwrap_or_default();
+        format!("{status}{code} {}\r\n", language.say(&self.words)).into_bytes()
+    }
 }
 
-/// `-ERR [CODE] words` and CRLF.
-pub(crate) fn coded(code: Code, words: &str) -> Vec<u8> {
-    format!("-ERR [{}] {words}\r\n", code.name()).into_bytes()
+/// `+OK words`
+pub(super) fn ok(words: impl Into<Words>) -> Reply {
+    Reply { positive: true, code: None, words: words.into() }
+}
+
+/// `-ERR words`
+pub(super) fn error(words: impl Into<Words>) -> Reply {
+    Reply { positive: false, code: None, words: words.into() }
+}
+
+/// `-ERR [CODE] words`
+pub(super) fn coded(code: Code, words: impl Into<Words>) -> Reply {
+    Reply { positive: false, code: Some(code), words: words.into() }
 }

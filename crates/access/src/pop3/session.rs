@@ -16,11 +16,12 @@
 //! - While a question is outstanding, commands wait in the inbox.
 
 use super::command::{self, Command, Fault};
+use super::language::{Language, Words};
 use super::limits::{Config, Connection};
 use super::maildrop::Maildrop;
-use super::reply::{Code, coded, error, ok};
-use super::transaction::{Doing, Fetched, Transaction, counted, totals};
-use mail::{AccountId, Uid, UidSet};
+use super::reply::{Code, Reply, coded, error, ok};
+use super::transaction::{Doing, Fetched, Transaction, totals};
+use mail::{AccountId, MailboxId, Uid, UidSet};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -33,7 +34,8 @@ use wire::{Inbox, Input, Line, Output};
 pub enum Ask {
     /// May this login in? Answered with [`Answer::Auth`].
     Auth(SaslAsk),
-    /// Lock the maildrop and list it. Answered with [`Answer::Maildrop`], [`Answer::InUse`] or [`Answer::Failed`].
+    /// Lock the maildrop and list it. Answered with [`Answer::Maildrop`], [`Answer::InUse`],
+    /// [`Answer::TooSoon`] or [`Answer::Failed`].
     Open {
         /// Whose INBOX.
         account: AccountId,
@@ -42,6 +44,8 @@ pub enum Ask {
     },
     /// Octets of a message. Answered with [`Answer::Chunk`], [`Answer::Gone`] or [`Answer::Failed`].
     Read {
+        /// Its mailbox.
+        mailbox: MailboxId,
         /// Which message.
         uid: Uid,
         /// From which octet on.
@@ -49,12 +53,17 @@ pub enum Ask {
         /// At most so many; fewer only at the end of the message.
         octets_max: usize,
     },
-    /// Remove these messages in one step, and unlock the maildrop. Answered with [`Answer::Closed`] or [`Answer::Failed`].
+    /// End the session: delete these messages in one step, and unlock the maildrop. Answered with [`Answer::Closed`] or [`Answer::Failed`].
     Close {
-        /// May be empty.
-        remove: UidSet,
+        /// Marked by DELE; may be empty.
+        deleted: Marked,
+        /// Fetched whole and not deleted.
+        retrieved: Marked,
     },
 }
+
+/// Messages, by mailbox.
+pub type Marked = Vec<(MailboxId, UidSet)>;
 
 /// The store's answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,6 +74,8 @@ pub enum Answer {
     Maildrop(Maildrop),
     /// Another session has it.
     InUse,
+    /// The last login is not long enough ago.
+    TooSoon,
     /// Octets of the message.
     Chunk(Vec<u8>),
     /// Somebody removed the message in the meantime.
@@ -83,6 +94,8 @@ pub struct Session {
     pub(super) phase: Phase,
     /// The peer's USER, for the PASS that follows.
     pub(super) user: Option<String>,
+    /// In which the client reads.
+    pub(super) language: Language,
     pub(super) auth_failures: u32,
     /// AUTH commands so far: each has a nonce of its own.
     pub(super) exchanges: u32,
@@ -121,6 +134,7 @@ impl Session {
         let mut session = Self {
             inbox: Inbox::new(config.limits.auth_octets_max),
             deadline: now + config.limits.idle_max,
+            language: config.language,
             config,
             connection,
             phase: Phase::Authorization,
@@ -132,13 +146,17 @@ impl Session {
             input_ended: false,
             closed: false,
         };
-        let greeting = ok(&session.config.greeting);
-        session.send(greeting);
+        let greeting = Words::Data(session.config.greeting.clone());
+        session.say(&ok(greeting));
         session
     }
 
     pub(super) fn send(&mut self, octets: Vec<u8>) {
         self.out.push_back(Output::Send(octets));
+    }
+
+    pub(super) fn say(&mut self, reply: &Reply) {
+        self.send(reply.octets(self.language));
     }
 
     pub(super) fn ask(&mut self, ask: Ask) {
@@ -160,11 +178,11 @@ impl Session {
     }
 
     /// Refuses a command; too many of these end the connection.
-    pub(super) fn fault(&mut self, reply: Vec<u8>) {
-        self.send(reply);
+    pub(super) fn fault(&mut self, reply: &Reply) {
+        self.say(reply);
         self.faults += 1;
         if self.faults >= self.config.limits.faults_max {
-            self.send(error("too many errors"));
+            self.say(&error("too many errors"));
             self.close();
         }
     }
@@ -192,36 +210,37 @@ impl Session {
         // tokens of some thousand octets there.
         let is_auth = text.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
         if !is_auth && text.len() > self.config.limits.command_octets_max {
-            return self.fault(error("the line is too long"));
+            return self.fault(&error("the line is too long"));
         }
         match command::parse(&text) {
             Ok(command) => self.command(command),
-            Err(Fault::Unknown) => self.fault(error("unknown command")),
-            Err(Fault::Usage(usage)) => self.fault(error(&format!("expected: {usage}"))),
-            Err(Fault::NotUtf8) => self.fault(coded(Code::Utf8, "not UTF-8")),
+            Err(Fault::Unknown) => self.fault(&error("unknown command")),
+            Err(Fault::Usage(usage)) => self.fault(&error(Words::Expected(usage))),
+            Err(Fault::NotUtf8) => self.fault(&coded(Code::Utf8, "not UTF-8")),
         }
     }
 
     /// A line that cannot be read also ends an AUTH exchange: who knows what it was.
-    fn broken_line(&mut self, words: &str) {
+    fn broken_line(&mut self, words: &'static str) {
         if matches!(self.phase, Phase::Challenged(_)) {
             self.phase = Phase::Authorization;
         }
-        self.fault(error(words));
+        self.fault(&error(words));
     }
 
     fn command(&mut self, command: Command) {
         let Phase::Transaction(transaction) = &mut self.phase else { return self.before_login(command) };
         match (transaction.command(&command, &self.config.limits), command) {
-            (Some(Doing::Say(reply)), _) => self.send(reply),
+            (Some(Doing::Say(reply)), _) => self.say(&reply),
             (Some(Doing::Ask(ask)), _) => self.ask(ask),
             (None, Command::Capa) => self.capa(),
+            (None, Command::Lang(range)) => self.lang(range.as_deref()),
             (None, Command::Quit) => {
-                let remove = transaction.deleted();
-                self.phase = Phase::Closing(remove.len());
-                self.ask(Ask::Close { remove });
+                let (deleted, retrieved) = (transaction.deleted(), transaction.retrieved());
+                self.phase = Phase::Closing(deleted.iter().map(|(_, uids)| uids.len()).sum());
+                self.ask(Ask::Close { deleted, retrieved });
             }
-            (None, _) => self.fault(error("already logged in")),
+            (None, _) => self.fault(&error("already logged in")),
         }
     }
 
@@ -229,17 +248,18 @@ impl Session {
         match command {
             Command::Auth(arguments) => self.auth(arguments),
             Command::Capa => self.capa(),
+            Command::Lang(range) => self.lang(range.as_deref()),
             // RFC 1939 §5 has it after login only; nobody gains by a refusal.
-            Command::Noop => self.send(ok("nothing done")),
+            Command::Noop => self.say(&ok("nothing done")),
             Command::Pass(password) => self.pass(&password),
             Command::Quit => {
-                self.send(ok("bye"));
+                self.say(&ok("bye"));
                 self.close();
             }
             Command::Stls => self.stls(),
             Command::User(name) => self.user(name),
-            Command::Utf8 => self.send(ok("UTF-8 is always welcome")),
-            _ => self.fault(error("log in first")),
+            Command::Utf8 => self.say(&ok("UTF-8 is always welcome")),
+            _ => self.fault(&error("log in first")),
         }
     }
 
@@ -248,31 +268,42 @@ impl Session {
             (Phase::Verifying(exchange), Answer::Auth(answer)) => self.verified(exchange, answer),
             (Phase::Checking, Answer::Auth(answer)) => self.checked(&answer),
             (Phase::Opening, Answer::Maildrop(maildrop)) => {
-                self.send(ok(&totals(&maildrop)));
+                self.say(&ok(totals(&maildrop)));
                 self.phase = Phase::Transaction(Box::new(Transaction::new(maildrop)));
             }
             (Phase::Opening, Answer::InUse) => {
-                self.send(coded(Code::InUse, "another session has this maildrop; try again when it is done"));
+                self.say(&coded(Code::InUse, "another session has this maildrop; try again when it is done"));
+            }
+            (Phase::Opening, Answer::TooSoon) => {
+                self.say(&coded(Code::LoginDelay, "mail was fetched a moment ago; wait longer between logins"));
             }
             (Phase::Transaction(transaction), answer) => self.fetched(transaction, answer),
             (Phase::Closing(removed), Answer::Closed) => {
-                self.send(ok(&format!("bye, {} removed", counted(u64::from(removed)))));
+                self.say(&ok(Words::Removed(u64::from(removed))));
                 self.close();
             }
             (Phase::Closing(_), _) => {
-                self.send(coded(Code::SysTemp, "the deleted messages could not be removed; all are kept"));
+                self.say(&coded(Code::SysTemp, "the deleted messages could not be removed; all are kept"));
                 self.close();
             }
             // The session stays where it was before the question: nobody has logged in.
-            (_, _) => self.send(coded(Code::SysTemp, "this cannot be done now; try again later")),
+            (_, _) => self.say(&coded(Code::SysTemp, "this cannot be done now; try again later")),
         }
+    }
+
+    /// A part of a message, after its reply if it is the first.
+    fn part(&mut self, begin: Option<&Reply>, octets: &[u8]) {
+        let mut out = begin.map(|reply| reply.octets(self.language)).unwrap_or_default();
+        out.extend_from_slice(octets);
+        self.send(out);
     }
 
     fn fetched(&mut self, mut transaction: Box<Transaction>, answer: Answer) {
         match transaction.fetched(answer) {
-            Fetched::Say(octets) => self.send(octets),
-            Fetched::More(octets, ask) => {
-                self.send(octets);
+            Fetched::Say(reply) => self.say(&reply),
+            Fetched::End(begin, octets) => self.part(begin.as_ref(), &octets),
+            Fetched::More(begin, octets, ask) => {
+                self.part(begin.as_ref(), &octets);
                 self.ask(ask);
             }
             // No dot: the client must not take what it has for a whole message.
@@ -341,7 +372,7 @@ impl wire::Session for Session {
         if self.is_busy() || self.closed {
             return;
         }
-        self.send(coded(Code::SysTemp, "the server is stopping; nothing was removed"));
+        self.say(&coded(Code::SysTemp, "the server is stopping; nothing was removed"));
         self.close();
     }
 }
@@ -367,13 +398,18 @@ pub(super) fn fuzz(data: &[u8]) {
     }
 }
 
+fn made_up_maildrop(octets: u64) -> Maildrop {
+    let source = super::Source { mailbox: MailboxId(1), uid_validity: mail::UidValidity(1) };
+    Maildrop::new(vec![source], vec![super::Entry::new(Uid(1), octets)], super::UidlFormat::default(), std::collections::BTreeMap::new())
+}
+
 fn made_up(ask: &Ask, data: &[u8]) -> Answer {
     match ask {
         Ask::Auth(SaslAsk::Password { login, .. }) => Answer::Auth(SaslAnswer::Account { account: 1, login: login.clone() }),
         Ask::Auth(SaslAsk::Token { .. }) => Answer::Auth(SaslAnswer::TokenRefused(wire::sasl::TokenError::default())),
         Ask::Auth(SaslAsk::Certificate { .. }) => Answer::Auth(SaslAnswer::Refused(wire::sasl::Failure::Credentials)),
         Ask::Auth(SaslAsk::ScramVerifier { .. }) => Answer::Auth(SaslAnswer::Verifier(None)),
-        Ask::Open { .. } => Answer::Maildrop(Maildrop::new(mail::UidValidity(1), vec![super::Entry::new(Uid(1), data.len() as u64)])),
+        Ask::Open { .. } => Answer::Maildrop(made_up_maildrop(data.len() as u64)),
         Ask::Read { offset, octets_max, .. } => {
             let from = usize::try_from(*offset).unwrap_or(usize::MAX).min(data.len());
             let rest = data.get(from..).unwrap_or_default();

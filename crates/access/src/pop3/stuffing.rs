@@ -45,6 +45,11 @@ impl Stuffing {
         Self { part: Part::Header { lines }, ..Self::whole() }
     }
 
+    /// Whether the whole message is wanted.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.part == Part::Whole
+    }
+
     /// Whether what is wanted has been sent.
     pub(crate) fn is_done(&self) -> bool {
         self.part == Part::Lines(0)

@@ -3,12 +3,13 @@
 //! Not QUIT's removal: that is asked for by the session.
 
 use super::command::Command;
+use super::language::Words;
 use super::limits::Limits;
 use super::maildrop::{Entry, Listing, Maildrop};
-use super::reply::{Code, coded, error, ok};
-use super::session::{Answer, Ask};
+use super::reply::{Code, Reply, coded, error, ok};
+use super::session::{Answer, Ask, Marked};
 use super::stuffing::Stuffing;
-use mail::{Uid, UidSet};
+use mail::{MailboxId, Uid};
 
 /// Octets read at first for TOP: most headers are shorter.
 const TOP_OCTETS: usize = 8 * 1024;
@@ -32,9 +33,13 @@ enum Transfer {
 /// A message on its way.
 #[derive(Debug)]
 struct Fetch {
+    number: u64,
+    mailbox: MailboxId,
     uid: Uid,
     octets: u64,
     read_octets: u64,
+    /// RETR, not TOP.
+    whole: bool,
     chunk_octets_max: usize,
     stuffing: Stuffing,
 }
@@ -42,17 +47,19 @@ struct Fetch {
 /// What a command comes to.
 pub(super) enum Doing {
     /// This reply.
-    Say(Vec<u8>),
+    Say(Reply),
     /// This question.
     Ask(Ask),
 }
 
 /// What the octets of a message come to.
 pub(super) enum Fetched {
-    /// The end of the message, or why there is none.
-    Say(Vec<u8>),
+    /// Why there is none.
+    Say(Reply),
+    /// The end of the message.
+    End(Option<Reply>, Vec<u8>),
     /// A part of it; the next one is asked for.
-    More(Vec<u8>, Ask),
+    More(Option<Reply>, Vec<u8>, Ask),
     /// It cannot be finished.
     Broken,
 }
@@ -68,14 +75,19 @@ impl Transaction {
     }
 
     /// The messages that QUIT removes.
-    pub(super) fn deleted(&self) -> UidSet {
+    pub(super) fn deleted(&self) -> Marked {
         self.maildrop.deleted()
+    }
+
+    /// The messages that the client has now, and that stay.
+    pub(super) fn retrieved(&self) -> Marked {
+        self.maildrop.retrieved()
     }
 
     /// Does a command; `None`: it is not one of ours.
     pub(super) fn command(&mut self, command: &Command, limits: &Limits) -> Option<Doing> {
         let reply = match *command {
-            Command::Stat => ok(&format!("{} {}", self.maildrop.count(), self.maildrop.octets())),
+            Command::Stat => ok(Words::Data(format!("{} {}", self.maildrop.count(), self.maildrop.octets()))),
             Command::List(number) => self.list(Listing::List, number),
             Command::Uidl(number) => self.list(Listing::Uidl, number),
             Command::Retr(number) => return Some(self.fetch(number, Stuffing::whole(), limits.chunk_octets_max)),
@@ -86,7 +98,7 @@ impl Transaction {
             Command::Dele(_) => no_such_message(),
             Command::Rset => {
                 self.maildrop.reset();
-                ok(&totals(&self.maildrop))
+                ok(totals(&self.maildrop))
             }
             Command::Noop => ok("nothing done"),
             _ => return None,
@@ -94,16 +106,16 @@ impl Transaction {
         Some(Doing::Say(reply))
     }
 
-    fn list(&mut self, listing: Listing, number: Option<u64>) -> Vec<u8> {
+    fn list(&mut self, listing: Listing, number: Option<u64>) -> Reply {
         let Some(number) = number else {
             self.transfer = Transfer::Listing(listing, 0);
             return match listing {
-                Listing::List => ok(&totals(&self.maildrop)),
+                Listing::List => ok(totals(&self.maildrop)),
                 Listing::Uidl => ok("unique ids follow"),
             };
         };
         match self.maildrop.message(number) {
-            Some(entry) => ok(&self.maildrop.line(listing, number, entry)),
+            Some(entry) => ok(Words::Data(self.maildrop.line(listing, number, entry))),
             None => no_such_message(),
         }
     }
@@ -120,8 +132,10 @@ impl Transaction {
     }
 
     fn fetch(&mut self, number: u64, stuffing: Stuffing, chunk_octets_max: usize) -> Doing {
-        let Some(Entry { uid, octets, .. }) = self.maildrop.message(number) else { return Doing::Say(no_such_message()) };
-        let fetch = Fetch { uid, octets, read_octets: 0, chunk_octets_max, stuffing };
+        let found = self.maildrop.message(number).and_then(|entry| Some((entry, self.maildrop.mailbox(entry)?)));
+        let Some((Entry { uid, octets, .. }, mailbox)) = found else { return Doing::Say(no_such_message()) };
+        let whole = stuffing.is_whole();
+        let fetch = Fetch { number, mailbox, uid, octets, read_octets: 0, whole, chunk_octets_max, stuffing };
         let ask = fetch.ask();
         self.transfer = Transfer::Message(fetch);
         Doing::Ask(ask)
@@ -139,15 +153,16 @@ impl Transaction {
     }
 
     fn chunk(&mut self, mut fetch: Fetch, chunk: &[u8]) -> Fetched {
+        let begin = (fetch.read_octets == 0).then(|| ok(Words::Octets(fetch.octets)));
         let mut out = Vec::new();
-        if fetch.read_octets == 0 {
-            out.extend_from_slice(&ok(&format!("{} octets", fetch.octets)));
-        }
         fetch.stuffing.push(chunk, &mut out);
         fetch.read_octets += chunk.len() as u64;
         if fetch.stuffing.is_done() || fetch.read_octets >= fetch.octets {
             fetch.stuffing.finish(&mut out);
-            return Fetched::Say(out);
+            if fetch.whole {
+                self.maildrop.sent(fetch.number);
+            }
+            return Fetched::End(begin, out);
         }
         if chunk.is_empty() {
             // Shorter than it should be: a damaged store must not look like a short message.
@@ -155,26 +170,21 @@ impl Transaction {
         }
         let ask = fetch.ask();
         self.transfer = Transfer::Message(fetch);
-        Fetched::More(out, ask)
+        Fetched::More(begin, out, ask)
     }
 }
 
 impl Fetch {
     fn ask(&self) -> Ask {
-        Ask::Read { uid: self.uid, offset: self.read_octets, octets_max: self.chunk_octets_max }
+        Ask::Read { mailbox: self.mailbox, uid: self.uid, offset: self.read_octets, octets_max: self.chunk_octets_max }
     }
 }
 
 /// How many messages, and their octets, for people.
-pub(super) fn totals(maildrop: &Maildrop) -> String {
-    format!("{} ({} octets)", counted(maildrop.count()), maildrop.octets())
+pub(super) fn totals(maildrop: &Maildrop) -> Words {
+    Words::Totals(maildrop.count(), maildrop.octets())
 }
 
-/// So many messages.
-pub(super) fn counted(messages: u64) -> String {
-    if messages == 1 { "1 message".to_owned() } else { format!("{messages} messages") }
-}
-
-fn no_such_message() -> Vec<u8> {
+fn no_such_message() -> Reply {
     error("no such message")
 }

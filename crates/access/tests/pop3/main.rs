@@ -1,12 +1,13 @@
 //! POP3 sessions against their transcripts, and against any split of the input.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use access::pop3::{Answer, Ask, Config, Connection, Entry, Limits, Maildrop, Session};
-use mail::{Uid, UidValidity};
+use access::pop3::{Answer, Ask, Config, Connection, Entry, Language, Limits, Maildrop, Session, Source, UidlFormat};
+use mail::{MailboxId, Uid, UidValidity};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wire::sasl::{Failure, Hash, Mechanism, SaslAnswer, ScramVerifier, Secret, TokenError, scram};
 use wire::{Input, Output, Session as _, transcript};
 
@@ -25,6 +26,12 @@ fn session(script: &str, now: Instant) -> Session {
         (limits.faults_max, limits.command_octets_max, limits.auth_octets_max) = (3, 20, 40);
     }
     let mut config = Config { stls: !has("no-stls"), limits, ..Config::default() };
+    if has("german") {
+        config.language = Language::German;
+    }
+    if has("delay-and-expiry") {
+        (config.login_delay, config.expire_days) = (Duration::from_mins(5), Some(30));
+    }
     if has("all-mechanisms") {
         config.mechanisms = Mechanism::ALL.to_vec();
     }
@@ -61,6 +68,7 @@ fn answer(words: &str) -> Answer {
         }
         "no-verifier" => Answer::Auth(SaslAnswer::Verifier(None)),
         "maildrop" => Answer::Maildrop(maildrop(rest)),
+        "too-soon" => Answer::TooSoon,
         "in-use" => Answer::InUse,
         "chunk" => Answer::Chunk(rest.replace("\\r", "\r").replace("\\n", "\n").replace("\\0", "\0").into_bytes()),
         "gone" => Answer::Gone,
@@ -76,7 +84,8 @@ fn maildrop(words: &str) -> Maildrop {
         let (uid, octets) = word.split_once(':').unwrap();
         Entry::new(Uid(uid.parse().unwrap()), octets.parse().unwrap())
     });
-    Maildrop::new(UidValidity(9), entries.collect())
+    let source = Source { mailbox: MailboxId(1), uid_validity: UidValidity(9) };
+    Maildrop::new(vec![source], entries.collect(), UidlFormat::default(), BTreeMap::new())
 }
 
 #[test]

@@ -6,10 +6,11 @@ use mail::digest::Digest;
 use mail::{AccountId, Address, Domain, Flags, Role, Timestamp};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::auth::{Authenticator, Credentials};
-use store::{Body, NewAccount, NewEmail, Store};
+use store::{Body, NewAccount, NewEmail, Pop3Deletion, Pop3Message, Pop3Settings, Store};
 use wire::sasl::Secret;
 use wire::{Handler as _, Input, Output, Session as _};
 
@@ -26,6 +27,9 @@ struct World {
     authenticator: Authenticator,
     maildrops: Maildrops,
     account: AccountId,
+    config: Config,
+    /// The time, seconds since 1970.
+    seconds: Arc<AtomicI64>,
 }
 
 impl World {
@@ -40,7 +44,14 @@ impl World {
                 tx.account_create(new, Timestamp(0))
             })
             .unwrap();
-        let world = Self { authenticator: Authenticator::in_place(store.clone()), maildrops: Maildrops::new(), store, account };
+        let world = Self {
+            authenticator: Authenticator::in_place(store.clone()),
+            maildrops: Maildrops::new(),
+            store,
+            account,
+            config: Config::default(),
+            seconds: Arc::default(),
+        };
         for message in messages {
             world.deliver(message);
         }
@@ -58,6 +69,23 @@ impl World {
         stored.unwrap();
     }
 
+    fn settings(&self, settings: Pop3Settings) {
+        let account = self.account;
+        self.store.write_blocking(move |tx| tx.pop3_settings_set(account, &settings)).unwrap();
+    }
+
+    fn in_mailbox(&self, role: Role) -> u32 {
+        let account = self.account;
+        self.store.read_blocking(move |tx| Ok(tx.mailbox_by_role(account, role)?.unwrap().emails)).unwrap()
+    }
+
+    /// Logs in, deletes the first message and leaves.
+    fn delete_first(&self) {
+        let mut client = self.connect();
+        client.login();
+        client.say("DELE 1\r\nQUIT\r\n");
+    }
+
     fn emails(&self) -> u64 {
         let account = self.account;
         self.store.read_blocking(move |tx| Ok(u64::from(tx.mailbox_by_role(account, Role::Inbox)?.unwrap().emails))).unwrap()
@@ -65,10 +93,13 @@ impl World {
 
     fn connect(&self) -> Client {
         let now = Instant::now();
-        let config = Config { limits: Limits { chunk_octets_max: 100, ..Limits::default() }, ..Config::default() };
+        let config = Arc::new(Config { limits: Limits { chunk_octets_max: 100, ..Limits::default() }, ..self.config.clone() });
+        let seconds = Arc::clone(&self.seconds);
+        let clock = Arc::new(move || Timestamp::from_seconds(seconds.load(Ordering::Relaxed)));
         let connection = Connection { nonce: "0123456789abcdefghijklmn".to_owned(), tls: None, plaintext_login: true };
-        let server = Server::new(self.store.clone(), self.authenticator.clone(), self.maildrops.clone(), None);
-        Client { session: Session::new(Arc::new(config), connection, now), server, now }
+        let (store, authenticator) = (self.store.clone(), self.authenticator.clone());
+        let server = Server::new(store, authenticator, self.maildrops.clone(), None, Arc::clone(&config), clock);
+        Client { session: Session::new(config, connection, now), server, now }
     }
 }
 
@@ -185,7 +216,120 @@ fn a_message_that_another_client_removed_is_gone() {
 fn nothing_is_answered_for_who_has_not_opened() {
     let world = World::new(&[]);
     let mut client = world.connect();
-    let ask = Ask::Read { uid: mail::Uid(1), offset: 0, octets_max: 10 };
+    let ask = Ask::Read { mailbox: mail::MailboxId(1), uid: mail::Uid(1), offset: 0, octets_max: 10 };
     assert_eq!(now_or_never(client.server.answer(ask)), Answer::Failed);
-    assert_eq!(now_or_never(client.server.answer(Ask::Close { remove: mail::UidSet::new() })), Answer::Failed);
+    assert_eq!(now_or_never(client.server.answer(Ask::Close { deleted: Vec::new(), retrieved: Vec::new() })), Answer::Failed);
+}
+
+#[test]
+fn deleted_messages_go_to_the_trash_or_are_hidden_if_the_owner_wants_it() {
+    let world = World::new(&[ONE, TWO, ONE]);
+    world.settings(Pop3Settings { deletion: Pop3Deletion::Trash, ..Pop3Settings::default() });
+    world.delete_first();
+    assert_eq!((world.emails(), world.in_mailbox(Role::Trash)), (2, 1));
+    world.settings(Pop3Settings { deletion: Pop3Deletion::Hide, ..Pop3Settings::default() });
+    world.delete_first();
+    assert_eq!((world.emails(), world.in_mailbox(Role::Trash)), (2, 1));
+    let mut client = world.connect();
+    assert!(client.login().contains("+OK 1 message "), "one is hidden");
+    client.say("QUIT\r\n");
+    world.settings(Pop3Settings { deletion: Pop3Deletion::Hide, recent_days: Some(30), ..Pop3Settings::default() });
+    let mut recent = world.connect();
+    assert!(recent.login().contains("+OK 2 messages "), "recent mode shows what is hidden");
+    recent.say("QUIT\r\n");
+    world.seconds.store(31 * 86_400, Ordering::Relaxed);
+    assert!(world.connect().login().contains("+OK 0 messages "), "and nothing old");
+}
+
+#[test]
+fn a_maildrop_of_several_mailboxes() {
+    let world = World::new(&[ONE, TWO]);
+    world.settings(Pop3Settings { deletion: Pop3Deletion::Trash, ..Pop3Settings::default() });
+    world.delete_first();
+    world.settings(Pop3Settings {
+        folders: vec!["INBOX".into(), "Nowhere".into(), "Trash".into(), "INBOX".into()],
+        ..Pop3Settings::default()
+    });
+    let mut client = world.connect();
+    assert!(client.login().contains("+OK 2 messages "));
+    assert!(client.say("RETR 1\r\n").contains("second") && client.say("RETR 2\r\n").contains("first"));
+    assert!(client.say("RETR 1\r\n").contains("second"), "back again");
+    let uidls = client.say("UIDL\r\n");
+    let [_, one, two, _] = uidls.lines().collect::<Vec<_>>()[..] else { panic!("{uidls}") };
+    assert_ne!(one.split(' ').nth(1), two.split(' ').nth(1));
+    client.say("DELE 1\r\nDELE 2\r\nQUIT\r\n");
+    assert_eq!((world.emails(), world.in_mailbox(Role::Trash)), (0, 0));
+}
+
+#[test]
+fn unique_ids_are_those_of_the_server_that_messages_come_from() {
+    let world = World::new(&[ONE, TWO]);
+    let account = world.account;
+    let known = Pop3Message { uidl: Some("old-1".into()), ..Pop3Message::default() };
+    let kept = world.store.write_blocking(move |tx| {
+        let inbox = tx.mailbox_by_role(account, Role::Inbox)?.unwrap();
+        tx.pop3_message_set(account, inbox.id, mail::Uid(1), &known)?;
+        Ok(inbox.uid_validity.0)
+    });
+    world.settings(Pop3Settings { uidl_format: Some("courier".into()), ..Pop3Settings::default() });
+    let mut client = world.connect();
+    client.login();
+    assert_eq!(client.say("UIDL\r\n"), format!("+OK unique ids follow\r\n1 old-1\r\n2 UID2-{}\r\n.\r\n", kept.unwrap()));
+}
+
+#[test]
+fn logins_have_time_between_them_where_that_is_wanted() {
+    let mut world = World::new(&[ONE]);
+    world.config.login_delay = Duration::from_mins(5);
+    let come = |world: &World| {
+        let mut client = world.connect();
+        let heard = client.login();
+        client.say("QUIT\r\n");
+        heard.lines().last().unwrap().to_owned()
+    };
+    for (seconds, want) in [(0, "+OK 1 message "), (299, "-ERR [LOGIN-DELAY] "), (300, "+OK 1 message "), (301, "-ERR [LOGIN-DELAY] ")] {
+        world.seconds.store(seconds, Ordering::Relaxed);
+        let heard = come(&world);
+        assert!(heard.starts_with(want), "{seconds}: {heard}");
+    }
+}
+
+#[test]
+fn fetched_messages_expire_and_others_do_not() {
+    let mut world = World::new(&[ONE, TWO]);
+    let fetch = |world: &World, day: i64| {
+        world.seconds.store(day * 86_400, Ordering::Relaxed);
+        let mut client = world.connect();
+        client.login();
+        client.say("RETR 1\r\nTOP 2 9\r\nQUIT\r\n");
+    };
+    fetch(&world, 1);
+    assert_eq!(world.emails(), 2, "without the setting nothing goes");
+    world.config.expire_days = Some(30);
+    fetch(&world, 10);
+    world.seconds.store(39 * 86_400, Ordering::Relaxed);
+    let mut early = world.connect();
+    early.login();
+    early.say("QUIT\r\n");
+    assert_eq!(world.emails(), 2);
+    world.seconds.store(40 * 86_400, Ordering::Relaxed);
+    let mut late = world.connect();
+    late.login();
+    late.say("QUIT\r\n");
+    assert_eq!(world.emails(), 1, "what was only looked at stays");
+    world.config.expire_days = Some(0);
+    fetch(&world, 41);
+    assert_eq!(world.emails(), 0, "EXPIRE 0: what was fetched goes at QUIT");
+}
+
+#[test]
+fn several_sessions_share_a_maildrop_where_that_is_wanted() {
+    let mut world = World::new(&[ONE, TWO]);
+    world.config.exclusive = false;
+    let (mut first, mut second) = (world.connect(), world.connect());
+    assert!(first.login().contains("+OK 2 messages ") && second.login().contains("+OK 2 messages "));
+    first.say("DELE 1\r\nQUIT\r\n");
+    assert!(second.say("RETR 1\r\n").starts_with("-ERR somebody removed"));
+    assert!(second.say("DELE 1\r\nDELE 2\r\nQUIT\r\n").ends_with("+OK bye, 2 messages removed\r\n"));
+    assert_eq!((world.emails(), world.maildrops.open()), (0, 0));
 }

@@ -11,6 +11,7 @@
 pub mod alias;
 pub mod domain;
 pub mod link;
+pub mod pop3;
 pub mod queue;
 pub mod service;
 pub mod socket;
@@ -118,6 +119,9 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         alias::Add,
         alias::List,
         alias::Remove, //
+        pop3::Show,
+        pop3::Set,
+        pop3::Uidls, //
         token::Add,
         token::List,
         token::Remove, //

@@ -1,6 +1,7 @@
 //! `postrider user`
 
 use super::Context;
+use crate::admin::pop3::{self, Deleted, Pop3View};
 use crate::admin::user::{self, UserDetails, UserView};
 use crate::config::Octets;
 use crate::failure::{Failure, Result};
@@ -8,7 +9,7 @@ use crate::output::{number, plural, size, whole, words};
 use crate::secret::{Password, confirm};
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum User {
@@ -70,6 +71,26 @@ pub(super) enum User {
         address: String,
         #[command(flatten)]
         password: PasswordFrom,
+    },
+    /// Show or set how a user's mail is served over POP3
+    Pop3 {
+        /// Address
+        address: String,
+        /// What becomes of messages that a client deletes
+        #[arg(long, value_enum)]
+        deleted: Option<Deleted>,
+        /// The mailboxes in the maildrop, e.g. INBOX,Junk
+        #[arg(long, value_name = "MAILBOXES", value_delimiter = ',')]
+        folders: Option<Vec<String>>,
+        /// Show what came within so many days, whatever clients have done with it; 0: no longer
+        #[arg(long, value_name = "DAYS")]
+        recent: Option<u32>,
+        /// The form of unique ids: dovecot, courier, cyrus, a form of your own, or default
+        #[arg(long, value_name = "FORM")]
+        uidl: Option<String>,
+        /// Take unique ids of another server from a file: on each line a Uid of the INBOX and its unique id
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["deleted", "folders", "recent", "uidl"])]
+        uidl_file: Option<PathBuf>,
     },
     /// Show or set how much mail a user may have
     Quota {
@@ -160,10 +181,50 @@ impl User {
                 let user = context.call(user::SetPassword { address, password: secret.clone() })?;
                 show_made(context, &user, password.made(&secret), &context.did("changed the password of", "change the password of"));
             }
+            Self::Pop3 { address, uidl_file: Some(file), .. } => take_uidls(context, &address, &file)?,
+            Self::Pop3 { address, deleted: None, folders: None, recent: None, uidl: None, uidl_file: None } => {
+                show_pop3(context, &context.call(pop3::Show { address })?);
+            }
+            Self::Pop3 { address, deleted, folders, recent, uidl, uidl_file: None } => {
+                let change = pop3::Set { address, deleted, folders, recent_days: recent, uidl_format: uidl };
+                let view = context.call(change)?;
+                context.printer.done(&view, &format!("{} POP3 for {}", context.did("changed", "change"), view.user));
+            }
             Self::Quota { address, size } => quota(context, address, size.as_deref())?,
         }
         Ok(())
     }
+}
+
+fn show_pop3(context: &Context, view: &Pop3View) {
+    let deleted = match view.deleted {
+        Deleted::Remove => "are removed",
+        Deleted::Trash => "go to the Trash",
+        Deleted::Hide => "are hidden from POP3 and kept",
+    };
+    let recent = view.recent_days.map_or_else(|| "no".to_owned(), |days| format!("the last {}", plural(days.into(), "day")));
+    let lines = [
+        ("user", view.user.clone()),
+        ("deleted messages", deleted.to_owned()),
+        ("mailboxes", view.folders.join(", ")),
+        ("recent mode", recent),
+        ("unique ids", view.uidl_format.clone().unwrap_or_else(|| "as the server's".to_owned())),
+    ];
+    context.printer.one(view, &lines);
+}
+
+fn take_uidls(context: &Context, address: &str, file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::failed(&format!("cannot read {}", file.display()), error))?;
+    let mut uidls = Vec::new();
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let pair = line.trim().split_once(' ').and_then(|(uid, uidl)| Some((uid.parse().ok()?, uidl.trim().to_owned())));
+        let wrong = || Failure::usage(format!("{}, line {}: expected a Uid, a space and its unique id", file.display(), at + 1));
+        uidls.push(pair.ok_or_else(wrong)?);
+    }
+    let taken = context.call(pop3::Uidls { address: address.to_owned(), uidls })?;
+    let done = serde_json::json!({ "user": address, "taken": taken });
+    context.printer.done(&done, &format!("{} {} for {address}", context.did("took", "take"), plural(taken as u64, "unique id")));
+    Ok(())
 }
 
 fn enabled(address: String, enabled: bool) -> user::Set {

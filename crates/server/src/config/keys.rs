@@ -98,6 +98,21 @@ pub const KEYS: &[Key] = &[
     key("oauth.login_claim", "text", "\"email\"", "Which claim of a token is the user's address."),
     key("oauth.scope", "text", "", "A scope that a token must have."),
     key("oauth.discovery_url", "https address", "", "The provider's OpenID configuration; clients with a bad token are told it."),
+    key("pop3.login_delay", "span", "\"0s\"", "The least time between two logins of an account over POP3 (LOGIN-DELAY). 0s: none."),
+    key(
+        "pop3.expire_days",
+        "number",
+        "",
+        "So many days after a POP3 client has fetched a message it is removed (EXPIRE); 0: when it leaves. Without it never.",
+    ),
+    key(
+        "pop3.uidl_format",
+        "dovecot | courier | cyrus | a form",
+        "\"dovecot\"",
+        "How POP3's unique ids are made of Uid (%u) and UIDVALIDITY (%v), as Dovecot's pop3_uidl_format; `user pop3` sets it for one account.",
+    ),
+    key("pop3.exclusive", "true | false", "true", "One POP3 session at a time has an account's mail (RFC 1939); false: any number."),
+    key("pop3.language", "en | de", "\"en\"", "The language of POP3's replies until a client chooses one (LANG)."),
     key("log.level", "error | warn | info | debug | trace", "\"info\"", "How much is logged."),
     key("log.format", "text | json", "\"text\"", "The form of log lines."),
     key(
@@ -157,6 +172,7 @@ mod tests {
         config.tls = toml::from_str("certificate = \"c\"\nkey = \"k\"\nca_file = \"a\"").unwrap();
         config.oauth =
             toml::from_str("issuer = \"i\"\nkeys_file = \"k\"\naudience = [\"a\"]\nscope = \"s\"\ndiscovery_url = \"https://d\"").unwrap();
+        config.pop3.expire_days = Some(30);
         config.source_address = Some([127, 0, 0, 1].into());
         let mut listener = Listener::new(Protocol::Imap, "127.0.0.1:0".parse().unwrap());
         listener.proxy_protocol_from = vec!["10.0.0.0/8".parse().unwrap()];

@@ -69,6 +69,9 @@ pub struct Config {
     /// Bearer tokens.
     #[serde(default)]
     pub oauth: OAuth,
+    /// POP3.
+    #[serde(default)]
+    pub pop3: Pop3,
     /// Ports.
     #[serde(default = "Listener::standard")]
     pub listener: Vec<Listener>,
@@ -221,6 +224,44 @@ impl Default for OAuth {
             discovery_url: None,
         }
     }
+}
+
+/// `[pop3]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pop3 {
+    /// The least time between logins of an account.
+    pub login_delay: Span,
+    /// After how many days messages that a client has fetched are removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expire_days: Option<u32>,
+    /// The form of unique ids.
+    pub uidl_format: String,
+    /// Whether one session at a time has an account's maildrop.
+    pub exclusive: bool,
+    /// The language of replies.
+    pub language: Pop3Language,
+}
+
+impl Default for Pop3 {
+    fn default() -> Self {
+        Self {
+            login_delay: Span::seconds(0),
+            expire_days: None,
+            uidl_format: "dovecot".to_owned(),
+            exclusive: true,
+            language: Pop3Language::En,
+        }
+    }
+}
+
+/// A language of POP3's replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are the languages' own tags")]
+pub enum Pop3Language {
+    En,
+    De,
 }
 
 /// `[log]`
@@ -424,6 +465,7 @@ impl Config {
             trail: Trail::default(),
             log: Log::default(),
             oauth: OAuth::default(),
+            pop3: Pop3::default(),
             listener: Listener::standard(),
             route: Vec::new(),
         }
@@ -454,6 +496,7 @@ impl Config {
         self.check_queue()?;
         self.check_limits()?;
         self.check_oauth()?;
+        self.check_pop3()?;
         self.check_routes()?;
         self.check_listeners()
     }
@@ -480,6 +523,13 @@ impl Config {
             return wrong("oauth.discovery_url", "expected an address that begins with https:// (RFC 7628 §3.2.2)");
         }
         Ok(())
+    }
+
+    fn check_pop3(&self) -> Result<(), (String, String)> {
+        match self.pop3.uidl_format.parse::<access::pop3::UidlFormat>() {
+            Ok(_) => Ok(()),
+            Err(error) => wrong("pop3.uidl_format", &error.to_string()),
+        }
     }
 
     fn check_queue(&self) -> Result<(), (String, String)> {

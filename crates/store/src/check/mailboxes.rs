@@ -101,7 +101,7 @@ impl Check<'_> {
 
     /// Keys of mailboxes that do not exist.
     fn homeless(&mut self, all: &Mailboxes) -> Result<()> {
-        for space in [Space::Message, Space::Deleted, Space::Keyword, Space::Change, Space::Grant, Space::Annotation] {
+        for space in [Space::Message, Space::Deleted, Space::Pop3Message, Space::Keyword, Space::Change, Space::Grant, Space::Annotation] {
             let mut next = Some(u32::from(matches!(space, Space::Change | Space::Annotation)));
             while let Some(mailbox) = next {
                 let end = KeyRange::prefix(&key::account(all.account)).to;

@@ -15,6 +15,7 @@ use crate::email::EmailRecord;
 use crate::mailbox::{KeywordRecord, MailboxRecord, NameRecord, RoleRecord};
 use crate::message::MessageRecord;
 use crate::metadata::{AnnotationRecord, ServerAnnotationRecord};
+use crate::pop3::{Pop3Deletion, Pop3Message, Pop3Settings};
 use crate::queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 use crate::record::{Record, decode, encode};
 use crate::thread::{Link, ThreadRecord};
@@ -88,6 +89,10 @@ fn accounts(fixtures: &mut Fixtures) {
     fixtures.older("account.none", &account(Credentials::none()));
     fixtures.check("account.2", &account(Credentials::sample()));
     fixtures.check("account.2.none", &account(Credentials::none()));
+    let deletion = Pop3Deletion::Trash;
+    let pop3 = Pop3Settings { deletion, folders: vec!["INBOX".into()], recent_days: Some(30), uidl_format: Some("cyrus".into()) };
+    fixtures.check("pop3", &pop3);
+    fixtures.check("pop3_message", &Pop3Message { hidden: true, retrieved: Some(now()), uidl: Some("00000001".into()) });
     fixtures.check("token", &TokenRecord { name: "phone".into(), hash: [9; 32], created: now(), expires: Some(now()) });
     let counters = Counters {
         mod_seq: ModSeq(1),
