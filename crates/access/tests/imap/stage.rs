@@ -37,9 +37,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use store::auth::{Authenticator, Credentials};
+use store::auth::{Authenticator, Credentials, Tokens};
 use store::{Body, FlagChange, Grant, Grantee, NewAccount, NewEmail, Store};
-use wire::sasl::{SaslAnswer, Secret};
+use wire::sasl::{Mechanism, SaslAnswer, Secret, TokenError};
 use wire::transcript::{escape, octets};
 use wire::{Handler, Input, Output, Session as _, Tls};
 
@@ -51,6 +51,8 @@ static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| Credentials::new(&S
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) account: AccountId,
+    tokens: Arc<Tokens>,
+    tls: Option<Tls>,
     pub(crate) config: Config,
     seconds: Arc<AtomicI64>,
     /// How much time passes whenever the server looks at the clock.
@@ -84,7 +86,16 @@ impl World {
             })
             .unwrap();
         let config = Config { plaintext_login: true, ..Config::default() };
-        Self { store, account, config, seconds: Arc::new(AtomicI64::new(NOON)), slowness: 0, shared: None }
+        Self {
+            store,
+            account,
+            tokens: Arc::default(),
+            tls: None,
+            config,
+            seconds: Arc::new(AtomicI64::new(NOON)),
+            slowness: 0,
+            shared: None,
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -95,7 +106,7 @@ impl World {
         let (seconds, slowness) = (self.seconds.clone(), self.slowness);
         let clock = Arc::new(move || Timestamp::from_seconds(seconds.fetch_add(slowness, Ordering::Relaxed)));
         let new = || {
-            let authenticator = Authenticator::in_place(self.store.clone());
+            let authenticator = Authenticator::in_place(self.store.clone()).taking(self.tokens.clone());
             Arc::new(Shared::new(self.store.clone(), authenticator, Arc::new(self.config.clone()), clock))
         };
         self.shared.get_or_insert_with(new).clone()
@@ -116,7 +127,7 @@ impl World {
     pub(crate) fn connect(&mut self, now: Instant) -> Client {
         let shared = self.shared();
         let config = Arc::new(self.config.clone());
-        let session = Session::new(config, "nonce-nonce-nonce-nonce-1".into(), None, now);
+        let session = Session::new(config, "nonce-nonce-nonce-nonce-1".into(), self.tls.clone(), now);
         let server = Server::new(shared, [127, 0, 0, 1].into());
         Client { session, server, said: Vec::new(), compression: None, deadline: None, closed: false, largest: 0 }
     }
@@ -181,6 +192,15 @@ impl World {
         self.store.write_blocking(add).unwrap();
     }
 
+    /// Every mechanism, and one token of ann's.
+    fn take_tokens(&mut self) {
+        self.config.mechanisms = Mechanism::ALL.to_vec();
+        let openid_configuration = Some("https://id.example/.well-known/openid-configuration".into());
+        self.tokens = Arc::new(Tokens { own: true, issuer: None, hints: TokenError { scope: Some("imap".into()), openid_configuration } });
+        let (account, now) = (self.account, self.now());
+        self.store.write_blocking(move |tx| tx.token_add(account, "", [7; 20], None, now).map(drop)).unwrap();
+    }
+
     fn event(&mut self, event: &str) {
         let (verb, rest) = event.split_once(' ').unwrap_or((event, ""));
         let (mailbox, argument) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -218,6 +238,11 @@ impl World {
             "slow" => self.slowness = mailbox.parse().unwrap(),
             "limit" => self.limit(mailbox, argument.parse().unwrap()),
             "jmap" => self.config.jmap_url = Some(mailbox.into()),
+            "tokens" => self.take_tokens(),
+            "certificate" => {
+                self.config.mechanisms = Mechanism::ALL.to_vec();
+                self.tls = Some(Tls { verified: true, client_addresses: vec![mailbox.into()], ..Tls::default() });
+            }
             "secure" => self.config.plaintext_login = false,
             other => panic!("unknown event: @ {other}"),
         }
