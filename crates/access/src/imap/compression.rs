@@ -148,7 +148,8 @@ impl Compression {
     }
 
     /// Octets on the heap.
-    pub fn octets(&self) -> usize {
+    #[cfg(test)]
+    fn octets(&self) -> usize {
         let codec = if matches!(self.place, Place::Within(_)) { size_of::<DecompressorOxide>() } else { 0 };
         self.waiting.capacity() + self.heard.capacity() + self.sent.capacity() + codec
     }

@@ -520,6 +520,9 @@ impl Server {
 
     /// What NOTIFY tells of mailboxes that are not selected.
     async fn around(&mut self) -> Result<Vec<u8>, Status> {
+        if self.notify.is_none() {
+            return Ok(Vec::new());
+        }
         let selected = self.selected_of_own();
         let teller = Teller::of(self, &[]);
         let (Some(notify), Some(watch)) = (self.notify.as_ref().filter(|notify| notify.looks_around()), &self.watch) else {

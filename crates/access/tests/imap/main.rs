@@ -8,6 +8,7 @@
 )]
 
 mod bounds;
+mod crowd;
 mod rights;
 mod scram;
 mod scripts;

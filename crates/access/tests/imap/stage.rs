@@ -254,6 +254,12 @@ impl World {
         self.store.read_blocking(move |tx| tx.uids(account, mailbox)).unwrap()
     }
 
+    /// The ModSeq of a message.
+    pub(crate) fn mod_seq(&self, mailbox: &str, uid: Uid) -> u64 {
+        let (account, mailbox) = (self.account, self.mailbox(mailbox));
+        self.store.read_blocking(move |tx| tx.message(account, mailbox, uid)).unwrap().expect("a message").mod_seq.0
+    }
+
     /// The flags of a message.
     pub(crate) fn flags(&self, mailbox: &str, uid: Uid) -> mail::Flags {
         let (account, mailbox) = (self.account, self.mailbox(mailbox));
