@@ -23,6 +23,7 @@ pub mod event;
 pub mod flag;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod fuzzy;
 pub mod grams;
 pub mod header;
 pub mod id;

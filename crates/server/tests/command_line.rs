@@ -166,6 +166,8 @@ fn queue_and_trace_of_an_empty_store_say_so() {
     assert_eq!(run(&place, "trace none@example.test", "").0, 3);
     assert_eq!(run(&place, "store check", "").0, 0);
     assert_eq!(json(&place, "store check --quick")["clean"], true);
+    assert_eq!(json(&place, "store reindex")["emails"], 0);
+    assert_eq!(run(&place, "--dry-run store reindex", "").0, 2);
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Members {
 impl Context {
     /// Whether what is sought can be known without being searched again: it depends on the message alone.
     pub(crate) fn can_follow(key: &Key) -> bool {
-        !key.any(&|key| matches!(key, Key::Within(..) | Key::Recent(_) | Key::New))
+        !key.any(&|key| matches!(key, Key::Within(..) | Key::Recent(_) | Key::New | Key::Fuzzy(_)))
     }
 
     /// Messages are gone; they are named by the numbers they still have in `uids`.
@@ -127,7 +127,7 @@ impl Context {
         let by_flags = self.scene.key.any(&|key| matches!(key, Key::Flag(..) | Key::ModSeq(_)));
         let (mut added, mut lost, mut came) = (Vec::new(), UidSet::new(), UidSet::new());
         for message in messages.iter().filter(|message| (by_flags || message.uid > known) && uids.contains(message.uid)) {
-            let (matches, _) = candidate::judge(tx, &self.scene, message, Verdict::Absent(0))?;
+            let matches = candidate::judge(tx, &self.scene, message, Verdict::Absent(0))?.0.is_some();
             match (self.members.position(message.uid), matches) {
                 (None, true) => {
                     added.push(message);

@@ -130,7 +130,8 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         queue::Act,   //
         trace::Trace, //
         store::Check,
-        store::Stats, //
+        store::Stats,
+        store::Reindex, //
         service::Status,
         service::Reload,
     )

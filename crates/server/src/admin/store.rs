@@ -3,6 +3,7 @@
 use super::link::{open_store, open_with};
 use super::{Admin, Operation};
 use crate::failure::{Code, Failure, Result};
+use mail::{AccountId, EmailId};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use store::check::{self, Bodies};
@@ -134,6 +135,50 @@ impl Operation for Stats {
 
     fn run(self, on: &Admin) -> Result<StatsView> {
         Ok(on.store.figures()?.into())
+    }
+}
+
+/// Batches that one [`Reindex`] takes: a second or so, so that its caller can show how far it is.
+const REINDEX_BATCHES: usize = 32;
+
+/// Looks at some mail and makes its full-text index anew; `from` is where the one before stopped.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reindex {
+    /// Account and email to go on from; the first ones if there are none.
+    pub from: Option<(u32, u64)>,
+}
+
+/// What [`Reindex`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReindexView {
+    /// Messages looked at.
+    pub emails: u64,
+    /// Those whose index was not right and is now.
+    pub changed: u64,
+    /// Messages there are in all accounts.
+    pub total: u64,
+    /// Where to go on; nothing when it is done.
+    pub next: Option<(u32, u64)>,
+}
+
+impl Operation for Reindex {
+    const NAME: &'static str = "store.reindex";
+    type Answer = ReindexView;
+
+    fn run(self, on: &Admin) -> Result<ReindexView> {
+        let total = on.read(|tx| Ok(tx.accounts()?.iter().map(|account| account.emails).sum()))?;
+        let mut view = ReindexView { emails: 0, changed: 0, total, next: self.from };
+        for _ in 0..REINDEX_BATCHES {
+            let from = view.next.map(|(account, email)| (AccountId(account), EmailId(email)));
+            let done = ::store::reindex(&on.store, from)?;
+            view.emails += done.emails;
+            view.changed += done.changed;
+            view.next = done.next.map(|(account, email)| (account.0, email.0));
+            if view.next.is_none() {
+                break;
+            }
+        }
+        Ok(view)
     }
 }
 

@@ -1,10 +1,11 @@
 //! `postrider store`
 
 use super::Context;
-use crate::admin::store::{self as operation, CheckView, StatsView};
+use crate::admin::store::{self as operation, CheckView, ReindexView, StatsView};
 use crate::failure::{Code, Failure, Result};
 use crate::output::{Format, plural, size, whole, words};
 use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -17,6 +18,8 @@ pub(super) enum StoreCommand {
     },
     /// Show how large the store is and what it did since it was opened
     Stats,
+    /// Make the full-text index of all mail anew, while the server runs
+    Reindex,
     /// Make the index anew from the mail log; no server may be running
     RebuildIndex {
         /// Leave out damaged records of the log; copy the data directory first
@@ -30,10 +33,31 @@ impl StoreCommand {
         match self {
             Self::Check { quick } => return check(context, quick),
             Self::Stats => stats(context, &context.call(operation::Stats {})?),
+            Self::Reindex => reindex(context)?,
             Self::RebuildIndex { salvage } => rebuild_index(context, salvage)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn reindex(context: &Context) -> Result<()> {
+    if context.global.dry_run {
+        return Err(Failure::usage("reindex cannot be tried without doing it"));
+    }
+    let bar = ProgressBar::no_length().with_style(
+        ProgressStyle::with_template("{bar:40} {pos} of {len} messages, {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let mut all = context.call(operation::Reindex { from: None })?;
+    while all.next.is_some() {
+        bar.set_length(all.total);
+        bar.set_position(all.emails);
+        let more = context.call(operation::Reindex { from: all.next })?;
+        all = ReindexView { emails: all.emails + more.emails, changed: all.changed + more.changed, ..more };
+    }
+    bar.finish_and_clear();
+    let sentence = format!("looked at {}, {} of them had no right index", plural(all.emails, "message"), all.changed);
+    context.printer.done(&all, &sentence);
+    Ok(())
 }
 
 fn rebuild_index(context: &Context, salvage: bool) -> Result<()> {

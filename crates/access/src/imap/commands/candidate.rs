@@ -9,7 +9,7 @@
 use crate::imap::commands::message::read_all;
 use crate::imap::commands::search::{Dated, Field, Key, Needle, When};
 use crate::imap::serve::object_id;
-use mail::digest::{BodyPart, Digest};
+use mail::digest::{AddressItem, BodyPart, Digest};
 use mail::grams::{Pattern, Texts};
 use mail::uid_set::UidSet;
 use mail::{AccountId, Flag, MailboxId, Timestamp, header, search, text};
@@ -26,6 +26,8 @@ pub(crate) struct Scene {
     pub(crate) recent: UidSet,
     /// The numbers and grams of the texts about which a message's own index is asked.
     pub(crate) texts: Vec<(usize, Pattern)>,
+    /// How well messages match is asked for, too.
+    pub(crate) weighs: bool,
 }
 
 /// What is known of a message so far.
@@ -79,21 +81,27 @@ pub(crate) fn verdicts(tx: &ReadTx, scene: &Scene, messages: &[Message]) -> stor
     Ok(verdicts)
 }
 
-/// Whether the message matches, and how many octets were read to find out.
-pub(crate) fn judge(tx: &ReadTx, scene: &Scene, message: &Message, verdict: Verdict) -> store::Result<(bool, u64)> {
+/// How well the message matches, if it does, and how many octets were read to find out.
+pub(crate) fn judge(tx: &ReadTx, scene: &Scene, message: &Message, verdict: Verdict) -> store::Result<(Option<u32>, u64)> {
     let absent = match verdict {
-        Verdict::Is(verdict) => return Ok((verdict, 0)),
+        Verdict::Is(verdict) => return Ok((verdict.then_some(0), 0)),
         Verdict::Absent(absent) => absent,
     };
     let mut candidate = Candidate::new(scene, message, absent);
     let mut octets = 0;
     loop {
-        if let Some(verdict) = candidate.judge(&scene.key) {
-            return Ok((verdict, octets));
+        match candidate.judge(&scene.key) {
+            Some(true) => return Ok((Some(candidate.weight_if_asked(tx, &mut octets)?), octets)),
+            Some(false) => return Ok((None, octets)),
+            None => octets += candidate.learn(tx)?,
         }
-        octets += candidate.learn(tx)?;
     }
 }
+
+/// What a hit in the subject, in an address and anywhere else weighs.
+const SUBJECT_WEIGHT: u32 = 6;
+const ADDRESS_WEIGHT: u32 = 5;
+const TEXT_WEIGHT: u32 = 2;
 
 impl Candidate<'_> {
     /// Reads what is next dearer; how many octets that took.
@@ -149,9 +157,55 @@ impl Candidate<'_> {
             Key::Body(needle) => holds(self.texts.as_ref()?, needle),
             Key::Text(needle) => self.text(needle)?,
             Key::Not(key) => !self.judge(key)?,
+            Key::Fuzzy(key) => self.judge(key)?,
             Key::Or(left, right) => any([self.judge(left), self.judge(right)])?,
             Key::And(keys) => !any(keys.iter().map(|key| self.judge(key).map(|verdict| !verdict)))?,
         })
+    }
+
+    fn weight_if_asked(&mut self, tx: &ReadTx, octets: &mut u64) -> store::Result<u32> {
+        if !self.scene.weighs {
+            return Ok(0);
+        }
+        loop {
+            if let Some(weight) = self.weight(&self.scene.key) {
+                return Ok(weight);
+            }
+            *octets += self.learn(tx)?;
+        }
+    }
+
+    /// How well the texts under FUZZY are found; `None` if not enough is known.
+    fn weight(&self, key: &Key) -> Option<u32> {
+        Some(match key {
+            Key::Fuzzy(key) => self.weight(key)?,
+            Key::And(keys) => keys.iter().map(|key| self.weight(key)).sum::<Option<u32>>()?,
+            Key::Or(left, right) => self.weight(left)?.max(self.weight(right)?),
+            Key::Field(field, needle) if needle.words.is_some() => self.field_weight(*field, needle)?,
+            Key::Text(needle) if needle.words.is_some() => {
+                let fields = [Field::Subject, Field::From, Field::To, Field::Cc];
+                let of_fields = fields.into_iter().map(|field| self.field_weight(field, needle)).sum::<Option<u32>>()?;
+                of_fields + self.text_weight(needle)?
+            }
+            Key::Body(needle) if needle.words.is_some() => self.text_weight(needle)?,
+            Key::Header(_, needle) if needle.words.is_some() => TEXT_WEIGHT * needle.quality_in(&search::header(self.header.as_ref()?)),
+            _ => 0,
+        })
+    }
+
+    fn field_weight(&self, field: Field, needle: &Needle) -> Option<u32> {
+        let digest = self.digest.as_ref()?;
+        Some(match addresses(digest, field) {
+            None => SUBJECT_WEIGHT * needle.quality_in(&search::subject(digest)),
+            Some(list) => ADDRESS_WEIGHT * list.iter().map(|address| needle.quality_in(&search::address(address))).max().unwrap_or(0),
+        })
+    }
+
+    /// The best text part, and a little for each further one.
+    fn text_weight(&self, needle: &Needle) -> Option<u32> {
+        let qualities = self.texts.as_ref()?.iter().map(|text| needle.quality_in(text));
+        let (best, sum) = qualities.fold((0, 0_u32), |(best, sum), quality| (quality.max(best), sum.saturating_add(quality)));
+        Some(TEXT_WEIGHT * best + (sum - best) / 10)
     }
 
     fn dated(&self, dated: Dated, when: When, day: i64) -> Option<bool> {
@@ -181,14 +235,8 @@ impl Candidate<'_> {
         if !self.message.heads.may_hold(&needle.pattern) {
             return Some(false);
         }
-        let envelope = &self.digest.as_ref()?.envelope;
-        let addresses = match field {
-            Field::Subject => return Some(needle.is_in(&search::subject(self.digest.as_ref()?))),
-            Field::Bcc => &envelope.bcc,
-            Field::Cc => &envelope.cc,
-            Field::From => &envelope.from,
-            Field::To => &envelope.to,
-        };
+        let digest = self.digest.as_ref()?;
+        let Some(addresses) = addresses(digest, field) else { return Some(needle.is_in(&search::subject(digest))) };
         // What is not as the digest shows it (comments, odd quoting) the field itself decides.
         if addresses.iter().any(|address| needle.is_in(&search::address(address))) {
             return Some(true);
@@ -216,6 +264,11 @@ impl Candidate<'_> {
         if self.lacks(needle) {
             return Some(false);
         }
+        if needle.words.is_some() {
+            let header = search::header(self.header.as_ref()?);
+            let texts = self.texts.as_ref()?.iter().map(String::as_str);
+            return Some(needle.is_among(std::iter::once(header.as_str()).chain(texts)));
+        }
         let of_header = self.header.as_ref().map(|block| needle.is_in(&search::header(block)));
         any([of_header, self.texts.as_ref().map(|texts| holds(texts, needle))])
     }
@@ -235,7 +288,18 @@ fn any(verdicts: impl IntoIterator<Item = Option<bool>>) -> Option<bool> {
 }
 
 fn holds(texts: &[String], needle: &Needle) -> bool {
-    texts.iter().any(|text| needle.is_in(text))
+    needle.is_among(texts.iter().map(String::as_str))
+}
+
+/// The addresses of a field; `None`: it is the subject.
+fn addresses(digest: &Digest, field: Field) -> Option<&[AddressItem]> {
+    Some(match field {
+        Field::Subject => return None,
+        Field::Bcc => &digest.envelope.bcc,
+        Field::Cc => &digest.envelope.cc,
+        Field::From => &digest.envelope.from,
+        Field::To => &digest.envelope.to,
+    })
 }
 
 fn read_part(tx: &ReadTx, message: &Message, part: &BodyPart) -> store::Result<Vec<u8>> {
@@ -293,7 +357,7 @@ mod tests {
     fn keys() -> impl Strategy<Value = Key> {
         let needle = (prop::collection::vec(0..WORDS.len(), 1..3), 0..6usize, 1..12usize).prop_map(|(which, skip, take)| {
             let text = fold(&words(&which).chars().skip(skip).take(take).collect::<String>());
-            Needle { pattern: Pattern::of(&text), number: 0, text }
+            Needle { pattern: Pattern::of(&text), number: 0, words: None, text }
         });
         let field = prop::sample::select(vec![Field::Subject, Field::From, Field::To]);
         let leaf = prop_oneof![
@@ -329,7 +393,10 @@ mod tests {
         }
     }
 
-    fn world(messages: &[(Vec<usize>, Vec<usize>, Vec<usize>, usize)], fate: &[(u8, u32)]) -> (Store, AccountId) {
+    /// Words of subject, From and body, and in which form the message is written.
+    type Letter = (Vec<usize>, Vec<usize>, Vec<usize>, usize);
+
+    fn world(messages: &[Letter], fate: &[(u8, u32)]) -> (Store, AccountId) {
         let (store, messages, fate) = (Store::memory(), messages.to_vec(), fate.to_vec());
         let account = store.write_blocking(move |tx| {
             tx.domain_add(&Domain::parse("example.org").unwrap(), Timestamp(0))?;
@@ -362,7 +429,7 @@ mod tests {
         Ok(tx.email_add(account, inbox, new)?.email)
     }
 
-    fn parts() -> impl Strategy<Value = (Vec<usize>, Vec<usize>, Vec<usize>, usize)> {
+    fn parts() -> impl Strategy<Value = Letter> {
         let words = |most| prop::collection::vec(0..WORDS.len(), 0..most);
         (words(3), words(3), words(6), 0..4usize)
     }
@@ -403,7 +470,7 @@ mod tests {
             .read_blocking(move |tx| {
                 let mailbox = tx.mailbox_by_role(account, Role::Inbox)?.unwrap().id;
                 let messages = tx.messages(account, mailbox, Uid(1), Uid(9), 9)?;
-                let needle = |text: &str| Needle { pattern: Pattern::of(&fold(text)), number: 5, text: fold(text) };
+                let needle = |text: &str| Needle { pattern: Pattern::of(&fold(text)), number: 5, words: None, text: fold(text) };
                 for (key, found, read) in [
                     (Key::Text(needle("fjord")), [true, false], 1),
                     (Key::Body(needle("giraffe")), [false, false], 0),
@@ -415,7 +482,11 @@ mod tests {
                     let verdicts = verdicts(tx, &scene, &messages)?;
                     let judged: Vec<_> = messages.iter().zip(verdicts).map(|(m, v)| judge(tx, &scene, m, v).unwrap()).collect();
                     let octets = judged.iter().filter(|(_, octets)| *octets > 0).count();
-                    assert_eq!((judged.iter().map(|(found, _)| *found).collect::<Vec<_>>(), octets), (found.to_vec(), read), "{shown}");
+                    assert_eq!(
+                        (judged.iter().map(|(found, _)| found.is_some()).collect::<Vec<_>>(), octets),
+                        (found.to_vec(), read),
+                        "{shown}"
+                    );
                 }
                 Ok(())
             })

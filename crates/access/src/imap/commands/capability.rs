@@ -38,6 +38,7 @@ const AFTER_LOGIN: &[&str] = &[
     "REPLACE",
     "SORT",
     "SORT=DISPLAY",
+    "SEARCH=FUZZY",
     "ESORT",
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",

@@ -77,6 +77,9 @@ pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
         return start.fault("no SAVE: other mailboxes than the selected one are searched");
     }
     let (key, names_charset) = search::keys(parser)?;
+    if returns.relevancy && !key.is_fuzzy() {
+        return start.fault("FUZZY beside RELEVANCY");
+    }
     Ok(Command::ESearch(Box::new(ESearch { sources, returns, names_charset, key })))
 }
 
@@ -181,8 +184,9 @@ impl Job {
             }
             let mod_seq = key.names_mod_seq().then(|| found.mod_seq(returns));
             let of = Some((granted.mailbox.name.as_str(), view.uid_validity, server.enabled().utf8()));
+            let scores: Vec<_> = found.relevancies().into_iter().map(|(_, score)| score).collect();
             let mut data = Vec::new();
-            Response { tag: &self.tag, of, by_uid: true, returns, listed: &listed, mod_seq }.write(&mut data);
+            Response { tag: &self.tag, of, by_uid: true, returns, listed: &listed, scores: &scores, mod_seq }.write(&mut data);
             return Ok(server.more(data, serve::Job::ESearch(self)));
         }
         server.finish(Status::ok("Done"), true).await

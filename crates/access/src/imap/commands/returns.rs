@@ -24,6 +24,8 @@ pub struct Returns {
     pub count: bool,
     /// `SAVE`: the result becomes `$`.
     pub save: bool,
+    /// `RELEVANCY` (RFC 6203 §4)
+    pub relevancy: bool,
     /// `PARTIAL 1:500`
     pub partial: Option<Partial>,
     /// `UPDATE`: from now on the client hears how the result changes (RFC 5267 §4.3).
@@ -39,14 +41,23 @@ pub struct Partial {
     from_end: bool,
 }
 
-const KNOWN: &str = "MIN, MAX, ALL, COUNT, SAVE, PARTIAL, UPDATE or CONTEXT";
+const KNOWN: &str = "MIN, MAX, ALL, COUNT, SAVE, PARTIAL, RELEVANCY, UPDATE or CONTEXT";
 /// Most items fetched of messages that come into a result.
 const ITEMS_MAX: usize = 32;
 
 impl Returns {
     /// What is returned where nothing is said.
-    pub const ALL: Self =
-        Self { min: false, max: false, all: true, count: false, save: false, partial: None, update: false, context: false };
+    pub const ALL: Self = Self {
+        min: false,
+        max: false,
+        all: true,
+        count: false,
+        save: false,
+        relevancy: false,
+        partial: None,
+        update: false,
+        context: false,
+    };
 
     /// Reads `RETURN (…) ` if it stands here; also what is to be fetched of messages that come (RFC 5465 §7).
     ///
@@ -75,6 +86,7 @@ impl Returns {
             "ALL" => self.all = true,
             "COUNT" => self.count = true,
             "SAVE" => self.save = true,
+            "RELEVANCY" => self.relevancy = true,
             "CONTEXT" => self.context = true,
             "UPDATE" if !self.update => {
                 self.update = true;
@@ -257,6 +269,8 @@ pub struct Response<'a> {
     pub returns: Returns,
     /// Of what.
     pub listed: &'a Listed,
+    /// How relevant each of them is, in their order (RFC 6203 §4).
+    pub scores: &'a [u8],
     /// The mod-sequence, where one is told (RFC 7162 §3.1.5).
     pub mod_seq: Option<ModSeq>,
 }
@@ -300,11 +314,28 @@ impl Response<'_> {
             }
             out.push(b')');
         }
+        if returns.relevancy {
+            self.relevancy(out);
+        }
         if let Some(mod_seq) = self.mod_seq.filter(|_| !listed.is_empty()) {
             out.extend_from_slice(b" MODSEQ ");
             response::number(out, mod_seq.0);
         }
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// `RELEVANCY (4 99 42)`, of the messages that are told: of a part, its own.
+    fn relevancy(&self, out: &mut Vec<u8>) {
+        let part = self.returns.partial.map(|partial| partial.of(self.listed.len()));
+        let told = part.map_or(self.scores, |part| self.scores.get(part.start as usize..part.end as usize).unwrap_or_default());
+        out.extend_from_slice(b" RELEVANCY (");
+        for (at, score) in told.iter().enumerate() {
+            if at > 0 {
+                out.push(b' ');
+            }
+            response::number(out, *score);
+        }
+        out.push(b')');
     }
 }
 

@@ -1,5 +1,5 @@
 //! SEARCH (RFC 9051 §6.4.4): the keys of both revisions, ESEARCH (RFC 4731), SEARCHRES (RFC 5182), PARTIAL
-//! (RFC 9394), texts compared by `i;unicode-casemap` (RFC 5255 I18NLEVEL=1), MODSEQ (RFC 7162 §3.1.5), WITHIN (RFC 5032), SAVEDATE (RFC 8514), OBJECTID (RFC 8474).
+//! (RFC 9394), FUZZY (RFC 6203), texts compared by `i;unicode-casemap` (RFC 5255 I18NLEVEL=1), MODSEQ (RFC 7162 §3.1.5), WITHIN (RFC 5032), SAVEDATE (RFC 8514), OBJECTID (RFC 8474).
 
 use crate::imap::command::Command;
 use crate::imap::commands::candidate::{self, Scene};
@@ -18,6 +18,7 @@ use crate::imap::sequence::SequenceSet;
 use crate::imap::serve::{self, Outcome, Server};
 use mail::Uid;
 use mail::casemap::fold;
+use mail::fuzzy::Words;
 use mail::grams::Pattern;
 use mail::uid_set::UidSet;
 use mail::{AccountId, Flag, MailboxId, ModSeq, Timestamp};
@@ -91,6 +92,8 @@ pub enum Key {
     Or(Box<Self>, Box<Self>),
     /// All of these.
     And(Vec<Self>),
+    /// This, and its texts need only be nearly so.
+    Fuzzy(Box<Self>),
 }
 
 /// The fields that the digest holds.
@@ -139,12 +142,32 @@ pub struct Needle {
     pub pattern: Pattern,
     /// Which of the texts of its search it is; less than 64.
     pub number: usize,
+    /// Under FUZZY: its words, which need not be exactly as they are.
+    pub words: Option<Words>,
 }
 
 impl Needle {
     /// Whether a folded text holds it.
     pub fn is_in(&self, text: &str) -> bool {
-        text.contains(&self.text)
+        self.is_among(std::iter::once(text))
+    }
+
+    /// Whether one of several folded texts holds it, or all together hold its words.
+    pub fn is_among<'a>(&self, mut texts: impl Iterator<Item = &'a str>) -> bool {
+        let Some(words) = &self.words else { return texts.any(|text| text.contains(&self.text)) };
+        let mut hits = words.no_hits();
+        texts.any(|text| {
+            words.look(text, &mut hits);
+            hits.are_all()
+        })
+    }
+
+    /// How well a folded text holds it, in percent.
+    pub fn quality_in(&self, text: &str) -> u32 {
+        let Some(words) = &self.words else { return if text.contains(&self.text) { 100 } else { 0 } };
+        let mut hits = words.no_hits();
+        words.look(text, &mut hits);
+        hits.quality()
     }
 }
 
@@ -163,8 +186,12 @@ const EXPECTED: &str = "a search key";
 /// When they are not its grammar, or name a charset that we do not know.
 pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
     parser.space()?;
+    let start = parser.clone();
     let (returns, items) = Returns::parse(parser)?.unzip();
     let (key, names_charset) = keys(parser)?;
+    if returns.is_some_and(|returns| returns.relevancy) && !key.is_fuzzy() {
+        return start.fault("FUZZY beside RELEVANCY");
+    }
     Ok(Command::Search(Box::new(Search { by_uid, returns, items: items.unwrap_or_default(), names_charset, key })))
 }
 
@@ -191,7 +218,7 @@ pub fn with_charset(parser: &mut Parser<'_>) -> Parsed<Key> {
 
 /// Reads keys to the end of the command.
 fn all(parser: &mut Parser<'_>, charset: Option<String>) -> Parsed<Key> {
-    let mut keys = Keys { left: KEYS_MAX, texts_left: TEXTS_MAX, charset };
+    let mut keys = Keys { left: KEYS_MAX, texts_left: TEXTS_MAX, charset, fuzzy: false };
     let mut all = vec![keys.key(parser, 0)?];
     while parser.accept(b' ') && !parser.is_done() {
         all.push(keys.key(parser, 0)?);
@@ -213,6 +240,8 @@ struct Keys {
     texts_left: usize,
     /// In which texts are written; UTF-8 if none was named.
     charset: Option<String>,
+    /// Within FUZZY.
+    fuzzy: bool,
 }
 
 impl Keys {
@@ -244,6 +273,12 @@ impl Keys {
                 let left = self.key(parser, depth + 1)?;
                 parser.space()?;
                 Ok(Key::Or(Box::new(left), Box::new(self.key(parser, depth + 1)?)))
+            }
+            "FUZZY" => {
+                let outer = std::mem::replace(&mut self.fuzzy, true);
+                let key = self.key(parser, depth + 1);
+                self.fuzzy = outer;
+                Ok(Key::Fuzzy(Box::new(key?)))
             }
             _ => self.with_argument(parser, &name).unwrap_or_else(|| start.fault(EXPECTED)),
         }
@@ -283,7 +318,10 @@ impl Keys {
             Some(charset) => fold(&mail::charset::decode(charset, &parser.astring()?)),
             None => fold(&parser.text()?),
         };
-        Ok(Needle { pattern: Pattern::of(&text), number: self.texts_left, text })
+        let words = if self.fuzzy { Words::of(&text) } else { None };
+        // Words that are only nearly right have other grams.
+        let pattern = if words.is_some() { Pattern::default() } else { Pattern::of(&text) };
+        Ok(Needle { pattern, number: self.texts_left, words, text })
     }
 }
 
@@ -375,18 +413,23 @@ impl Key {
     pub fn names_mod_seq(&self) -> bool {
         match self {
             Self::ModSeq(_) => true,
-            Self::Not(key) => key.names_mod_seq(),
+            Self::Not(key) | Self::Fuzzy(key) => key.names_mod_seq(),
             Self::Or(left, right) => left.names_mod_seq() || right.names_mod_seq(),
             Self::And(keys) => keys.iter().any(Self::names_mod_seq),
             _ => false,
         }
     }
 
+    /// Whether FUZZY is in it, without which there is no relevancy.
+    pub fn is_fuzzy(&self) -> bool {
+        self.any(&|key| matches!(key, Self::Fuzzy(_)))
+    }
+
     /// Whether it, or a key within it, is so.
     pub(crate) fn any(&self, is: &dyn Fn(&Self) -> bool) -> bool {
         is(self)
             || match self {
-                Self::Not(key) => key.any(is),
+                Self::Not(key) | Self::Fuzzy(key) => key.any(is),
                 Self::Or(left, right) => left.any(is) || right.any(is),
                 Self::And(keys) => keys.iter().any(|key| key.any(is)),
                 _ => false,
@@ -404,6 +447,8 @@ pub(crate) struct Found {
     pub(crate) uids: UidSet,
     /// ModSeq of the first, of the last, and the highest of all.
     mod_seqs: (ModSeq, ModSeq, ModSeq),
+    /// How well each matches, in the order of Uids, where FUZZY asks for it; in no unit.
+    weights: Vec<u32>,
     /// Only the newest were looked at.
     pub(crate) cut: Option<Cut>,
 }
@@ -445,7 +490,8 @@ impl Search {
             Some(returns) if returns.is_save_alone() => {}
             Some(returns) => {
                 let mod_seq = names_mod_seq.then(|| found.mod_seq(returns));
-                Response { tag, of: None, by_uid: self.by_uid, returns, listed: &listed, mod_seq }.write(&mut data);
+                let scores: Vec<_> = found.relevancies().into_iter().map(|(_, score)| score).collect();
+                Response { tag, of: None, by_uid: self.by_uid, returns, listed: &listed, scores: &scores, mod_seq }.write(&mut data);
             }
         }
         data
@@ -530,7 +576,7 @@ impl Scene {
     pub(crate) fn of(key: Key, account: AccountId, mailbox: MailboxId, now: Timestamp, recent: UidSet) -> Self {
         let mut texts = Vec::new();
         key.texts(&mut texts);
-        Self { account, mailbox, key, now, recent, texts }
+        Self { weighs: key.is_fuzzy(), account, mailbox, key, now, recent, texts }
     }
 }
 
@@ -650,6 +696,17 @@ impl Found {
         }
     }
 
+    /// How relevant each message is, from 1 to 100: the best has 100 and the worst 1 (RFC 6203 §4).
+    pub(crate) fn relevancies(&self) -> Vec<(Uid, u8)> {
+        let (least, most) = self.weights.iter().fold((u32::MAX, 0), |(least, most), weight| (least.min(*weight), most.max(*weight)));
+        let scaled = |weight: u32| match most.saturating_sub(least) {
+            0 => 100,
+            range => 1 + u64::from(weight - least) * 99 / u64::from(range),
+        };
+        let score = |weight: &u32| u8::try_from(scaled(*weight)).unwrap_or(100);
+        self.uids.iter().zip(self.weights.iter().map(score)).collect()
+    }
+
     fn add(&mut self, uid: Uid, mod_seq: ModSeq) {
         if self.uids.is_empty() {
             self.mod_seqs.0 = mod_seq;
@@ -674,10 +731,11 @@ fn look(tx: &ReadTx, scene: &Scene, mut todo: VecDeque<(Uid, Uid)>, mut found: F
                 next = Some(message.uid);
                 break;
             }
-            let (matches, octets) = candidate::judge(tx, scene, message, verdict)?;
+            let (weight, octets) = candidate::judge(tx, scene, message, verdict)?;
             octets_left = octets_left.saturating_sub(octets);
-            if matches {
+            if let Some(weight) = weight {
                 found.add(message.uid, message.mod_seq);
+                found.weights.extend(Some(weight).filter(|_| scene.weighs));
             }
         }
         if let Some(next) = next.filter(|next| *next <= last) {
@@ -697,7 +755,7 @@ impl Key {
             Self::Header(_, needle) | Self::Body(needle) | Self::Text(needle) if needle.pattern.is_telling() => {
                 found.push((needle.number, needle.pattern.clone()));
             }
-            Self::Not(key) => key.texts(found),
+            Self::Not(key) | Self::Fuzzy(key) => key.texts(found),
             Self::Or(left, right) => {
                 left.texts(found);
                 right.texts(found);
@@ -721,7 +779,7 @@ impl Key {
             Self::Beyond(true, uid) => *self = Self::Uids(UidSet::range(uid.next(), Uid(u32::MAX))),
             Self::Beyond(false, Uid(1)) => *self = Self::Never,
             Self::Beyond(false, uid) => *self = Self::Uids(UidSet::range(Uid(1), Uid(uid.0 - 1))),
-            Self::Not(key) => key.resolve(scope)?,
+            Self::Not(key) | Self::Fuzzy(key) => key.resolve(scope)?,
             Self::Or(left, right) => {
                 left.resolve(scope)?;
                 right.resolve(scope)?;
@@ -741,6 +799,7 @@ impl Key {
         match self {
             Self::Uids(set) => uids.intersect(set),
             Self::And(keys) => keys.iter().fold(uids.clone(), |uids, key| key.among(&uids)),
+            Self::Fuzzy(key) => key.among(uids),
             _ => uids.clone(),
         }
     }

@@ -1,4 +1,5 @@
-//! SORT (RFC 5256), with DISPLAYFROM and DISPLAYTO (RFC 5957), and what an extended one returns (RFC 5267 §3).
+//! SORT (RFC 5256), with DISPLAYFROM and DISPLAYTO (RFC 5957), RELEVANCY (RFC 6203 §6), and what an extended one
+//! returns (RFC 5267 §3).
 //!
 //! Everything that is sorted by stands in the records and digests: no message is parsed.
 
@@ -59,6 +60,8 @@ pub enum By {
     DisplayTo,
     /// The mailbox of the first `From`.
     From,
+    /// How well it matches, the best first.
+    Relevancy,
     /// Octets.
     Size,
     /// The base subject.
@@ -67,12 +70,12 @@ pub enum By {
     To,
 }
 
-/// Most criteria: there are nine.
+/// Most criteria: there are ten.
 const CRITERIA_MAX: usize = 16;
 /// Octets of a text that decide its place. Our own bound: a row for each message is in memory.
 const TEXT_OCTETS_MAX: usize = 256;
 
-const EXPECTED: &str = "ARRIVAL, CC, DATE, DISPLAYFROM, DISPLAYTO, FROM, SIZE, SUBJECT or TO";
+const EXPECTED: &str = "ARRIVAL, CC, DATE, DISPLAYFROM, DISPLAYTO, FROM, RELEVANCY, SIZE, SUBJECT or TO";
 
 /// Reads its arguments.
 ///
@@ -80,6 +83,7 @@ const EXPECTED: &str = "ARRIVAL, CC, DATE, DISPLAYFROM, DISPLAYTO, FROM, SIZE, S
 /// When they are not its grammar, or name a charset that we do not know.
 pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
     parser.space()?;
+    let start = parser.clone();
     let (returns, items) = Returns::parse(parser)?.unzip();
     let criteria = parser.list(CRITERIA_MAX, criterion)?;
     if criteria.is_empty() {
@@ -87,6 +91,10 @@ pub fn parse(parser: &mut Parser<'_>, by_uid: bool) -> Parsed<Command> {
     }
     parser.space()?;
     let key = search::with_charset(parser)?;
+    let by_relevancy = criteria.iter().any(|criterion| criterion.by == By::Relevancy);
+    if (by_relevancy || returns.is_some_and(|returns| returns.relevancy)) && !key.is_fuzzy() {
+        return start.fault("FUZZY beside RELEVANCY");
+    }
     Ok(Command::Sort(Box::new(Sort { by_uid, returns, items: items.unwrap_or_default(), criteria, key })))
 }
 
@@ -100,6 +108,7 @@ fn criterion(parser: &mut Parser<'_>) -> Parsed<Criterion> {
         "DISPLAYFROM" => By::DisplayFrom,
         "DISPLAYTO" => By::DisplayTo,
         "FROM" => By::From,
+        "RELEVANCY" => By::Relevancy,
         "SIZE" => By::Size,
         "SUBJECT" => By::Subject,
         "TO" => By::To,
@@ -127,10 +136,11 @@ impl Sort {
     pub(crate) async fn answer(self: Box<Self>, server: &mut Server, tag: &str, found: search::Found) -> Outcome {
         let selected = server.selected()?;
         let criteria: Arc<[Criterion]> = self.criteria.as_slice().into();
+        let scores: Arc<[(Uid, u8)]> = found.relevancies().into();
         let gather = {
-            let criteria = criteria.clone();
+            let (criteria, scores) = (criteria.clone(), scores.clone());
             move |tx: &ReadTx, account, message: &Message, rows: &mut Vec<Row>| {
-                rows.push((values(tx, account, message, &criteria)?, message.uid));
+                rows.push((values(tx, account, message, (&criteria, &scores))?, message.uid));
                 Ok(())
             }
         };
@@ -145,7 +155,7 @@ impl Sort {
             let members = Members::Sorted(Arc::new(sorted.in_order()), criteria);
             Context::new(server, &selected, tag, self.by_uid, &self.key, self.items.clone(), members)
         });
-        let mut data = self.told(&selected, &found, sorted, tag);
+        let mut data = self.told(&selected, &found, sorted, &scores, tag);
         if let Some(context) = context {
             search::keep_up(server, context, &found, &mut data);
         }
@@ -153,7 +163,11 @@ impl Sort {
         Ok(serve::before(data, last))
     }
 
-    fn told(&self, selected: &Selected, found: &search::Found, sorted: Listed, tag: &str) -> Vec<u8> {
+    fn told(&self, selected: &Selected, found: &search::Found, sorted: Listed, scores: &[(Uid, u8)], tag: &str) -> Vec<u8> {
+        let scores: Vec<_> = match &sorted {
+            Listed::Sorted(uids) => uids.iter().map(|uid| score(scores, *uid)).collect(),
+            Listed::Set(_) => Vec::new(),
+        };
         let listed = if self.by_uid { sorted } else { numbered(selected, sorted) };
         let mod_seq = self.key.names_mod_seq().then(|| found.mod_seq(Returns::ALL));
         let mut data = Vec::new();
@@ -169,7 +183,9 @@ impl Sort {
                 }
             }
             Some(returns) if returns.is_save_alone() => {}
-            Some(returns) => Response { tag, of: None, by_uid: self.by_uid, returns, listed: &listed, mod_seq }.write(&mut data),
+            Some(returns) => {
+                Response { tag, of: None, by_uid: self.by_uid, returns, listed: &listed, scores: &scores, mod_seq }.write(&mut data);
+            }
         }
         data
     }
@@ -206,13 +222,13 @@ fn compare(a: &Row, b: &Row, criteria: &[Criterion]) -> Ordering {
 /// # Errors
 /// When the store fails.
 pub(crate) fn place(tx: &ReadTx, scene: &Scene, criteria: &[Criterion], among: &[Uid], message: &Message) -> store::Result<usize> {
-    let row = (values(tx, scene.account, message, criteria)?, message.uid);
+    let row = (values(tx, scene.account, message, (criteria, &[]))?, message.uid);
     let (mut low, mut high) = (0, among.len());
     while low < high {
         let middle = low + (high - low) / 2;
         let uid = among.get(middle).copied().unwrap_or_default();
         let before = match tx.message(scene.account, scene.mailbox, uid)? {
-            Some(other) => compare(&(values(tx, scene.account, &other, criteria)?, uid), &row, criteria) == Ordering::Less,
+            Some(other) => compare(&(values(tx, scene.account, &other, (criteria, &[]))?, uid), &row, criteria) == Ordering::Less,
             None => false,
         };
         if before {
@@ -224,20 +240,34 @@ pub(crate) fn place(tx: &ReadTx, scene: &Scene, criteria: &[Criterion], among: &
     Ok(low)
 }
 
-fn values(tx: &ReadTx, account: AccountId, message: &Message, criteria: &[Criterion]) -> store::Result<Box<[Value]>> {
-    let in_record = |criterion: &Criterion| matches!(criterion.by, By::Arrival | By::Size);
-    let digest = if criteria.iter().all(in_record) { None } else { Some(tx.digest(account, message.email)?) };
-    Ok(criteria.iter().map(|criterion| value(criterion.by, message, digest.as_ref())).collect())
+/// How relevant a message was found to be.
+fn score(scores: &[(Uid, u8)], uid: Uid) -> u8 {
+    let at = scores.binary_search_by_key(&uid, |(uid, _)| *uid);
+    at.ok().and_then(|at| scores.get(at)).map_or(1, |(_, score)| *score)
 }
 
-fn value(by: By, message: &Message, digest: Option<&Digest>) -> Value {
+fn values(
+    tx: &ReadTx,
+    account: AccountId,
+    message: &Message,
+    (criteria, scores): (&[Criterion], &[(Uid, u8)]),
+) -> store::Result<Box<[Value]>> {
+    let in_record = |criterion: &Criterion| matches!(criterion.by, By::Arrival | By::Size | By::Relevancy);
+    let digest = if criteria.iter().all(in_record) { None } else { Some(tx.digest(account, message.email)?) };
+    Ok(criteria.iter().map(|criterion| value(criterion.by, message, digest.as_ref(), scores)).collect())
+}
+
+fn value(by: By, message: &Message, digest: Option<&Digest>, scores: &[(Uid, u8)]) -> Value {
     let text = |text: &str| Value::Text(cut(&fold(text)).into());
+    if by == By::Relevancy {
+        return Value::Number(-i64::from(score(scores, message.uid)));
+    }
     let Some(digest) = digest else {
         return Value::Number(if by == By::Size { i64::try_from(message.octets).unwrap_or(i64::MAX) } else { message.internal_date.0 });
     };
     let envelope = &digest.envelope;
     match by {
-        By::Arrival => Value::Number(message.internal_date.0),
+        By::Arrival | By::Relevancy => Value::Number(message.internal_date.0),
         By::Size => Value::Number(i64::try_from(message.octets).unwrap_or(i64::MAX)),
         By::Date => Value::Number(sent(message, digest)),
         By::Subject => text(&digest.base_subject),
