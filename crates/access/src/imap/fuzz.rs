@@ -3,6 +3,7 @@
 //! The answers are made up; what they are does not matter to what a client may send.
 
 use crate::imap::command::State;
+use crate::imap::commands::url;
 use crate::imap::response::Status;
 use crate::imap::{Answer, Ask, Config, Done, Session};
 use mail::AccountId;
@@ -16,6 +17,7 @@ use wire::{Input, Output, Session as _};
 /// The first octet says into which pieces the rest is cut.
 pub fn fuzz(data: &[u8]) {
     let Some((cut, data)) = data.split_first() else { return };
+    url::fuzz(data);
     for start in ["", "a LOGIN b c\r\n", "a LOGIN b c\r\na SELECT d\r\n"] {
         let config = Arc::new(Config { plaintext_login: true, ..Config::default() });
         let mut session = Session::new(config, "nonce-nonce-nonce-nonce-1".to_owned(), None, Instant::now());

@@ -173,6 +173,13 @@ fn shown(text: &str) -> String {
     out
 }
 
+/// A fuzzer's entry: any octets as a URL; what is shown of it ends no response code.
+pub(crate) fn fuzz(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let _ = Url::parse(&text);
+    assert!(!shown(&text).bytes().any(|octet| octet.is_ascii_control() || b"]\" ".contains(&octet)), "{text:?}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
