@@ -207,6 +207,8 @@ pub enum Failure {
     Temporary,
     /// The account is switched off.
     Disabled,
+    /// The login is right and may not act as the identity it asked for.
+    Identity,
 }
 
 /// One exchange, server side.

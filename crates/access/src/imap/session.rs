@@ -789,6 +789,7 @@ impl Session {
         self.phase = Phase::Ready;
         let status = match failure {
             Failure::Credentials => Status::no("AUTHENTICATIONFAILED", "Wrong name or password"),
+            Failure::Identity => Status::no("AUTHORIZATIONFAILED", "You may not act as that identity"),
             Failure::Malformed => Status::bad("The response breaks the mechanism's grammar"),
             Failure::Temporary => Status::no("UNAVAILABLE", "Cannot check that now, try again"),
             Failure::Disabled => Status::no("CONTACTADMIN", "This account is switched off"),

@@ -184,6 +184,7 @@ impl Session {
     fn refused(&mut self, failure: Failure) {
         self.say(&match failure {
             Failure::Credentials => coded(Code::Auth, "login or password is wrong"),
+            Failure::Identity => coded(Code::Auth, "this login may not act as that identity"),
             Failure::Malformed => error("the response makes no sense"),
             Failure::Temporary => coded(Code::SysTemp, "this cannot be checked now; try again later"),
             Failure::Disabled => coded(Code::SysPerm, "this account is switched off; ask your administrator"),

@@ -161,7 +161,7 @@ impl Server {
     fn auth_failed(&mut self, failure: Failure) {
         self.state = State::Command(Phase::Ready);
         let reply = match failure {
-            Failure::Credentials => Reply::new(535, (5, 7, 8), "Authentication credentials invalid"),
+            Failure::Credentials | Failure::Identity => Reply::new(535, (5, 7, 8), "Authentication credentials invalid"),
             Failure::Malformed => Reply::new(501, (5, 5, 2), "Cannot understand that authentication message"),
             Failure::Temporary => Reply::new(454, (4, 7, 0), "Temporary authentication failure"),
             Failure::Disabled => Reply::new(525, (5, 7, 13), "User account disabled"),

@@ -156,10 +156,9 @@ impl Authenticator {
                 SaslAsk::Token { login, token } => this.token(login, token).await,
                 SaslAsk::Certificate { login, addresses } => this.certificate(login, addresses).await,
                 SaslAsk::ScramVerifier { hash, login } => this.verifier(hash, &login).await.map_or_else(refused, SaslAnswer::Verifier),
-                SaslAsk::Password { authzid, login, .. } if authzid.as_ref().is_some_and(|other| !other.eq_ignore_ascii_case(&login)) => {
-                    SaslAnswer::Refused(Failure::Credentials)
-                }
-                SaslAsk::Password { login, password, .. } => match this.password(&login, password, peer).await {
+                SaslAsk::Password { authzid, login, password } => match this.password(&login, password, peer).await {
+                    // Told to those only who have shown the password.
+                    Ok(_) if authzid.is_some_and(|other| !other.eq_ignore_ascii_case(&login)) => SaslAnswer::Refused(Failure::Identity),
                     Ok(account) => this.named(account).await,
                     Err(error) => refused(error),
                 },
@@ -502,7 +501,8 @@ mod tests {
         let account = SaslAnswer::Account { account: ann.0, login: "ann@example.org".into() };
         assert_eq!(answer(None, "secret"), account);
         assert_eq!(answer(Some("ann@EXAMPLE.org"), "secret"), account);
-        assert_eq!(answer(Some("bob@example.org"), "secret"), SaslAnswer::Refused(Failure::Credentials));
+        assert_eq!(answer(Some("bob@example.org"), "secret"), SaslAnswer::Refused(Failure::Identity));
+        assert_eq!(answer(Some("bob@example.org"), "wrong"), SaslAnswer::Refused(Failure::Credentials));
         assert_eq!(answer(None, "wrong"), SaslAnswer::Refused(Failure::Credentials));
         let verifier = |hash, login: &str| block(authenticator.answer(SaslAsk::ScramVerifier { hash, login: login.into() }, PEER));
         for hash in [Hash::Sha1, Hash::Sha256] {
