@@ -10,8 +10,10 @@
 //!   (RFC 5465 §5: SHOULD).
 //! - More than the limits allow at once is not told at all: then NOTIFY is over, and the client hears that.
 
+use crate::imap::commands::enable::Enabled;
 use crate::imap::commands::esearch::{Source, below};
 use crate::imap::commands::fetch::Item;
+use crate::imap::commands::metadata;
 use crate::imap::commands::notify::{Events, Filter, Group, Notify};
 use crate::imap::commands::status::{self, Teller};
 use crate::imap::granted::Granted;
@@ -95,6 +97,8 @@ pub(crate) struct Survey {
     /// HIGHESTMODSEQ is told.
     condstore: bool,
     statuses_max: usize,
+    /// Annotations are told here: the client has not enabled METADATA, by which it hears of all.
+    annotations: bool,
 }
 
 impl Notifying {
@@ -163,9 +167,9 @@ impl Notifying {
     }
 
     /// What to look at next; what this client itself wrote is passed over.
-    pub(crate) fn survey(&self, selected: Option<MailboxId>, condstore: bool, statuses_max: usize) -> Survey {
+    pub(crate) fn survey(&self, selected: Option<MailboxId>, enabled: Enabled, statuses_max: usize) -> Survey {
         let (groups, known) = (self.groups.clone(), self.known.clone());
-        Survey { groups, known, since: self.since(), selected, condstore, statuses_max }
+        Survey { groups, known, since: self.since(), selected, condstore: enabled.condstore, statuses_max, annotations: !enabled.metadata }
     }
 
     /// Up to where changes are told or passed over.
@@ -202,6 +206,7 @@ impl Survey {
             return Ok(told);
         }
         self.names(tx, teller, &mut told)?;
+        self.annotations(tx, teller, &mut told.data)?;
         for mailbox in mailboxes.iter().filter(|mailbox| self.selected != Some(mailbox.id)) {
             self.status(tx, teller, mailbox, &mut told.data)?;
         }
@@ -215,6 +220,28 @@ impl Survey {
         }
         let news = tx.mailbox_news(teller.viewer, mailbox.id, self.since)?;
         tell_status(tx, teller, mailbox, &items(news, flags, self.condstore), data)
+    }
+
+    /// Which annotations others changed, by name (RFC 5465 §5.6, §5.7).
+    fn annotations(&self, tx: &ReadTx, teller: &Teller, data: &mut Vec<u8>) -> store::Result<()> {
+        let watched = self.groups.iter().any(|group| group.events.annotations || group.events.server_annotations);
+        if !(watched && self.annotations) || tx.list_mod_seq(teller.viewer)? <= self.since {
+            return Ok(());
+        }
+        for change in tx.list_changes(teller.viewer, self.since)?.annotations {
+            let mailbox = if change.mailbox.0 == 0 { None } else { tx.mailbox(teller.viewer, change.mailbox)? };
+            let wants = |group: &Group| match (&group.filter, &mailbox) {
+                (_, None) => change.mailbox.0 == 0 && group.events.server_annotations,
+                (Filter::Others(source), Some(mailbox)) => {
+                    group.events.annotations && covers(source, &mailbox.name, mailbox.role == Some(Role::Inbox), mailbox.subscribed)
+                }
+                (Filter::Selected(_), _) => false,
+            };
+            if self.groups.iter().any(wants) {
+                metadata::changed(data, tx, teller.viewer, &[change], teller.utf8)?;
+            }
+        }
+        Ok(())
     }
 
     /// What changed in the list of mailboxes, as far as the client has not changed it itself.

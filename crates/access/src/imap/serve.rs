@@ -532,7 +532,7 @@ impl Server {
         if self.read_short(|tx| tx.mod_seq(self.account))? == since && since == notify.seen {
             return Ok(Vec::new());
         }
-        let survey = notify.survey(selected, self.enabled.condstore, self.shared.config.limits.notify_statuses_max);
+        let survey = notify.survey(selected, self.enabled, self.shared.config.limits.notify_statuses_max);
         let changed = watch.subscription.mailboxes_since(since);
         let told = self.read(move |tx| survey.look(tx, &teller, changed)).await?;
         let mut data = Vec::new();

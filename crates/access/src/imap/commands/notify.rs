@@ -50,6 +50,17 @@ pub struct Events {
     pub names: bool,
     /// `SubscriptionChange`
     pub subscriptions: bool,
+    /// `MailboxMetadataChange`
+    pub annotations: bool,
+    /// `ServerMetadataChange`
+    pub server_annotations: bool,
+}
+
+impl Events {
+    /// Whether it names events of mailboxes or the server, not of messages.
+    const fn is_of_mailboxes(&self) -> bool {
+        self.names || self.subscriptions || self.annotations || self.server_annotations
+    }
 }
 
 /// Most groups, and most events in one.
@@ -58,7 +69,8 @@ const GROUPS_MAX: usize = 64;
 const ITEMS_MAX: usize = 32;
 
 /// What can be watched, as BADEVENT tells it.
-const SUPPORTED: &str = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)";
+const SUPPORTED: &str =
+    "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)";
 
 /// Reads its arguments.
 ///
@@ -131,7 +143,7 @@ fn events(parser: &mut Parser<'_>, filter: &Filter) -> Parsed<Events> {
         return start.fault("MessageNew and MessageExpunge together, and both with FlagChange");
     }
     match filter {
-        Filter::Selected(_) if events.names || events.subscriptions => start.fault("events of messages only: this is the selected mailbox"),
+        Filter::Selected(_) if events.is_of_mailboxes() => start.fault("events of messages only: this is the selected mailbox"),
         Filter::Others(_) if !events.items.is_empty() => start.fault("no items to fetch: this is not the selected mailbox"),
         _ => Ok(Events { messages: came, ..events }),
     }
@@ -158,6 +170,8 @@ impl Read {
             "flagchange" => self.events.flags = true,
             "mailboxname" => self.events.names = true,
             "subscriptionchange" => self.events.subscriptions = true,
+            "mailboxmetadatachange" => self.events.annotations = true,
+            "servermetadatachange" => self.events.server_annotations = true,
             _ => return Err(Fault::Refused(Box::new(Status::no(SUPPORTED, "Some of that is not watched here")))),
         }
         Ok(())
