@@ -1,12 +1,17 @@
-"""Extensions that few programs have yet, by Python's imaplib with the few steps that it lacks, and by curl."""
+"""Extensions that few programs have yet, by Python's imaplib with the few steps that it lacks, by curl and by mbsync."""
 import imaplib
+import mailbox
+import pathlib
 import tempfile
 import unittest
 import zlib
 
 import mail_client
 import real_mail
+from agreement import mail_entries, maildir_entries, side
 from harness import PASSWORD, ServerCase, needs, run
+from test_command_clients import settings_file
+from test_synchronisation import mbsync_settings
 
 ANN, BOB = "ann@example.test", "bob@example.test"
 
@@ -55,6 +60,7 @@ class CompressedIMAP4(imaplib.IMAP4):
 
 
 imaplib.Commands.setdefault("COMPRESS", ("AUTH", "SELECTED"))
+imaplib.Commands.setdefault("NOTIFY", ("AUTH", "SELECTED"))
 
 
 class Compression(ServerCase):
@@ -73,6 +79,65 @@ class Compression(ServerCase):
         self.assertEqual(got, [mail.octets for mail in mails])
         self.assertLess(client.octets, 0.85 * sum(map(len, got)))
         self.assertIn("compressed", mail_client.subjects(self.server, ANN))
+
+
+class Notification(ServerCase):
+    def test_news_in_another_mailbox_comes_without_asking(self):
+        with mail_client.imap(self.server, ANN) as watcher, mail_client.imap(self.server, ANN, mailbox="Drafts") as other:
+            self.assertEqual(watcher._simple_command("NOTIFY", "SET", "(selected (MessageNew MessageExpunge FlagChange))", "(personal (MessageNew MessageExpunge))")[0], "OK")
+            watcher.response("STATUS")
+            other.append("Drafts", None, None, mail_client.message("draft").encode())
+            # No command is sent: the next line that the server writes is the news.
+            self.assertRegex(watcher.readline(), rb'^\* STATUS "?Drafts"? \(.*MESSAGES 1\b')
+            mail_client.deliver(self.server, "x@elsewhere.example", [ANN], mail_client.message("here"))
+            self.assertEqual(watcher.readline(), b"* 1 EXISTS\r\n")
+
+
+class Sharing(ServerCase):
+    """Ann shares a mailbox with Bob; both mirror all they have with mbsync."""
+
+    TEAM = "Other users/ann@example.test/Team"
+
+    def setUp(self):
+        needs("mbsync")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def mirror(self, login):
+        """Brings this user's mirror up to date and returns its folder."""
+        near = self.folder / login
+        near.mkdir(exist_ok=True)
+        run("mbsync", "-c", settings_file(self.folder, f"mbsyncrc-{login}", mbsync_settings(self.server, login, near)), "-a")
+        return near
+
+    def team(self, near, folder):
+        return side((("Team", octets, flags) for _, octets, flags in maildir_entries(near / folder)), (r"\Flagged",))
+
+    def test_what_one_writes_the_other_gets(self):
+        mails = [mail._replace(folder="Team") for mail in real_mail.mailboxes(60, seed="team")]
+        real_mail.fill(self.server, ANN, mails)
+        self.assertFalse((self.mirror(BOB) / self.TEAM).exists(), "nobody has shared anything yet")
+        with mail_client.imap(self.server, ANN) as client:
+            self.assertEqual(client.setacl("Team", BOB, "lrswite")[0], "OK")
+        self.assertEqual(side(mail_entries(mails), (r"\Flagged",)), self.team(self.mirror(BOB), self.TEAM))
+
+        box = mailbox.Maildir(self.folder / BOB / self.TEAM, create=False)
+        message = mailbox.MaildirMessage(mail_client.message("Bob was here").replace("\r\n", "\n"))
+        message.set_subdir("cur")
+        message.set_flags("FS")
+        box.add(message)
+        box.remove(next(iter(box.keys())))
+        self.mirror(BOB)
+        self.assertEqual(self.team(self.mirror(ANN), "Team"), self.team(self.folder / BOB, self.TEAM))
+        self.assertIn("Bob was here", mail_client.subjects(self.server, ANN, "Team"))
+        self.assertEqual(len(mail_client.subjects(self.server, ANN, "Team")), len(mails))
+
+        with mail_client.imap(self.server, ANN) as client:
+            self.assertEqual(client.deleteacl("Team", BOB)[0], "OK")
+        with self.assertRaises(AssertionError):
+            with mail_client.imap(self.server, BOB, mailbox=f'"{self.TEAM}"'):
+                pass
 
 
 class Tokens(ServerCase):
