@@ -286,11 +286,28 @@ impl WriteTx {
         self.save(&key::account(id), &record)
     }
 
+    /// Removes an account in commits of bounded size: the first keeps it from logging in, each removes some of
+    /// many messages and returns false; the last does [`WriteTx::account_remove`] and returns true. Call it
+    /// until it does.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub fn account_remove_next(&mut self, id: AccountId) -> Result<bool> {
+        for mailbox in self.mailboxes(id)? {
+            if self.messages_destroy_some(id, mailbox.id)? {
+                self.account_set_enabled(id, false)?;
+                return Ok(false);
+            }
+        }
+        self.account_remove(id)?;
+        Ok(true)
+    }
+
     /// Removes an account, all its mail, what it shares and what is shared with it, and itself from the
     /// aliases that lead to it; an alias that then leads nowhere goes too.
     ///
-    /// Everything in one commit: an account of 100,000 messages takes a second or two, in which
-    /// other writers wait.
+    /// Everything in one commit, for which other writers wait: [`WriteTx::account_remove_next`] is for accounts
+    /// with much mail.
     ///
     /// # Errors
     /// When there is no such account.
@@ -419,6 +436,30 @@ mod tests {
             let bob = account_add(tx, "ann@example.org")?;
             assert_eq!(tx.accounts()?.into_iter().map(|account| account.id).collect::<Vec<_>>(), [ann, bob]);
             assert_eq!(said(tx.account_set_address(bob, address("anna@example.org"))), "account exists already");
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn much_mail_goes_in_steps() {
+        let (store, ann) = world();
+        let many = u32::try_from(crate::message::REMOVED_AT_ONCE).unwrap() + 1;
+        tx(&store, move |tx| {
+            let (kept, large) = (inbox(tx, ann).id, tx.mailbox_create(ann, "large", None)?);
+            for number in 0..many + 1 {
+                add(tx, ann, large, &format!("{number}@x"), "\\Deleted")?;
+            }
+            assert_eq!(said(tx.mailbox_delete_next(ann, kept)), "INBOX cannot be deleted");
+            assert!(!tx.mailbox_delete_next(ann, large)?);
+            assert_eq!(tx.mailbox(ann, large)?.map(|mailbox| (mailbox.emails, mailbox.deleted)), Some((2, 2)));
+            assert!(tx.mailbox_delete_next(ann, large)? && tx.mailbox(ann, large)?.is_none());
+            for number in 0..many {
+                add(tx, ann, kept, &format!("{number}@y"), "")?;
+            }
+            assert!(!tx.account_remove_next(ann)?);
+            assert!(!tx.account(ann)?.unwrap().enabled && inbox(tx, ann).emails == 1);
+            assert!(tx.account_remove_next(ann)? && tx.account(ann)?.is_none());
             Ok(())
         });
         assert_eq!(findings(&store), [""; 0]);

@@ -357,11 +357,7 @@ impl WriteTx {
         self.share_renamed(account, id, &shared_name(&owner, &before), &shared_name(&owner, name))
     }
 
-    /// Deletes a mailbox and its messages; its subscription stays.
-    ///
-    /// # Errors
-    /// When there is no such mailbox, it is INBOX, or it has others below it.
-    pub fn mailbox_delete(&mut self, account: AccountId, id: MailboxId) -> Result<()> {
+    fn mailbox_deletable(&self, account: AccountId, id: MailboxId) -> Result<MailboxRecord> {
         let record = self.mailbox_record(account, id)?;
         if record.name == INBOX {
             return Err(Error::Invalid("INBOX cannot be deleted".into()));
@@ -369,6 +365,29 @@ impl WriteTx {
         if !self.keys(Space::MailboxName, &below(account, &record.name), 1)?.is_empty() {
             return Err(Error::HasChildren);
         }
+        Ok(record)
+    }
+
+    /// Deletes a mailbox in commits of bounded size: removes some of many messages and returns false, or does
+    /// [`WriteTx::mailbox_delete`] and returns true. Call it until it does.
+    ///
+    /// # Errors
+    /// As there; then no message is removed.
+    pub fn mailbox_delete_next(&mut self, account: AccountId, id: MailboxId) -> Result<bool> {
+        self.mailbox_deletable(account, id)?;
+        if self.messages_destroy_some(account, id)? {
+            return Ok(false);
+        }
+        self.mailbox_delete(account, id)?;
+        Ok(true)
+    }
+
+    /// Deletes a mailbox and its messages; its subscription stays.
+    ///
+    /// # Errors
+    /// When there is no such mailbox, it is INBOX, or it has others below it.
+    pub fn mailbox_delete(&mut self, account: AccountId, id: MailboxId) -> Result<()> {
+        let record = self.mailbox_deletable(account, id)?;
         let destroyed = self.messages_remove(account, id, &UidSet::range(Uid(1), Uid(u32::MAX)), Which::All)?.destroyed;
         for space in [Space::Keyword, Space::Change] {
             self.erase(space, &KeyRange::prefix(&key::mailbox(account, id)))?;

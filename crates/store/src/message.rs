@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 
 /// Messages read at once by what walks through many.
 const BATCH: usize = 512;
+/// Messages removed by one commit where a whole mailbox or account goes, so that others come between. Our own bound.
+pub(crate) const REMOVED_AT_ONCE: usize = 1_000;
 /// Ranges of Uids this near to each other are read as one.
 const GAP_MAX: u32 = 16;
 
@@ -426,6 +428,18 @@ impl WriteTx {
         self.messages_remove(account, mailbox, uids, Which::All)
     }
 
+    /// Removes the first messages of a mailbox that has more than [`REMOVED_AT_ONCE`]; whether it has.
+    pub(crate) fn messages_destroy_some(&mut self, account: AccountId, mailbox: MailboxId) -> Result<bool> {
+        let range = key::messages(account, mailbox, Uid(1), Uid(u32::MAX));
+        let keys = self.keys(Space::Message, &range, REMOVED_AT_ONCE + 1)?;
+        if keys.len() <= REMOVED_AT_ONCE {
+            return Ok(false);
+        }
+        let uids = keys.iter().take(REMOVED_AT_ONCE).filter_map(|key| key::message_uid(key)).collect();
+        self.messages_destroy(account, mailbox, &uids)?;
+        Ok(true)
+    }
+
     pub(crate) fn messages_remove(&mut self, account: AccountId, mailbox: MailboxId, uids: &UidSet, which: Which) -> Result<Expunged> {
         let mut record = self.mailbox_record(account, mailbox)?;
         let mut counters = self.counters(account)?;
@@ -441,7 +455,9 @@ impl WriteTx {
                 record.message_out(&message);
                 let key = key::message(account, mailbox, uid);
                 self.delete(Space::Message, &key);
-                self.delete(Space::Deleted, &key);
+                if message.flags.contains(&Flag::Deleted) {
+                    self.delete(Space::Deleted, &key);
+                }
                 if pop3_knows {
                     self.delete(Space::Pop3Message, &key);
                 }

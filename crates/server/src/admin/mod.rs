@@ -5,7 +5,8 @@
 //! both. A web page for administrators will call them too.
 //!
 //! Invariants
-//! - An operation that changes something is one store transaction: it is done as a whole or not at all.
+//! - An operation that changes something is one store transaction: it is done as a whole or not at all. Only removing
+//!   a user with much mail takes several.
 //! - A dry run does everything but the commit.
 
 pub mod alias;

@@ -295,7 +295,8 @@ impl Operation for SetPassword {
     }
 }
 
-/// Removes a user and all its mail.
+/// Removes a user and all its mail; much mail in several transactions, between which others write. If it is
+/// interrupted, the user can no longer log in, and removing it again goes on.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Remove {
     /// Whose.
@@ -307,11 +308,20 @@ impl Operation for Remove {
     type Answer = UserView;
 
     fn run(self, on: &Admin) -> Result<UserView> {
-        on.change(move |tx| {
-            let account = find(tx, &self.address)?;
-            tx.account_remove(account.id)?;
-            Ok(account.into())
-        })
+        let mut as_it_was = None;
+        loop {
+            let (address, dry_run) = (self.address.clone(), on.dry_run);
+            let done = on.change(move |tx| {
+                let account = find(tx, &address)?;
+                // What is tried is tried in one step: nothing of it is kept.
+                let done = if dry_run { tx.account_remove(account.id).map(|()| true)? } else { tx.account_remove_next(account.id)? };
+                Ok((done, UserView::from(account)))
+            })?;
+            let view = as_it_was.get_or_insert(done.1).clone();
+            if done.0 {
+                return Ok(view);
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::imap::response::Status;
 use crate::imap::serve::{Outcome, Server};
 use crate::imap::session::{Answer, Done};
 use mail::Rights;
+use store::WriteTx;
 
 /// `DELETE Projects`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +27,21 @@ pub fn parse(parser: &mut Parser<'_>) -> Parsed<Command> {
 }
 
 impl Delete {
-    /// Deletes the mailbox and its messages. Deleting the selected one also closes it.
+    /// Deletes the mailbox and its messages; many of them in several writes, so that others come between.
+    /// Deleting the selected one also closes it.
     pub(crate) async fn run(self, server: &mut Server) -> Outcome {
         let viewer = server.account();
-        let gone = server.write(move |tx| {
-            let granted = Granted::find_for(tx, viewer, &self.mailbox, Rights::DELETE)?;
-            tx.mailbox_delete(granted.account, granted.mailbox.id)?;
-            Ok((granted.account, granted.mailbox.id))
-        });
-        let gone = gone.await?;
+        let gone = loop {
+            let name = self.mailbox.clone();
+            let step = move |tx: &mut WriteTx| {
+                let granted = Granted::find_for(tx, viewer, &name, Rights::DELETE)?;
+                let gone = tx.mailbox_delete_next(granted.account, granted.mailbox.id)?;
+                Ok(gone.then_some((granted.account, granted.mailbox.id)))
+            };
+            if let Some(gone) = server.write(step).await? {
+                break gone;
+            }
+        };
         if server.selected().is_ok_and(|selected| (selected.account, selected.mailbox) == gone) {
             server.select(None);
             let data = b"* OK [CLOSED] The selected mailbox was deleted\r\n".to_vec();
