@@ -4,9 +4,8 @@
 //! addresses in its record (`mail::grams` has both forms and why they never miss). They are written with the
 //! mail, so the index is always current; an email without them, or of an older form, is unknown and is read.
 //!
-//! Not postings by gram: a message has about a thousand different ones, and as many keys in each commit would
-//! make delivery ten times dearer than this one value. Reading every message's bits costs a hundredth of
-//! reading the messages.
+//! Not postings by gram: a message has about a thousand different ones, a commit writes eight keys, and the
+//! number of keys is what a commit costs. `docs/design/full-text-index.md` weighs it.
 
 use crate::Store;
 use crate::email::EmailRecord;
