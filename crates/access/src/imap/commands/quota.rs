@@ -91,8 +91,10 @@ impl QuotaOf {
                 let account = account_of(tx, viewer, name)?;
                 data.extend_from_slice(b"* QUOTAROOT ");
                 response::mailbox(&mut data, name, utf8);
-                data.push(b' ');
-                response::string(&mut data, root_name(tx, viewer, account)?.as_bytes(), utf8);
+                if !limits(tx.quota(account)?).is_empty() {
+                    data.push(b' ');
+                    response::string(&mut data, root_name(tx, viewer, account)?.as_bytes(), utf8);
+                }
                 response::line(&mut data, "");
                 account
             }
@@ -140,14 +142,23 @@ fn may_see(tx: &ReadTx, viewer: AccountId, account: AccountId) -> store::Result<
     Ok(tx.shares(viewer)?.iter().any(|share| share.owner == account && share.rights.contains(Rights::READ)))
 }
 
-/// What is not limited is not told (RFC 9208 §4.2.1).
+/// What is not limited is not told (RFC 9208 §4.2.1), and a root without any limit not at all: its grammar has no
+/// empty list, and Thunderbird's parser fails at one.
 fn told(data: &mut Vec<u8>, root: &str, quota: Quota, utf8: bool) {
-    let storage = quota.octets_max.map(|max| format!("STORAGE {} {}", units(quota.used_octets), units(max)));
-    let messages = quota.emails_max.map(|max| format!("MESSAGE {} {max}", quota.emails));
-    let limits: Vec<_> = storage.into_iter().chain(messages).collect();
+    let limits = limits(quota);
+    if limits.is_empty() {
+        return;
+    }
     data.extend_from_slice(b"* QUOTA ");
     response::string(data, root.as_bytes(), utf8);
     response::line(data, &format!(" ({})", limits.join(" ")));
+}
+
+/// Each resource that is limited, with its use and its limit.
+fn limits(quota: Quota) -> Vec<String> {
+    let storage = quota.octets_max.map(|max| format!("STORAGE {} {}", units(quota.used_octets), units(max)));
+    let messages = quota.emails_max.map(|max| format!("MESSAGE {} {max}", quota.emails));
+    storage.into_iter().chain(messages).collect()
 }
 
 /// Rounded up, so that a full account shows as full.
