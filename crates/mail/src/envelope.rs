@@ -60,6 +60,18 @@ impl Default for Notify {
     }
 }
 
+/// What the sender says of TLS on the way of the message (RFC 8689).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub enum TlsDemand {
+    /// Nothing: what the recipient's domain and our settings say.
+    #[default]
+    ByPolicy,
+    /// `REQUIRETLS`: verified TLS all the way, or a report that it failed.
+    Required,
+    /// `TLS-Required: No`: rather in clear than not at all.
+    Optional,
+}
+
 /// One recipient and its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
@@ -93,4 +105,6 @@ pub struct Envelope {
     pub ret: Option<Ret>,
     /// `ENVID=`, decoded from xtext (RFC 3461 §4.4).
     pub envelope_id: Option<String>,
+    /// `REQUIRETLS` (RFC 8689 §2)
+    pub require_tls: bool,
 }

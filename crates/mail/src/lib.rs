@@ -46,7 +46,7 @@ pub use address::{Address, AddressError};
 pub use date::DateTime;
 pub use digest::Digest;
 pub use domain::{Domain, DomainError};
-pub use envelope::{BodyType, Envelope, Notify, Recipient, Ret, ReversePath};
+pub use envelope::{BodyType, Envelope, Notify, Recipient, Ret, ReversePath, TlsDemand};
 pub use event::{Event, TrailEntry};
 pub use flag::{Flag, Flags, Keyword};
 pub use id::{AccountId, BlobHash, EmailId, MailboxId, ModSeq, ReceiptId, SeqNum, ThreadId, Uid, UidValidity};

@@ -15,7 +15,7 @@ use mail::digest::Digest;
 use mail::dsn::{Action, Original, RecipientReport};
 use mail::event::Source;
 use mail::header;
-use mail::{Address, BlobHash, BodyType, EnhancedStatus, Event, ReceiptId, Recipient, Ret, ReversePath, Timestamp};
+use mail::{Address, BlobHash, BodyType, EnhancedStatus, Event, ReceiptId, Recipient, Ret, ReversePath, Timestamp, TlsDemand};
 use store::{Body, Delivery, QueueMessage, Resolution, WriteTx};
 
 /// A message up to this size goes back whole, unless its sender wants the header only; octets.
@@ -57,6 +57,7 @@ pub(crate) struct Subject {
     pub(crate) skip_octets: u32,
     pub(crate) octets: u64,
     pub(crate) smtputf8: bool,
+    pub(crate) tls: TlsDemand,
     pub(crate) accepted: Timestamp,
 }
 
@@ -72,6 +73,7 @@ impl Subject {
             skip_octets: message.skip_octets,
             octets: message.octets,
             smtputf8: message.smtputf8,
+            tls: message.tls,
             accepted: message.accepted,
         }
     }
@@ -86,9 +88,32 @@ pub(crate) fn send(tx: &mut WriteTx, subject: &Subject, report: &Report, now: Ti
         Resolution::Unknown => return Ok(nobody(&to)),
     };
     let octets = compose(tx, subject, report, &to, now, settings)?;
-    let arrival = arrival(&octets, &to, targets, subject.smtputf8, settings);
+    let mut arrival = arrival(&octets, &to, targets, subject.smtputf8, settings);
+    // What must be protected on its way is protected on the way back (RFC 8689 §5).
+    if subject.tls == TlsDemand::Required {
+        arrival.tls = TlsDemand::Required;
+    }
     let placed = local::take(tx, &arrival, now, settings)?;
     Ok(vec![Event::Reported { action: report.action.to_string(), to, receipt: placed.receipt }])
+}
+
+/// Brings a message of our own on its way, with a null reverse-path; whether there is anyone to take it.
+pub(crate) fn post(
+    tx: &mut WriteTx,
+    octets: &[u8],
+    to: &Address,
+    tls: TlsDemand,
+    now: Timestamp,
+    settings: &Settings,
+) -> store::Result<bool> {
+    let targets = match tx.resolve(to)? {
+        Resolution::Found(deliveries) => deliveries,
+        Resolution::NotLocal => vec![Delivery::Forward(to.clone())],
+        Resolution::Unknown => return Ok(false),
+    };
+    let octets = [RETURN_PATH.as_bytes(), octets].concat();
+    let arrival = Arrival { tls, ..arrival(&octets, to, targets, false, settings) };
+    local::take(tx, &arrival, now, settings).map(|placed| !placed.is_nowhere())
 }
 
 fn nobody(to: &Address) -> Vec<Event> {
@@ -117,6 +142,8 @@ fn arrival(octets: &[u8], to: &Address, targets: Vec<Delivery>, smtputf8: bool, 
         envelope_id: None,
         body_type,
         smtputf8,
+        tls: TlsDemand::ByPolicy,
+        tls_report: None,
         recipients: vec![(Recipient { notify: Some(mail::Notify::NEVER), ..Recipient::new(to.clone()) }, targets)],
         refused: Vec::new(),
         when_full: WhenFull::Queue,
@@ -133,6 +160,7 @@ const RETURN_PATH: &str = "Return-Path: <>\r\n";
 /// How much of the message goes back, and whether that is all of it.
 fn returned(tx: &WriteTx, subject: &Subject, action: Action) -> store::Result<(Vec<u8>, bool)> {
     let whole = match (action, subject.ret) {
+        _ if subject.tls == TlsDemand::Required => false,
         (Action::Failed, Some(Ret::Full)) => subject.octets <= RETURN_FULL_OCTETS_MAX,
         (Action::Failed, None) => subject.octets <= RETURN_OCTETS_MAX,
         _ => false,

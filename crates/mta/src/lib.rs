@@ -1,7 +1,7 @@
 //! The way of a message: received, routed, queued, delivered, reported.
 //!
 //! [`receive`] answers the questions of SMTP server sessions, [`queue`] decides when mail is tried,
-//! [`route`] where it goes, [`deliver`] hands it on, [`bounce`] tells senders what became of it.
+//! [`route`] where it goes, [`transport`] what TLS must be, [`deliver`] hands it on, [`bounce`] tells senders what became of it.
 //!
 //! What this crate is not: it knows no command of SMTP (`smtp`), no socket (`net`) and no engine
 //! (`store`).
@@ -23,6 +23,43 @@ pub mod queue;
 pub mod receive;
 pub mod route;
 pub mod settings;
+pub mod transport;
+
+#[doc(hidden)]
+pub mod fuzz {
+    //! Entries for the fuzzer: hostile bytes in, no panic out.
+
+    /// An MTA-STS policy and the DNS records of MTA-STS and TLS-RPT; what is read is written and read again.
+    pub fn mta_sts(data: &[u8]) {
+        let text = String::from_utf8_lossy(data);
+        if let Ok(policy) = crate::transport::mta_sts::Policy::parse(&text) {
+            let again = crate::transport::mta_sts::Policy::parse(&policy.to_string());
+            assert!(again.is_ok_and(|again| again == policy), "a policy changes when it is written");
+        }
+        let _ = crate::transport::mta_sts::id(&[data.to_vec()]);
+        let _ = crate::transport::tls_rpt::receivers(&[data.to_vec()]);
+    }
+
+    /// A TLS report, and a mail that carries one.
+    pub fn tls_report(data: &[u8]) {
+        let _ = crate::transport::tls_rpt::Report::read(data);
+        let _ = crate::transport::tls_rpt::find(data, &mail::digest::Digest::of(data));
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use proptest::prelude::*;
+
+        proptest! {
+            #[test]
+            fn hostile_octets_do_no_harm(data in prop::collection::vec(any::<u8>(), 0..400)) {
+                super::mta_sts(&data);
+                super::tls_report(&data);
+                super::mta_sts(&[b"version: STSv1\nmode: none\nmax_age: 1\n", data.as_slice()].concat());
+            }
+        }
+    }
+}
 
 pub use counters::Counters;
 pub use settings::Settings;

@@ -12,8 +12,8 @@ use mail::digest::Digest;
 use mail::dsn::Action;
 use mail::event::Source;
 use mail::{
-    AccountId, Address, BodyType, EmailId, Event, Flags, MailboxId, ReceiptId, Recipient, Ret, ReversePath, Role, Timestamp, TrailEntry,
-    Uid,
+    AccountId, Address, BodyType, EmailId, Event, Flags, MailboxId, ReceiptId, Recipient, Ret, ReversePath, Role, Timestamp, TlsDemand,
+    TrailEntry, Uid,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Body, Delivery, Error, NewEmail, QueueMessage, QueueRecipient, RecipientState, WriteTx};
@@ -30,6 +30,10 @@ pub(crate) struct Arrival {
     pub(crate) envelope_id: Option<String>,
     pub(crate) body_type: BodyType,
     pub(crate) smtputf8: bool,
+    /// What the sender says of TLS.
+    pub(crate) tls: TlsDemand,
+    /// A TLS report that it carries, JSON.
+    pub(crate) tls_report: Option<String>,
     /// Each with where it leads.
     pub(crate) recipients: Vec<(Recipient, Vec<Delivery>)>,
     /// What the trail tells of recipients that were refused.
@@ -118,6 +122,9 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         events.extend(queued.iter().map(|entry| Event::Queued { recipient: entry.recipient.address.clone() }));
         if !queued.is_empty() {
             tx.queue_add(&entry(arrival, receipt, queued, now, settings), &arrival.body)?;
+        }
+        if let Some(report) = &arrival.tls_report {
+            tx.tls_report_add(now, report)?;
         }
         events.extend(report_success(tx, arrival, &outcomes, receipt, now, settings)?);
         let entries: Vec<_> = events.into_iter().map(|event| TrailEntry { at: now, event }).collect();
@@ -247,6 +254,7 @@ fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>,
         held: false,
         account: arrival.account,
         recipients,
+        tls: arrival.tls,
     }
 }
 
@@ -274,6 +282,7 @@ fn report_success(
         skip_octets: arrival.skip_octets,
         octets: arrival.body.octets().saturating_sub(arrival.skip_octets.into()),
         smtputf8: arrival.smtputf8,
+        tls: arrival.tls,
         accepted: now,
     };
     bounce::send(tx, &subject, &Report { action: Action::Delivered, recipients }, now, settings)

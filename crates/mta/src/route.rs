@@ -5,7 +5,7 @@
 //! The order: our own domains are local; then the rules for recipient domains, in the order
 //! written; then the rules for sender domains; then the rule for everything; then MX.
 
-use mail::Domain;
+use mail::{Domain, TlsDemand};
 use std::fmt;
 use std::sync::Arc;
 
@@ -151,18 +151,39 @@ pub enum Tls {
 pub enum Destination {
     /// Our own mailboxes.
     Local,
-    /// The mail exchangers of a domain, or the host of an address literal.
-    Mx(Domain),
+    /// The mail exchangers of a domain, or the host of an address literal; mail whose senders say different
+    /// things of TLS does not share connections.
+    Mx(Domain, TlsDemand),
     /// Named hosts.
-    Smarthost(Arc<Smarthost>),
+    Smarthost(Arc<Smarthost>, TlsDemand),
+}
+
+impl Destination {
+    /// The same for mail whose sender says something of TLS.
+    #[must_use]
+    pub fn demanding(self, demand: TlsDemand) -> Self {
+        match self {
+            Self::Local => Self::Local,
+            Self::Mx(domain, _) => Self::Mx(domain, demand),
+            Self::Smarthost(smarthost, _) => Self::Smarthost(smarthost, demand),
+        }
+    }
+
+    /// What the senders of its mail say of TLS.
+    pub const fn demand(&self) -> TlsDemand {
+        match self {
+            Self::Local => TlsDemand::ByPolicy,
+            Self::Mx(_, demand) | Self::Smarthost(_, demand) => *demand,
+        }
+    }
 }
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local => f.write_str("local"),
-            Self::Mx(domain) => write!(f, "{domain}"),
-            Self::Smarthost(smarthost) => match smarthost.targets.first() {
+            Self::Mx(domain, _) => write!(f, "{domain}"),
+            Self::Smarthost(smarthost, _) => match smarthost.targets.first() {
                 Some(target) => write!(f, "{target}"),
                 None => f.write_str("a smarthost without hosts"),
             },
@@ -177,8 +198,8 @@ pub fn route(rules: &[Rule], recipient: &Domain, sender: Option<&Domain>, is_loc
     }
     let found = by_recipient(rules, recipient).or_else(|| by_sender(rules, sender?)).or_else(|| everything(rules));
     match found.map(|rule| &rule.next) {
-        Some(Next::Smarthost(smarthost)) => Destination::Smarthost(Arc::clone(smarthost)),
-        Some(Next::Mx) | None => Destination::Mx(recipient.clone()),
+        Some(Next::Smarthost(smarthost)) => Destination::Smarthost(Arc::clone(smarthost), TlsDemand::ByPolicy),
+        Some(Next::Mx) | None => Destination::Mx(recipient.clone(), TlsDemand::ByPolicy),
     }
 }
 
@@ -246,7 +267,7 @@ mod tests {
     #[test]
     fn without_rules_mail_goes_by_mx_and_is_not_accepted_for_strangers() {
         let domain = Domain::parse("x.example").unwrap();
-        assert_eq!(route(&[], &domain, None, false), Destination::Mx(domain.clone()));
+        assert_eq!(route(&[], &domain, None, false), Destination::Mx(domain.clone(), TlsDemand::ByPolicy));
         assert!(!accepts(&[], &domain));
         let relay = Rule { matching: Matching::Recipients(patterns("x.example")), accept: true, next: Next::Mx };
         assert!(accepts(&[relay], &domain));

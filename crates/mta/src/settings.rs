@@ -4,7 +4,7 @@
 //! Invariant: a session and an attempt keep the snapshot they started with.
 
 use crate::route::Rule;
-use mail::Domain;
+use mail::{Address, Domain};
 use net::Network;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub queue: Queue,
     /// Handing it on.
     pub delivery: Delivery,
+    /// The security of its way.
+    pub transport: Transport,
     /// Where it goes, in order.
     pub routes: Vec<Rule>,
 }
@@ -30,7 +32,26 @@ impl Settings {
     /// The defaults under a hostname.
     pub fn new(hostname: Domain) -> Self {
         let (receive, queue, delivery) = (Receive::default(), Queue::default(), Delivery::default());
-        Self { hostname, receive, queue, delivery, routes: Vec::new() }
+        Self { hostname, receive, queue, delivery, transport: Transport::default(), routes: Vec::new() }
+    }
+}
+
+/// The security of transport to other servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transport {
+    /// Whether servers are verified by TLSA records (RFC 7672). Default yes.
+    pub dane: bool,
+    /// Whether MTA-STS policies of other domains are kept (RFC 8461). Default yes.
+    pub mta_sts: bool,
+    /// Whether domains that ask for it get reports of what became of TLS (RFC 8460). Default yes.
+    pub tls_reports: bool,
+    /// The author of those reports. Default postmaster of the hostname.
+    pub report_from: Option<Address>,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self { dane: true, mta_sts: true, tls_reports: true, report_from: None }
     }
 }
 

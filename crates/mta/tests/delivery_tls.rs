@@ -141,8 +141,16 @@ async fn submit(store: &Store, to: &str) {
     let mut receiver = Receiver::new(Arc::new(context(store.clone(), "mx.a.example")), Role::Submission, PEER.parse().unwrap());
     receiver.answer(Ask::Authenticated { account: 1, login: "ann@a.example".to_owned() }).await;
     let reverse_path = ReversePath(Address::parse("ann@a.example").ok());
-    let command =
-        MailCommand { reverse_path, size: None, body: BodyType::SevenBit, smtputf8: false, ret: None, envelope_id: None, auth: None };
+    let command = MailCommand {
+        reverse_path,
+        size: None,
+        body: BodyType::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envelope_id: None,
+        auth: None,
+        require_tls: false,
+    };
     receiver.answer(Ask::Mail(command)).await;
     receiver.answer(Ask::Rcpt(Recipient::new(Address::parse(to).unwrap()))).await;
     let answer = receiver.answer(Ask::Data { last: b"From: ann@a.example\r\n\r\nhello\r\n".to_vec() }).await;
@@ -201,6 +209,7 @@ fn attempt(manner: Manner, route: Option<(route::Tls, Option<&str>)>, trusted: b
         dial: Arc::new(Pipes(Arc::clone(&remote))),
         clock: Arc::new(SystemClock),
         tls: Some(Tls { opportunistic: Client::opportunistic(trust.clone()).unwrap(), verified: Client::verified(trust).unwrap() }),
+        transport: mta::transport::Transport::default(),
         nonce: Arc::new(|| "c".repeat(24)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -155,7 +155,7 @@ impl Https {
         media_type: Option<&'static str>,
         body: Vec<u8>,
     ) -> Result<Answer, HttpsError> {
-        let broken = |error: &dyn std::fmt::Display| HttpsError::Http(error.to_string());
+        let broken = |error: &dyn std::error::Error| HttpsError::Http(with_causes(error));
         let socket = self.connect(address).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| broken(&error))?;
         let mut request = Request::builder().method(method).uri(&address.path).header(HOST, address.authority());
@@ -173,7 +173,7 @@ impl Https {
             let body = Limited::new(answer.into_body(), octets_max).collect().await;
             let body = body.map_err(|error| {
                 let too_long = error.is::<http_body_util::LengthLimitError>();
-                if too_long { HttpsError::TooLong(octets_max) } else { broken(&error) }
+                if too_long { HttpsError::TooLong(octets_max) } else { broken(error.as_ref()) }
             })?;
             Ok(Answer { status, media_type, body: body.to_bytes().to_vec() })
         };
@@ -204,6 +204,17 @@ impl Https {
         }
         Err(HttpsError::Connect(last))
     }
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.extend([": ", &error.to_string()]);
+        cause = error.source();
+    }
+    words
 }
 
 fn media_type_of(value: &str) -> String {

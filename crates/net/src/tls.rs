@@ -10,7 +10,7 @@ mod identity;
 
 pub use accept::{accept, server_config, server_config_asking_clients};
 pub use certificates::{CertificateError, Certificates, Pair, self_signed};
-pub use client::{Client, Fault, Trust, TrustError, fault};
-pub use dane::{Dane, DaneError, is_usable, record_of};
+pub use client::{Client, Fault, Trust, TrustError, fault, words};
+pub use dane::{Dane, DaneError, is_usable, record_of, record_of_file};
 #[doc(hidden)]
 pub use identity::client_addresses;

@@ -23,4 +23,6 @@ pub mod session_traces;
 pub mod signals;
 pub mod snapshot;
 pub mod sweep;
+pub mod transport;
+pub mod well_known;
 pub mod wire_up;

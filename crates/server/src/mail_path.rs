@@ -27,6 +27,7 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.queue.connections_initial = settings.queue.connections_initial.min(config.queue.connections_per_destination);
     settings.queue.connections_total_max = config.queue.connections;
     settings.delivery.connect_timeout = config.queue.connect_timeout.0;
+    settings.transport = config.transport.settings();
     settings.delivery.port = config.outbound_port;
     settings.delivery.source_ipv4 = config.source_address.filter(IpAddr::is_ipv4);
     settings.delivery.source_ipv6 = config.source_address.filter(IpAddr::is_ipv6);

@@ -22,6 +22,8 @@ use access::pop3::serve::Maildrops;
 use mail::Timestamp;
 use mta::deliver::World;
 use mta::receive::{Context, Receiver};
+use mta::transport::reporting::Reporter;
+use mta::transport::tls_rpt::Results;
 use net::tls::{Certificates, Pair};
 use net::{Clock, DriveError, End, Shell, Shutdown, SystemClock};
 use std::fmt::Debug;
@@ -72,6 +74,8 @@ struct Host {
     maildrops: Maildrops,
     counters: Arc<mta::Counters>,
     clock: Arc<dyn Clock>,
+    /// What became of TLS with other servers and is not stored yet.
+    results: Results,
     certificates: Arc<Certificates>,
     tls: Arc<rustls::ServerConfig>,
     pretence_key: [u8; 32],
@@ -112,7 +116,9 @@ impl Server {
         let authenticator = Authenticator::new(store.clone());
         let pretence_key = *authenticator.pretend_key();
         let (counters, clock): (_, Arc<dyn Clock>) = (Arc::new(mta::Counters::default()), Arc::new(SystemClock));
-        let parts = Parts { store: &store, authenticator: &authenticator, counters: &counters, clock: &clock, pretence_key };
+        let results = Results::default();
+        let parts =
+            Parts { store: &store, authenticator: &authenticator, counters: &counters, clock: &clock, results: &results, pretence_key };
         let current = Arc::new(Current::new(&config, &parts)?);
         let host = Arc::new(Host {
             current: RwLock::new(Arc::clone(&current)),
@@ -123,6 +129,7 @@ impl Server {
             maildrops: Maildrops::new(),
             counters,
             clock,
+            results,
             certificates,
             tls,
             pretence_key,
@@ -228,6 +235,7 @@ struct Parts<'a> {
     authenticator: &'a Authenticator,
     counters: &'a Arc<mta::Counters>,
     clock: &'a Arc<dyn Clock>,
+    results: &'a Results,
     pretence_key: [u8; 32],
 }
 
@@ -249,27 +257,9 @@ impl Current {
             let (store, authenticator) = (parts.store.clone(), authenticator.clone());
             access::imap::serve::Shared::new(store, authenticator, snapshot.imap.of(trusted), Arc::new(move || wall.wall()))
         });
-        Ok(Self { snapshot, receive: Arc::new(receive), imap, authenticator, world: world(config, parts.clock)? })
+        let world = crate::transport::world(config, parts.clock, parts.store, parts.results)?;
+        Ok(Self { snapshot, receive: Arc::new(receive), imap, authenticator, world })
     }
-}
-
-fn world(config: &Config, clock: &Arc<dyn Clock>) -> Result<World> {
-    let settings = net::resolve::Settings { servers: config.dns.clone(), ..net::resolve::Settings::default() };
-    let resolver = net::resolve::Resolver::new(&settings).map_err(|error| Failure::failed("DNS", error))?;
-    let trust = net::tls::Trust::system(config.tls.ca_file.as_deref()).map_err(|error| Failure::usage(format!("tls.ca_file: {error}")))?;
-    let failed = |error: rustls::Error| Failure::failed("TLS", error);
-    let tls = mta::deliver::Tls {
-        opportunistic: net::tls::Client::opportunistic(trust.clone()).map_err(failed)?,
-        verified: net::tls::Client::verified(trust).map_err(failed)?,
-    };
-    let nonce = || crate::random::nonce().unwrap_or_default();
-    Ok(World {
-        dns: Arc::new(resolver),
-        dial: Arc::new(net::dial::TcpDial),
-        clock: Arc::clone(clock),
-        tls: Some(tls),
-        nonce: Arc::new(nonce),
-    })
 }
 
 impl Host {
@@ -361,6 +351,12 @@ impl Host {
                     Some(trace) => drive_traced(session, handler, socket, upgrade, shell, trace).await,
                 }
             }
+            Protocol::MtaSts => {
+                let config = self.config();
+                let policy = config.transport.own_policy(&config.hostname).to_string();
+                let session = crate::well_known::Connection::new(policy, now);
+                net::drive(session, crate::well_known::Ours(self.store.clone()), socket, None, shell).await
+            }
             Protocol::Metrics => Ok(End::default()),
         }
     }
@@ -414,6 +410,7 @@ impl Service for Host {
             authenticator: &self.authenticator,
             counters: &self.counters,
             clock: &self.clock,
+            results: &self.results,
             pretence_key: self.pretence_key,
         };
         let current = Arc::new(Current::new(&new, &parts)?);
@@ -468,7 +465,10 @@ pub fn make_private_directory(path: &Path) -> Result<()> {
 }
 
 /// The certificate that the config names, or a self-signed one in the data directory.
-fn certificate(config: &Config) -> Result<Pair> {
+///
+/// # Errors
+/// When the self-signed one cannot be made.
+pub fn certificate(config: &Config) -> Result<Pair> {
     if let (Some(certificate), Some(key)) = (&config.tls.certificate, &config.tls.key) {
         return Ok(Pair { certificate: certificate.clone(), key: key.clone(), names: Vec::new() });
     }
@@ -549,7 +549,18 @@ async fn run_queue(host: Arc<Host>, shutdown: Shutdown) {
         let (mail, world) = (Arc::clone(&current.snapshot.mail), current.world.clone());
         let queue = mta::queue::Queue::new(host.store.clone(), mail, Arc::clone(&host.counters), world).urged_by(host.urge.clone());
         let inner = Shutdown::new();
-        // In a set, so that it ends when this task is cut off.
+        let reporter = Arc::new(Reporter {
+            store: host.store.clone(),
+            results: host.results.clone(),
+            dns: Arc::clone(&current.world.dns),
+            https: current.world.tls.as_ref().map(|tls| crate::transport::https(&current.world.dns, &tls.verified)),
+            clock: Arc::clone(&host.clock),
+            settings: Arc::clone(&current.snapshot.mail),
+        });
+        // In sets, so that they end when this task is cut off.
+        let mut reporting = JoinSet::new();
+        let reports = Arc::clone(&reporter);
+        reporting.spawn(async move { reports.run().await });
         let mut running = JoinSet::new();
         running.spawn(queue.run(inner.stop()));
         let ended = tokio::select! {
@@ -562,6 +573,8 @@ async fn run_queue(host: Arc<Host>, shutdown: Shutdown) {
             Some(ended) => Some(ended),
             None => running.join_next().await,
         };
+        reporting.shutdown().await;
+        reporter.save().await;
         if let Some(Err(error)) = ended {
             tracing::error!(%error, "the queue failed and is started again");
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -48,6 +48,7 @@ fn heading(table: &'static str) -> &'static str {
     match table {
         "" => "At the top",
         "tls" => "`[tls]`",
+        "transport" => "`[transport]`",
         "queue" => "`[queue]`",
         "limits" => "`[limits]`",
         "trail" => "`[trail]`",

@@ -3,10 +3,13 @@
 use crate::chance::Chance;
 use crate::faults::Moody;
 use crate::network::{Arrival, Network};
+use crate::policies::Policies;
 use mail::{Address, BodyType, Domain, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Timestamp, TrailEntry, Uid};
 use mta::deliver::World as Outside;
 use mta::queue::Queue;
 use mta::receive::{Context, Receiver};
+use mta::transport::Transport;
+use mta::transport::sts::Sts;
 use mta::{Counters, Settings};
 use net::{Clock, FakeDns, Shell, Shutdown, Socket, Upgrade, VirtualClock};
 use smtp::Reply;
@@ -29,6 +32,7 @@ use wire::Handler;
 pub(crate) struct Surroundings {
     pub(crate) network: Network,
     pub(crate) dns: FakeDns,
+    pub(crate) policies: Policies,
     pub(crate) clock: VirtualClock,
     pub(crate) chance: Chance,
 }
@@ -201,8 +205,15 @@ impl Host {
             dial: self.0.around.network.from(self.0.address),
             clock: Arc::new(self.0.around.clock),
             tls: None,
+            transport: self.transport(),
             nonce: Arc::new(|| "n".repeat(24)),
         }
+    }
+
+    fn transport(&self) -> Transport {
+        let (dns, fetch) = (Arc::new(self.0.around.dns.clone()), Arc::new(self.0.around.policies.clone()));
+        let sts = Sts::new(self.store(), dns, fetch, Arc::new(self.0.around.clock));
+        Transport { sts: Some(Arc::new(sts)), ..Transport::default() }
     }
 
     /// Has one of its accounts send a message. Its text may be anything behind the header.
@@ -236,6 +247,7 @@ impl Host {
             ret: None,
             envelope_id: None,
             auth: None,
+            require_tls: false,
         };
         positive(&receiver.answer(Ask::Mail(command)).await);
         for to in to {

@@ -34,6 +34,7 @@ pub mod chance;
 pub mod faults;
 pub mod host;
 pub mod network;
+pub mod policies;
 pub mod world;
 
 pub use audit::Audit;
@@ -41,6 +42,7 @@ pub use chance::Chance;
 pub use faults::Faults;
 pub use host::Host;
 pub use network::Network;
+pub use policies::Policies;
 pub use world::World;
 
 /// Runs a simulation to its end, in virtual time, on this thread.

@@ -5,6 +5,7 @@ use crate::chance::Chance;
 use crate::faults::Faults;
 use crate::host::{Host, Surroundings, shown};
 use crate::network::Network;
+use crate::policies::Policies;
 use mail::{Domain, Timestamp};
 use net::{FakeDns, VirtualClock};
 use std::fmt::Write as _;
@@ -30,7 +31,13 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let chance = Chance::new(seed);
         let network = Network::new(chance.clone());
-        let around = Surroundings { network, dns: FakeDns::new(), clock: VirtualClock::starting_at(BEGINNING), chance };
+        let around = Surroundings {
+            network,
+            dns: FakeDns::new(),
+            policies: Policies::default(),
+            clock: VirtualClock::starting_at(BEGINNING),
+            chance,
+        };
         Self { around, hosts: Mutex::default() }
     }
 
@@ -69,6 +76,11 @@ impl World {
     /// The DNS that all hosts ask.
     pub fn dns(&self) -> &FakeDns {
         &self.around.dns
+    }
+
+    /// The MTA-STS policies that web servers have.
+    pub fn policies(&self) -> &Policies {
+        &self.around.policies
     }
 
     /// The network between the hosts.

@@ -35,6 +35,7 @@ fn server(script: &str, role: Role, now: Instant) -> Server {
             "mail-needs-tls" => config.mail_needs_tls = true,
             "no-chunking" => config.chunking = false,
             "no-smtputf8" => config.smtputf8 = false,
+            "no-requiretls" => config.requiretls = false,
             "no-dsn" => config.dsn = false,
             "tls" => tls = Some(tls13()),
             "certificate" => tls = Some(Tls { verified: true, client_addresses: vec![value.to_owned()], ..tls13() }),

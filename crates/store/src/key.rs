@@ -140,6 +140,25 @@ pub(crate) fn queue_due_read(key: &[u8]) -> Option<(Timestamp, ReceiptId)> {
     Some((Timestamp(due), ReceiptId(number_u64(key, 8)?)))
 }
 
+/// The start of the keys of `TlsResult`.
+pub(crate) fn day(day: u32) -> Vec<u8> {
+    Key::default().u32(day).done()
+}
+
+/// `TlsResult`
+pub(crate) fn day_of(day: u32, domain: &str) -> Vec<u8> {
+    Key::default().u32(day).text(domain).done()
+}
+
+/// `TlsReport`
+pub(crate) fn moment(at: Timestamp, hash: u64) -> Vec<u8> {
+    queue_due(at, ReceiptId(hash))
+}
+
+pub(crate) fn moment_read(key: &[u8]) -> Option<Timestamp> {
+    queue_due_read(key).map(|(at, _)| at)
+}
+
 /// `Trail`.
 pub(crate) fn trail(receipt: ReceiptId, part: u32) -> Vec<u8> {
     Key::default().u64(receipt.0).u32(part).done()

@@ -63,6 +63,7 @@ mod thread;
 mod token;
 mod trail;
 mod transfer;
+mod transport;
 mod tx;
 mod uid;
 
@@ -94,6 +95,7 @@ pub use settings::Settings;
 pub use token::{TOKENS_MAX, Token};
 pub use trail::RECEIPTS_MAX;
 pub use transfer::Place;
+pub use transport::{StsPolicy, TLS_REPORTS_MAX};
 pub use tx::{ReadTx, WriteTx};
 
 use disk::sim::SimDisk;

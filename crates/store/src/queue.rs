@@ -16,7 +16,7 @@ use crate::record::{Record, decode};
 use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
 use mail::event::Source;
-use mail::{AccountId, BlobHash, BodyType, EnhancedStatus, ReceiptId, Recipient, Ret, ReversePath, Timestamp};
+use mail::{AccountId, BlobHash, BodyType, EnhancedStatus, ReceiptId, Recipient, Ret, ReversePath, Timestamp, TlsDemand};
 use serde::{Deserialize, Serialize};
 
 /// A message on its way to other servers.
@@ -52,6 +52,51 @@ pub struct QueueMessage {
     pub account: Option<AccountId>,
     /// To whom; never none.
     pub recipients: Vec<QueueRecipient>,
+    /// What its sender says of TLS (RFC 8689).
+    pub tls: TlsDemand,
+}
+
+/// Format 1 of [`QueueMessage`]: nothing was said of TLS.
+#[derive(Serialize, Deserialize)]
+struct QueueMessage1 {
+    receipt: ReceiptId,
+    source: Source,
+    reverse_path: ReversePath,
+    ret: Option<Ret>,
+    envelope_id: Option<String>,
+    body: BodyType,
+    smtputf8: bool,
+    blob: BlobHash,
+    skip_octets: u32,
+    octets: u64,
+    accepted: Timestamp,
+    expires: Timestamp,
+    held: bool,
+    account: Option<AccountId>,
+    recipients: Vec<QueueRecipient>,
+}
+
+impl From<QueueMessage1> for QueueMessage {
+    fn from(old: QueueMessage1) -> Self {
+        Self {
+            receipt: old.receipt,
+            source: old.source,
+            reverse_path: old.reverse_path,
+            ret: old.ret,
+            envelope_id: old.envelope_id,
+            body: old.body,
+            smtputf8: old.smtputf8,
+            blob: old.blob,
+            skip_octets: old.skip_octets,
+            octets: old.octets,
+            accepted: old.accepted,
+            expires: old.expires,
+            held: old.held,
+            account: old.account,
+            recipients: old.recipients,
+            tls: TlsDemand::ByPolicy,
+        }
+    }
 }
 
 /// One recipient of a queued message.
@@ -110,6 +155,11 @@ pub enum Final {
 impl Record for QueueMessage {
     const SPACE: Space = Space::Queue;
     const NAME: &'static str = "queue record";
+    const FORMAT: u8 = 2;
+
+    fn upgrade(format: u8, octets: &[u8]) -> Option<Self> {
+        (format == 1).then(|| postcard::from_bytes::<QueueMessage1>(octets).ok().map(Self::from)).flatten()
+    }
 }
 
 /// How many messages are in the queue.
@@ -252,6 +302,7 @@ pub(crate) mod tests {
             held: false,
             account: None,
             recipients: vec![QueueRecipient { recipient: Recipient::new(address("x@y.example")), state: open(next) }],
+            tls: TlsDemand::ByPolicy,
         }
     }
 

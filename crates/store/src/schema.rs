@@ -129,6 +129,13 @@ spaces! {
     Pop3 = 49, "pop3";
     /// account (4), mailbox (4), Uid (4) → `Pop3Message`: hidden, fetched, or known by another unique id.
     Pop3Message = 50, "pop3_message";
+    // Transport security, 60 to 65.
+    /// domain → `StsPolicy`: the MTA-STS policy of another domain.
+    StsPolicy = 60, "sts_policy";
+    /// day since 1970 (4), domain → what became of TLS with it, as the report says it.
+    TlsResult = 61, "tls_result";
+    /// time (8, sign bit flipped), hash (8) → a TLS report that came in.
+    TlsReport = 62, "tls_report";
 }
 
 #[cfg(test)]

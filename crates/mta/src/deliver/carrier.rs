@@ -10,7 +10,7 @@ use crate::queue::board::Job;
 use crate::queue::outcome::{Attempt, Tried};
 use crate::queue::post::Post;
 use crate::route::{Destination, Target};
-use mail::{EnhancedStatus, Envelope};
+use mail::{EnhancedStatus, Envelope, TlsDemand};
 use smtp::client::{Answer, Ask, Cause, Class, Client, Outcome, Stage, Transaction, TransactionOutcome};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +37,10 @@ struct State {
     host: String,
     address: Option<IpAddr>,
     tls: Option<String>,
+    /// Whether there was TLS with a message, and whether its certificate was one to trust.
+    tls_seen: Option<bool>,
+    /// How a certificate that is one to trust was checked.
+    verified_by: &'static str,
     /// The session was ready for a message: the host is of use.
     ready: bool,
     /// Messages offered on this connection.
@@ -54,6 +58,8 @@ impl Carry {
             host: String::new(),
             address: None,
             tls: None,
+            tls_seen: None,
+            verified_by: "verified",
             ready: false,
             offered: 0,
             body_began: false,
@@ -67,13 +73,20 @@ impl Carry {
     }
 
     /// Another address is tried.
-    pub(crate) fn begin(&self, target: &Target, address: IpAddr) {
+    pub(crate) fn begin(&self, target: &Target, address: IpAddr, verified_by: &'static str) {
         let mut state = self.state();
         state.host = target.host.to_string();
         state.address = Some(address);
         state.tls = None;
+        state.tls_seen = None;
+        state.verified_by = verified_by;
         state.ready = false;
         state.failed = None;
+    }
+
+    /// Whether messages went over TLS, and if so whether the certificate was one to trust.
+    pub(crate) fn tls_seen(&self) -> Option<bool> {
+        self.state().tls_seen
     }
 
     /// The job that nobody took.
@@ -213,7 +226,8 @@ impl Carrier {
     async fn outcome(&mut self, outcome: TransactionOutcome) {
         let (job, was_gone) = {
             let mut state = self.carry.state();
-            state.tls = outcome.tls.as_ref().map(words_of);
+            state.tls = outcome.tls.as_ref().map(|tls| words_of(tls, state.verified_by));
+            state.tls_seen = outcome.tls.as_ref().map(|tls| tls.verified);
             let was_gone = state.offered > 1 && !state.body_began && outcome.recipients.iter().all(is_gone);
             (state.job.take(), was_gone)
         };
@@ -230,9 +244,9 @@ impl Carrier {
 }
 
 /// Version, cipher, and whether the certificate was one to trust.
-fn words_of(tls: &wire::Tls) -> String {
-    let verified = if tls.verified { " verified" } else { "" };
-    format!("{} {}{verified}", tls.version, tls.cipher)
+fn words_of(tls: &wire::Tls, verified_by: &str) -> String {
+    let words = format!("{} {}", tls.version, tls.cipher);
+    if tls.verified { format!("{words} {verified_by}") } else { words }
 }
 
 /// The server had gone, or went, when the message was offered: it says nothing about the message.
@@ -255,6 +269,7 @@ fn transaction(job: &Job) -> Transaction {
         smtputf8: message.smtputf8,
         ret: message.ret,
         envelope_id: message.envelope_id.clone(),
+        require_tls: message.tls == TlsDemand::Required,
     };
     Transaction { envelope, octets: message.octets }
 }

@@ -3,24 +3,32 @@
 //!
 //! ```text
 //! hosts ─▶ addresses ─▶ dial ─▶ drive(smtp::Client, Carrier) ─▶ used: done
-//!    ▲          ▲         │            │ TLS failed, TLS not required: once more in clear
+//!    ▲          ▲         │            │ TLS failed and clear text is allowed: once more in clear
 //!    └── next ◀─┴─ next ◀─┴────────────┘ not usable
 //! none left: the destination could not be reached
 //! ```
 //!
-//! Invariant: a job that is given to a connection is settled, given back, or (when the task is
-//! dropped) stays open in the store.
+//! What TLS must be with an MX host is asked before its addresses are tried (`transport`).
+//!
+//! Invariants
+//! - No octet of a message is sent in clear text where DANE, MTA-STS, REQUIRETLS or a route forbid it.
+//! - A job that is given to a connection is settled, given back, or (when the task is
+//!   dropped) stays open in the store.
 
 use super::carrier::{Carrier, Carry};
 use super::hosts::{self, Unroutable};
+use super::manner::Manner;
 use crate::counters::Counters;
 use crate::queue::board::Job;
 use crate::queue::outcome::{Attempt, Tried};
 use crate::queue::post::Post;
 use crate::route::{Destination, Smarthost, Target, Tls};
-use mail::{Domain, EnhancedStatus};
+use crate::transport::policy::{Refused, StsAnswer};
+use crate::transport::tls_rpt::{self, FailureKind};
+use crate::transport::{Inquiry, OfDomain};
+use mail::{Domain, EnhancedStatus, TlsDemand};
+use net::tls::Fault;
 use net::{DnsError, DriveError, Shell, Socket, Upgrade};
-use rustls_pki_types::ServerName;
 use smtp::client::{Class, Client, Config, TlsPolicy};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -49,6 +57,14 @@ impl Unusable {
         let class = if status.0 == 5 { Class::Permanent } else { Class::Transient };
         Self { class, status: EnhancedStatus::new(status.0, status.1, status.2), attempt }
     }
+
+    /// The same with the reason why there was no clear text, where TLS was the trouble.
+    fn because(mut self, reason: Option<&str>) -> Self {
+        if let Some(reason) = reason.filter(|_| self.status.subject == 7) {
+            self.attempt.reply = format!("{}; nothing is sent in clear text: {reason}", self.attempt.reply);
+        }
+        self
+    }
 }
 
 impl Connection {
@@ -60,37 +76,59 @@ impl Connection {
             Err(unroutable) => self.unroutable(&carry, &unroutable).await,
             Ok(targets) => {
                 if let Err(unusable) = self.work_through(targets, &carry).await {
-                    self.nobody_answers(&carry, unusable).await;
+                    self.nobody_answers(&carry, self.final_where_required(unusable)).await;
                 }
             }
         }
     }
 
+    /// Where no host gives the TLS that a message requires, another time will not help (RFC 8689 §4.2.1).
+    fn final_where_required(&self, unusable: Unusable) -> Unusable {
+        let of_tls = unusable.status.subject == 7 && matches!(unusable.status.detail, 5 | 10 | 30);
+        if self.destination.demand() == TlsDemand::Required && of_tls {
+            let status = EnhancedStatus { class: 5, ..unusable.status };
+            return Unusable { class: Class::Permanent, status, ..unusable };
+        }
+        unusable
+    }
+
     /// The hosts to try, in order.
-    async fn targets(&self) -> Result<Vec<Target>, Unroutable> {
+    async fn targets(&self) -> Result<Targets, Unroutable> {
+        let named = |hosts| Targets { hosts, of_domain: None };
         match &self.destination {
-            Destination::Local => Ok(Vec::new()),
-            Destination::Smarthost(smarthost) if smarthost.balanced => Ok(hosts::shuffled(smarthost.targets.clone(), self.seed())),
-            Destination::Smarthost(smarthost) => Ok(smarthost.targets.clone()),
-            Destination::Mx(domain) => self.exchangers(domain).await,
+            Destination::Local => Ok(named(Vec::new())),
+            Destination::Smarthost(smarthost, _) if smarthost.balanced => {
+                Ok(named(hosts::shuffled(smarthost.targets.clone(), self.seed())))
+            }
+            Destination::Smarthost(smarthost, _) => Ok(named(smarthost.targets.clone())),
+            Destination::Mx(domain, _) => self.exchangers(domain).await,
         }
     }
 
-    async fn exchangers(&self, domain: &Domain) -> Result<Vec<Target>, Unroutable> {
+    /// Asks about the security of the way.
+    fn inquiry(&self) -> Inquiry<'_> {
+        let world = &self.post.world;
+        Inquiry { dns: world.dns.as_ref(), transport: &world.transport, settings: &self.post.settings.transport }
+    }
+
+    async fn exchangers(&self, domain: &Domain) -> Result<Targets, Unroutable> {
         let settings = &self.post.settings;
         let target = |host: Domain| Target { host, port: settings.delivery.port };
         if domain.ip().is_some() {
-            return Ok(vec![target(domain.clone())]);
+            return Ok(Targets { hosts: vec![target(domain.clone())], of_domain: None });
         }
         let is_self = |host: &Domain| *host == settings.hostname || settings.delivery.own_names.contains(host);
-        let hosts = match self.post.world.dns.mx(domain).await {
+        let of_domain = self.inquiry().domain(domain).await;
+        let hosts = match of_domain.mx.found.clone() {
             Ok(records) => hosts::by_preference(&records, is_self, self.seed())?,
             Err(DnsError::NoData) if is_self(domain) => return Err(Unroutable::Loop),
             Err(DnsError::NoData) => vec![domain.clone()],
             Err(DnsError::NotFound) => return Err(Unroutable::NoSuchDomain),
             Err(DnsError::Temporary(why)) => return Err(Unroutable::Temporary(why)),
         };
-        Ok(hosts.into_iter().take(settings.delivery.hosts_max).map(target).collect())
+        self.report_policy_fault(domain, &of_domain.sts.answer);
+        let hosts = hosts.into_iter().take(settings.delivery.hosts_max).map(target).collect();
+        Ok(Targets { hosts, of_domain: Some((domain.clone(), of_domain)) })
     }
 
     /// Changes with time, so that hosts of equal preference share the mail.
@@ -99,14 +137,20 @@ impl Connection {
     }
 
     /// Tries one address after another until one was of use; the last failure if none was.
-    async fn work_through(&self, targets: Vec<Target>, carry: &Carry) -> Result<(), Unusable> {
+    async fn work_through(&self, targets: Targets, carry: &Carry) -> Result<(), Unusable> {
         let mut last = Unusable::ours("", None, (4, 4, 4), "there is no host to try".to_owned());
         let mut left = self.post.settings.delivery.addresses_max;
-        for target in targets {
-            let addresses = match self.post.world.dns.addresses(&target.host).await {
-                Ok(addresses) => hosts::interleaved(addresses),
-                Err(error) => {
+        let Targets { hosts, of_domain } = targets;
+        for target in hosts {
+            let (addresses, manner) = match self.prepare(&target, of_domain.as_ref()).await {
+                Prepared::Ready(addresses, manner) => (hosts::interleaved(addresses), manner),
+                Prepared::NoAddress(error) => {
                     last = self.no_address(&target, &error, &last);
+                    continue;
+                }
+                Prepared::Refused(refused) => {
+                    let EnhancedStatus { class, subject, detail } = refused.status;
+                    last = Unusable::ours(target.host.as_str(), None, (class, subject, detail), refused.words);
                     continue;
                 }
             };
@@ -115,7 +159,7 @@ impl Connection {
                     return Err(last);
                 }
                 left -= 1;
-                match self.attempt(&target, address, carry).await {
+                match self.attempt(&target, address, &manner, carry).await {
                     Ok(()) => return Ok(()),
                     Err(unusable) => last = unusable,
                 }
@@ -124,11 +168,42 @@ impl Connection {
         Err(last)
     }
 
+    /// Everything that is to be known before a host is connected to.
+    async fn prepare(&self, target: &Target, of_domain: Option<&(Domain, OfDomain)>) -> Prepared {
+        let (demand, clients) = (self.destination.demand(), self.post.world.tls.as_ref());
+        let Some((domain, of_domain)) = of_domain else {
+            let tls = match &self.destination {
+                Destination::Smarthost(smarthost, _) => smarthost.tls,
+                Destination::Mx(..) | Destination::Local => Tls::Opportunistic,
+            };
+            return match self.post.world.dns.addresses(&target.host).await {
+                Ok(addresses) => Prepared::Ready(addresses, Manner::of_route(tls, demand, target, clients)),
+                Err(error) => Prepared::NoAddress(error),
+            };
+        };
+        let inquiry = self.inquiry();
+        let of_host = inquiry.host(&target.host, target.port).await;
+        let addresses = match &of_host.addresses.found {
+            Ok(found) => found.addresses.clone(),
+            Err(error) => return Prepared::NoAddress(error.clone()),
+        };
+        match inquiry.decide(&target.host, of_domain, &of_host, demand) {
+            Err(refused) => {
+                self.report_refusal(domain, of_domain, target, &refused);
+                Prepared::Refused(refused)
+            }
+            Ok(decided) => match Manner::of_policy(decided, target, clients) {
+                Ok(manner) => Prepared::Ready(addresses, manner.about(domain, &of_domain.sts.answer)),
+                Err(why) => Prepared::NoAddress(DnsError::Temporary(why)),
+            },
+        }
+    }
+
     /// A host without addresses is a failure for good only where the domain is to blame and no other
     /// host gave hope.
     fn no_address(&self, target: &Target, error: &DnsError, last: &Unusable) -> Unusable {
         let words = format!("{} has no address: {error}", target.host);
-        let hopeless = !matches!(error, DnsError::Temporary(_)) && matches!(self.destination, Destination::Mx(_));
+        let hopeless = !matches!(error, DnsError::Temporary(_)) && matches!(self.destination, Destination::Mx(..));
         let first = last.attempt.host.is_empty();
         match error {
             _ if !hopeless => Unusable::ours(target.host.as_str(), None, (4, 4, 3), words),
@@ -138,48 +213,46 @@ impl Connection {
         }
     }
 
-    /// One address; in clear once more if TLS was offered, not required and failed.
-    async fn attempt(&self, target: &Target, address: IpAddr, carry: &Carry) -> Result<(), Unusable> {
-        let tls = self.tls();
-        carry.begin(target, address);
-        match self.talk(target, address, tls, carry).await {
-            Err(Broken::Handshake(_)) if tls == Tls::Opportunistic => {
-                carry.begin(target, address);
-                self.talk(target, address, Tls::None, carry).await.map_err(|broken| broken.unusable(target, address))
+    /// One address; in clear once more if TLS was offered and failed, and clear text is allowed.
+    async fn attempt(&self, target: &Target, address: IpAddr, manner: &Manner, carry: &Carry) -> Result<(), Unusable> {
+        carry.begin(target, address, manner.verified_by());
+        let talked = self.talk(target, address, manner, carry).await;
+        self.report_session(target, address, manner, carry, talked.as_ref().err());
+        let talked = match talked {
+            Err(Broken::Handshake(..)) if manner.falls_back() => {
+                carry.begin(target, address, "");
+                self.talk(target, address, &manner.in_clear(), carry).await
             }
-            other => other.map_err(|broken| broken.unusable(target, address)),
-        }
+            other => other,
+        };
+        talked.map_err(|broken| broken.unusable(target, address).because(manner.reason()))
     }
 
-    fn tls(&self) -> Tls {
-        match &self.destination {
-            Destination::Smarthost(smarthost) => smarthost.tls,
-            Destination::Mx(_) | Destination::Local => Tls::Opportunistic,
-        }
-    }
-
-    async fn talk(&self, target: &Target, address: IpAddr, tls: Tls, carry: &Carry) -> Result<(), Broken> {
+    async fn talk(&self, target: &Target, address: IpAddr, manner: &Manner, carry: &Carry) -> Result<(), Broken> {
         let socket = self.dial(address, target.port).await?;
         Counters::count(&self.post.counters.connections);
-        let mut config = self.config(target, tls);
-        let (socket, upgrade) = match tls {
+        let mut config = self.config(target, manner);
+        let (socket, upgrade) = match manner.tls {
             Tls::Implicit => {
-                let (socket, facts) = self.handshake(target, socket).await?;
+                let (socket, facts) = handshake(manner, socket).await?;
                 config.tls = Some(facts);
                 (socket, Upgrade::None)
             }
-            _ => (socket, self.upgrade(target, tls)),
+            _ => (socket, upgrade(manner)),
         };
         if matches!(upgrade, Upgrade::None) {
-            config.tls_policy = if tls == Tls::Required { TlsPolicy::Required } else { TlsPolicy::None };
+            config.tls_policy = if manner.tls == Tls::Required { TlsPolicy::Required } else { TlsPolicy::None };
         }
         let client = Client::new(config, self.post.world.clock.now());
         let carrier = Carrier::new(carry.clone());
         let ended = net::drive(client, carrier, socket, upgrade, Shell::new(Arc::clone(&self.post.world.clock))).await;
         match carry.ended(ended.as_ref().err().map(ToString::to_string)).await {
             Ok(()) => Ok(()),
-            Err(_) if is_handshake(&ended) => Err(Broken::Handshake(ended.err().map(|error| error.to_string()).unwrap_or_default())),
-            Err(unusable) => Err(Broken::Unusable(unusable)),
+            Err(unusable) => Err(match ended {
+                Err(DriveError::Handshake(error)) => Broken::Handshake(net::tls::words(&error), net::tls::fault(&error)),
+                Err(error @ DriveError::HandshakeTimeout) => Broken::Handshake(error.to_string(), Fault::Other),
+                _ => Broken::Unusable(unusable),
+            }),
         }
     }
 
@@ -190,14 +263,15 @@ impl Connection {
         dialing.await.map_err(|error| Broken::Connect(error.to_string()))
     }
 
-    fn config(&self, target: &Target, tls: Tls) -> Config {
+    fn config(&self, target: &Target, manner: &Manner) -> Config {
         let mut config = Config::new(self.post.settings.hostname.as_str());
-        config.tls_policy = match tls {
+        config.requiretls = manner.requiretls;
+        config.tls_policy = match manner.tls {
             Tls::None | Tls::Implicit => TlsPolicy::None,
             Tls::Opportunistic => TlsPolicy::Opportunistic,
             Tls::Required => TlsPolicy::Required,
         };
-        if let Destination::Smarthost(smarthost) = &self.destination {
+        if let Destination::Smarthost(smarthost, _) = &self.destination {
             config.credentials = self.credentials(smarthost);
             config.nonce = (self.post.world.nonce)();
             config.password_in_clear = target.host.ip().is_some_and(|ip| ip.is_loopback());
@@ -209,26 +283,45 @@ impl Connection {
         self.post.settings.delivery.credentials.get(smarthost.credentials.as_ref()?).cloned()
     }
 
-    fn upgrade(&self, target: &Target, tls: Tls) -> Upgrade {
-        match (&self.post.world.tls, server_name(&target.host), tls) {
-            (Some(clients), Some(name), Tls::Opportunistic) => Upgrade::Client(clients.opportunistic.clone(), name),
-            (Some(clients), Some(name), Tls::Required) => Upgrade::Client(clients.verified.clone(), name),
-            _ => Upgrade::None,
-        }
+    /// Counts how a session went, for the domain's TLS report.
+    fn report_session(&self, target: &Target, address: IpAddr, manner: &Manner, carry: &Carry, broken: Option<&Broken>) {
+        let (Some((domain, policy)), Some(decided)) = (&manner.about, &manner.decided) else { return };
+        let kind = match (broken, carry.tls_seen()) {
+            (Some(Broken::Handshake(_, fault)), _) => Some(FailureKind::of_handshake(*fault)),
+            (Some(Broken::Connect(_)), _) => return,
+            (Some(Broken::Unusable(unusable)), _) if unusable.status.detail == 10 => Some(FailureKind::STARTTLS),
+            (Some(Broken::Unusable(_)), _) => return,
+            (None, None) => Some(FailureKind::STARTTLS),
+            (None, Some(false)) if decided.testing => Some(FailureKind::VALIDATION),
+            (None, Some(_)) => None,
+        };
+        let words = match broken {
+            Some(Broken::Handshake(words, _)) => words.as_str(),
+            _ => "",
+        };
+        let failure = kind.map(|kind| tls_rpt::failure(kind, Some(&target.host), Some(address), words));
+        self.post.world.transport.results.count(self.post.world.clock.wall(), domain, policy.clone(), failure);
     }
 
-    async fn handshake(&self, target: &Target, socket: Socket) -> Result<(Socket, wire::Tls), Broken> {
-        let failed = |words: &str| Broken::Handshake(words.to_owned());
-        let clients = self.post.world.tls.as_ref().ok_or_else(|| failed("TLS is required, but not set up here"))?;
-        let name = server_name(&target.host).ok_or_else(|| failed("the host has no name that TLS could check"))?;
-        let shaking = tokio::time::timeout(HANDSHAKE_MAX, clients.verified.connect(name, socket)).await;
-        let shaken = shaking.map_err(|_| failed("the TLS handshake took too long"))?;
-        shaken.map_err(|error| Broken::Handshake(error.to_string()))
+    /// Counts a host that was refused.
+    fn report_refusal(&self, domain: &Domain, of_domain: &OfDomain, target: &Target, refused: &Refused) {
+        let Some(kind) = FailureKind::of_refusal(refused.fault) else { return };
+        let policy = tls_rpt::describe(domain, &of_domain.sts.answer, None);
+        let failure = tls_rpt::failure(kind, Some(&target.host), None, &refused.words);
+        self.post.world.transport.results.count(self.post.world.clock.wall(), domain, policy, Some(failure));
+    }
+
+    /// Counts a policy that could not be had.
+    fn report_policy_fault(&self, domain: &Domain, sts: &StsAnswer) {
+        let StsAnswer::Unknown(fault) = sts else { return };
+        let policy = tls_rpt::describe(domain, sts, None);
+        let failure = tls_rpt::failure(FailureKind::of_policy(fault), None, None, &fault.to_string());
+        self.post.world.transport.results.count(self.post.world.clock.wall(), domain, policy, Some(failure));
     }
 
     async fn unroutable(&self, carry: &Carry, unroutable: &Unroutable) {
         let words = match &self.destination {
-            Destination::Mx(domain) => unroutable.words(domain),
+            Destination::Mx(domain, _) => unroutable.words(domain),
             other => other.to_string(),
         };
         let status = unroutable.status();
@@ -258,21 +351,39 @@ fn tried(index: usize, unusable: &Unusable) -> Tried {
     Tried { index, class, status, peer_reports: false, attempt }
 }
 
-fn is_handshake<T>(ended: &Result<T, DriveError>) -> bool {
-    matches!(ended, Err(DriveError::Handshake(_) | DriveError::HandshakeTimeout))
+fn upgrade(manner: &Manner) -> Upgrade {
+    match (&manner.client, manner.server_name()) {
+        (Some(client), Some(name)) => Upgrade::Client(client.clone(), name),
+        _ => Upgrade::None,
+    }
 }
 
-fn server_name(host: &Domain) -> Option<ServerName<'static>> {
-    match host.ip() {
-        Some(ip) => Some(ServerName::IpAddress(ip.into())),
-        None => ServerName::try_from(host.as_str().to_owned()).ok(),
-    }
+async fn handshake(manner: &Manner, socket: Socket) -> Result<(Socket, wire::Tls), Broken> {
+    let failed = |words: &str| Broken::Handshake(words.to_owned(), Fault::Other);
+    let client = manner.client.as_ref().ok_or_else(|| failed("TLS is required, but not set up here"))?;
+    let name = manner.server_name().ok_or_else(|| failed("the host has no name that TLS could check"))?;
+    let shaking = tokio::time::timeout(HANDSHAKE_MAX, client.connect(name, socket)).await;
+    let shaken = shaking.map_err(|_| failed("the TLS handshake took too long"))?;
+    shaken.map_err(|error| Broken::Handshake(net::tls::words(&error), net::tls::fault(&error)))
+}
+
+/// The hosts of a destination, and what is known of the domain they serve.
+struct Targets {
+    hosts: Vec<Target>,
+    of_domain: Option<(Domain, OfDomain)>,
+}
+
+/// What there is to know before a host is connected to.
+enum Prepared {
+    Ready(Vec<IpAddr>, Manner),
+    NoAddress(DnsError),
+    Refused(Refused),
 }
 
 /// How far an attempt at one address came before it failed.
 enum Broken {
     Connect(String),
-    Handshake(String),
+    Handshake(String, Fault),
     Unusable(Unusable),
 }
 
@@ -281,7 +392,7 @@ impl Broken {
         let host = target.host.as_str();
         match self {
             Self::Connect(words) => Unusable::ours(host, Some(address), (4, 4, 1), format!("no connection to {host}: {words}")),
-            Self::Handshake(words) => Unusable::ours(host, Some(address), (4, 7, 5), format!("no TLS with {host}: {words}")),
+            Self::Handshake(words, _) => Unusable::ours(host, Some(address), (4, 7, 5), format!("no TLS with {host}: {words}")),
             Self::Unusable(unusable) => unusable,
         }
     }

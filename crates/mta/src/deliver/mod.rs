@@ -9,7 +9,9 @@
 pub(crate) mod carrier;
 pub(crate) mod connection;
 pub mod hosts;
+pub(crate) mod manner;
 
+use crate::transport::Transport;
 use std::sync::Arc;
 
 /// What delivery needs of the world.
@@ -23,6 +25,8 @@ pub struct World {
     pub clock: Arc<dyn net::Clock>,
     /// TLS as the client; without it mail goes in clear, and routes that require TLS are not used.
     pub tls: Option<Tls>,
+    /// What is remembered about the security of other servers, and what is counted.
+    pub transport: Transport,
     /// A fresh text for each connection that signs in: at least 24 printable ASCII octets without a comma.
     pub nonce: Arc<dyn Fn() -> String + Send + Sync>,
 }

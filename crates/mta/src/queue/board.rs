@@ -283,7 +283,7 @@ mod tests {
     use mail::{BlobHash, BodyType, Domain, ReversePath};
 
     fn to(domain: &str) -> Destination {
-        Destination::Mx(Domain::parse(domain).unwrap())
+        Destination::Mx(Domain::parse(domain).unwrap(), mail::TlsDemand::ByPolicy)
     }
 
     fn job(receipt: u64) -> Job {
@@ -303,6 +303,7 @@ mod tests {
             held: false,
             account: None,
             recipients: Vec::new(),
+            tls: mail::TlsDemand::ByPolicy,
         };
         Job { message: Arc::new(message), recipients: vec![0], given_back: false }
     }

@@ -28,7 +28,7 @@ use crate::route::{self, Destination};
 use crate::settings::Settings;
 use board::{Board, Job};
 use commit::Completion;
-use mail::{Domain, ReceiptId, Timestamp};
+use mail::{Domain, ReceiptId, Timestamp, TlsDemand};
 use net::Stop;
 use post::Post;
 use std::collections::{BTreeMap, BTreeSet};
@@ -292,6 +292,8 @@ fn ways(
 ) -> store::Result<Ways> {
     let mut ways: BTreeMap<Destination, Vec<usize>> = BTreeMap::new();
     let sender = message.reverse_path.0.as_ref().map(mail::Address::domain);
+    // A report goes on where REQUIRETLS is not to be had rather than not at all (RFC 8689 §5).
+    let demand = if sender.is_none() && message.tls == TlsDemand::Required { TlsDemand::ByPolicy } else { message.tls };
     for (place, entry) in message.recipients.iter().enumerate() {
         if !matches!(entry.state, RecipientState::Open { next, .. } if next <= now) {
             continue;
@@ -301,7 +303,8 @@ fn ways(
             Some(is_local) => *is_local,
             None => *local.entry(domain.clone()).or_insert(tx.domain(domain)?.is_some()),
         };
-        ways.entry(route::route(&settings.routes, domain, sender, is_local)).or_default().push(place);
+        let way = route::route(&settings.routes, domain, sender, is_local).demanding(demand);
+        ways.entry(way).or_default().push(place);
     }
     Ok(ways.into_iter().collect())
 }

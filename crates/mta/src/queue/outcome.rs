@@ -208,6 +208,7 @@ mod tests {
             held: false,
             account: None,
             recipients: vec![QueueRecipient { recipient, state }],
+            tls: mail::TlsDemand::ByPolicy,
         }
     }
 

@@ -11,18 +11,22 @@ use super::{Accepted, Receiver, Transaction, refusal};
 use crate::counters::Counters;
 use crate::local::Arrival;
 use crate::local::{self, Placed, WhenFull};
+use crate::transport::tls_rpt;
 use mail::date::DateTime;
 use mail::digest::Digest;
 use mail::event::Source;
 use mail::received::{self, Protocol, ProtocolKind, Received};
 use mail::submission::{self, Completion};
-use mail::{Address, BodyType, Event, ReceiptId, Timestamp, header};
+use mail::{Address, BodyType, Event, ReceiptId, Timestamp, TlsDemand, header};
 use smtp::Reply;
-use smtp::server::{Answer, Role};
+use smtp::server::{Answer, MailCommand, Role};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use store::{Body, Draft};
 use wire::Tls;
+
+/// Longest mail in which a TLS report is looked for, octets. Our own bound.
+const TLS_REPORT_OCTETS_MAX: u64 = 4 << 20;
 
 /// The message so far.
 #[derive(Default)]
@@ -48,6 +52,8 @@ struct Facts {
     hops: usize,
     /// Octets of `Return-Path` at the start.
     skip_octets: u32,
+    /// It says `TLS-Required: No` (RFC 8689 §3).
+    tls_optional: bool,
 }
 
 /// A message that is ready to be committed.
@@ -120,7 +126,8 @@ impl Receiver {
         }
         start.extend_from_slice(body);
         let skip_octets = u32::try_from(return_path.len()).unwrap_or(0);
-        (start, Facts { receipt, hops: received::count(block), skip_octets })
+        let tls_optional = header::value(block, "TLS-Required").is_some_and(|value| value.trim().eq_ignore_ascii_case("no"));
+        (start, Facts { receipt, hops: received::count(block), skip_octets, tls_optional })
     }
 
     /// Where our own accounts sent from is not told to the world: their address stays in the trail.
@@ -244,6 +251,8 @@ impl Receiver {
             envelope_id: command.envelope_id.clone(),
             body_type: if eight_bit && command.body == BodyType::SevenBit { BodyType::EightBitMime } else { command.body },
             smtputf8: command.smtputf8,
+            tls: demand(command, &facts),
+            tls_report: if source == Source::Mx { tls_report(&body, &digest) } else { None },
             recipients: transaction.recipients.iter().map(|Accepted { recipient, targets }| (recipient.clone(), targets.clone())).collect(),
             refused: transaction.refused.clone(),
             when_full: if self.role == Role::Lmtp { WhenFull::Refuse } else { WhenFull::QueueUnlessAll },
@@ -289,6 +298,31 @@ impl Receiver {
             queued = placed.queued,
             "accepted"
         );
+    }
+}
+
+/// What the sender says of TLS; the header field counts where MAIL says nothing (RFC 8689 §4.1).
+fn demand(command: &MailCommand, facts: &Facts) -> TlsDemand {
+    match (command.require_tls, facts.tls_optional) {
+        (true, _) => TlsDemand::Required,
+        (false, true) => TlsDemand::Optional,
+        (false, false) => TlsDemand::ByPolicy,
+    }
+}
+
+/// The TLS report that the message carries, if it does; one that cannot be read is mail like any other.
+fn tls_report(body: &Body, digest: &Digest) -> Option<String> {
+    let carries = digest.body.parameter("report-type").is_some_and(|kind| kind.eq_ignore_ascii_case("tlsrpt"));
+    if !carries || body.octets() > TLS_REPORT_OCTETS_MAX {
+        return None;
+    }
+    let octets = body.read(0, usize::MAX).ok()?;
+    match tls_rpt::find(&octets, digest)? {
+        Ok(report) => Some(report.json()),
+        Err(why) => {
+            tracing::info!(why, "a mail with a TLS report cannot be read");
+            None
+        }
     }
 }
 

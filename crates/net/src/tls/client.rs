@@ -199,6 +199,21 @@ pub fn fault(error: &io::Error) -> Fault {
     }
 }
 
+/// Why a handshake failed, in words for people.
+pub fn words(error: &io::Error) -> String {
+    let dane = || match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner)))) => inner.to_string(),
+        _ => error.to_string(),
+    };
+    match fault(error) {
+        Fault::Expired => "the server's certificate is out of date".to_owned(),
+        Fault::Name => "the server's certificate is for another name".to_owned(),
+        Fault::Untrusted => format!("no authority that is trusted here vouches for the server's certificate ({error})"),
+        Fault::Dane => dane(),
+        Fault::Other => error.to_string(),
+    }
+}
+
 /// Takes the certificate that TLSA records speak of.
 #[derive(Debug)]
 struct ByRecords {

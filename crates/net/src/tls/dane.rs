@@ -152,6 +152,16 @@ pub fn record_of(certificate: &[u8]) -> Result<Tlsa, DaneError> {
     Ok(Tlsa { usage: DANE_EE, selector: 1, matching: 1, data })
 }
 
+/// The same for the first certificate of a PEM file.
+///
+/// # Errors
+/// When there is none that can be read.
+pub fn record_of_file(path: &std::path::Path) -> Result<Tlsa, DaneError> {
+    use rustls::pki_types::pem::PemObject as _;
+    let certificate = CertificateDer::from_pem_file(path).map_err(|_| DaneError::Certificate)?;
+    record_of(&certificate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

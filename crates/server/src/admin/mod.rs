@@ -17,6 +17,7 @@ pub mod queue;
 pub mod service;
 pub mod socket;
 pub mod store;
+pub mod tls_report;
 pub mod token;
 pub mod trace;
 pub mod user;
@@ -130,6 +131,7 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         queue::Show,
         queue::Act,   //
         trace::Trace, //
+        tls_report::List,
         store::Check,
         store::Stats,
         store::Reindex, //

@@ -2,10 +2,11 @@
 
 use super::Context;
 use crate::admin::domain::{self, DomainView};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::{number, whole, words};
 use crate::secret::confirm;
 use clap::Subcommand;
+use serde::Serialize;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Domain {
@@ -27,6 +28,11 @@ pub(super) enum Domain {
         domain: String,
         /// Users and addresses elsewhere; none: such mail is refused
         targets: Vec<String>,
+    },
+    /// Print the DNS records that mail to a domain needs: MX, TLSA (DANE), MTA-STS, TLS reports
+    Records {
+        /// Its name
+        domain: String,
     },
     /// Give up a domain that has no users and aliases
     Remove {
@@ -56,6 +62,7 @@ impl Domain {
                 let to = if view.catch_all.is_empty() { "nobody".to_owned() } else { view.catch_all.join(", ") };
                 printer.done(&view, &format!("mail for unknown addresses of {} {} to {to}", view.domain, context.did("goes", "go")));
             }
+            Self::Records { domain } => records(context, &domain)?,
             Self::Remove { domain } => {
                 confirm(&format!("Remove {domain}?"), context.global.yes || context.global.dry_run)?;
                 let view = context.call(domain::Remove { domain })?;
@@ -64,6 +71,42 @@ impl Domain {
         }
         Ok(())
     }
+}
+
+/// One record.
+#[derive(Debug, Serialize)]
+struct RecordView {
+    name: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    data: String,
+    remark: &'static str,
+}
+
+fn records(context: &Context, domain: &str) -> Result<()> {
+    let config = context.config()?;
+    let domain = crate::admin::domain_name(domain)?;
+    let hostname = &config.hostname;
+    let certificate = crate::wire_up::certificate(&config)?.certificate;
+    let tlsa = net::tls::record_of_file(&certificate).map_err(|error| Failure::failed(&certificate.display().to_string(), error))?;
+    let policy = config.transport.own_policy(hostname).to_string();
+    let record = |name: String, kind, data: String, remark| RecordView { name, kind, data, remark };
+    let views = [
+        record(format!("{domain}."), "MX", format!("10 {hostname}."), "who takes its mail"),
+        record(format!("_25._tcp.{hostname}."), "TLSA", tlsa.to_string(), "only if the zone is signed; new with each new key"),
+        record(format!("_mta-sts.{domain}."), "TXT", format!("\"v=STSv1; id={}\"", policy_id(&policy)), "with an mta-sts listener"),
+        record(format!("mta-sts.{domain}."), "CNAME", format!("{hostname}."), "its certificate must have this name, too"),
+        record(format!("_smtp._tls.{domain}."), "TXT", format!("\"v=TLSRPTv1; rua=mailto:postmaster@{domain}\""), "reports of TLS"),
+    ];
+    let columns = [whole("name"), whole("type"), whole("data"), words("remark")];
+    context.printer.list(&views, &columns, |view| vec![view.name.clone(), view.kind.to_owned(), view.data.clone(), view.remark.to_owned()]);
+    Ok(())
+}
+
+/// An id that is another one for another policy (FNV-1a).
+fn policy_id(policy: &str) -> String {
+    let hash = policy.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 fn show(context: &Context, view: &DomainView) {

@@ -6,6 +6,7 @@
 //! Invariant: no secret is ever an argument.
 
 mod alias;
+mod check;
 mod completions;
 mod config;
 mod demo;
@@ -13,6 +14,7 @@ mod domain;
 mod init;
 mod queue;
 mod reload;
+mod report;
 mod serve;
 mod status;
 mod store;
@@ -99,6 +101,12 @@ enum Command {
     Queue(queue::Queue),
     /// Show everything that happened to a message
     Trace(trace::Trace),
+    /// Show what a delivery to another server would do about TLS, step by step
+    #[command(subcommand)]
+    Check(check::Check),
+    /// Reports of other servers
+    #[command(subcommand)]
+    Report(report::Report),
     /// The store: check it, measure it
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -157,6 +165,8 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Alias(alias) => alias.run(context)?,
         Command::Queue(queue) => queue.run(context)?,
         Command::Trace(trace) => trace.run(context)?,
+        Command::Check(check) => return check.run(context),
+        Command::Report(report) => report.run(context)?,
         Command::Store(store) => return store.run(context),
         Command::Config(config) => config.run(context)?,
         Command::Completions(completions) => completions.run(),

@@ -51,6 +51,26 @@ pub const KEYS: &[Key] = &[
     key("tls.key", "file", "", "PEM file of the certificate's private key."),
     key("tls.ca_file", "file", "", "PEM file of authorities to trust in outbound TLS besides the system's."),
     key(
+        "transport.dnssec",
+        "off | auto | validate | trust_resolver",
+        "\"auto\"",
+        "Who checks the signatures of DNS. validate: this server, always. auto: this server, once the resolvers have handed over the signed root zone. trust_resolver: the resolvers in dns, on a loopback address, by their AD bit.",
+    ),
+    key("transport.trust_anchors", "file", "", "File of DNSKEY records to trust instead of the keys of the DNS root, which are built in."),
+    key("transport.dane", "true | false", "true", "Verify other servers by their TLSA records (DANE), where DNSSEC vouches for those."),
+    key("transport.mta_sts", "true | false", "true", "Keep to the MTA-STS policies of other domains."),
+    key("transport.https_port", "port", "443", "Port of the web servers that have MTA-STS policies."),
+    key("transport.tls_reports", "true | false", "true", "Send daily reports of what became of TLS to the domains that ask for them."),
+    key("transport.report_from", "address", "", "Author of those reports. Without it postmaster of the hostname."),
+    key(
+        "transport.own_mode",
+        "enforce | testing | none",
+        "\"testing\"",
+        "Mode of the MTA-STS policy that an mta-sts listener serves for our domains.",
+    ),
+    key("transport.own_mx", "list of hosts", "[]", "Hosts in that policy: \"mx.example.org\" or \"*.example.org\". Empty: the hostname."),
+    key("transport.own_max_age", "span", "\"7d\"", "How long other servers may remember that policy."),
+    key(
         "queue.retry",
         "list of spans",
         "[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\", \"2h\", \"3h\", \"4h\"]",
@@ -117,7 +137,7 @@ pub const KEYS: &[Key] = &[
     key("log.format", "text | json", "\"text\"", "The form of log lines."),
     key(
         "listener[].protocol",
-        "smtp | submission | submissions | lmtp | imap | imaps | pop3 | pop3s | metrics",
+        "smtp | submission | submissions | lmtp | imap | imaps | pop3 | pop3s | mta-sts | metrics",
         "",
         "What is spoken on the port. Without any [[listener]]: smtp, submission, submissions, imap, imaps and pop3s on their own ports of every address.",
     ),
@@ -172,6 +192,8 @@ mod tests {
         config.tls = toml::from_str("certificate = \"c\"\nkey = \"k\"\nca_file = \"a\"").unwrap();
         config.oauth =
             toml::from_str("issuer = \"i\"\nkeys_file = \"k\"\naudience = [\"a\"]\nscope = \"s\"\ndiscovery_url = \"https://d\"").unwrap();
+        config.transport.trust_anchors = Some("t".into());
+        config.transport.report_from = Some("a@b".to_owned());
         config.pop3.expire_days = Some(30);
         config.source_address = Some([127, 0, 0, 1].into());
         let mut listener = Listener::new(Protocol::Imap, "127.0.0.1:0".parse().unwrap());

@@ -8,9 +8,11 @@
 
 pub mod keys;
 pub mod problem;
+pub mod transport;
 pub mod value;
 
 pub use problem::Problem;
+pub use transport::Transport;
 pub use value::{Network, Octets, Span};
 
 use mail::Domain;
@@ -54,6 +56,9 @@ pub struct Config {
     /// Certificate, key and trust.
     #[serde(default)]
     pub tls: TlsFiles,
+    /// The security of mail on its way to other servers.
+    #[serde(default)]
+    pub transport: Transport,
     /// How long and how often.
     #[serde(default)]
     pub queue: Queue,
@@ -322,14 +327,27 @@ pub enum Protocol {
     Pop3,
     /// POP3, TLS from the first octet (port 995).
     Pop3s,
+    /// HTTPS: the MTA-STS policy of our domains, nothing else (port 443).
+    #[serde(rename = "mta-sts")]
+    MtaSts,
     /// Prometheus metrics over HTTP.
     Metrics,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 9] =
-        [Self::Smtp, Self::Submission, Self::Submissions, Self::Lmtp, Self::Imap, Self::Imaps, Self::Pop3, Self::Pop3s, Self::Metrics];
+    pub const ALL: [Self; 10] = [
+        Self::Smtp,
+        Self::Submission,
+        Self::Submissions,
+        Self::Lmtp,
+        Self::Imap,
+        Self::Imaps,
+        Self::Pop3,
+        Self::Pop3s,
+        Self::MtaSts,
+        Self::Metrics,
+    ];
 
     /// Its word in the config file.
     pub const fn name(self) -> &'static str {
@@ -342,13 +360,14 @@ impl Protocol {
             Self::Imaps => "imaps",
             Self::Pop3 => "pop3",
             Self::Pop3s => "pop3s",
+            Self::MtaSts => "mta-sts",
             Self::Metrics => "metrics",
         }
     }
 
     /// Whether TLS starts with the first octet.
     pub const fn implicit_tls(self) -> bool {
-        matches!(self, Self::Submissions | Self::Imaps | Self::Pop3s)
+        matches!(self, Self::Submissions | Self::Imaps | Self::Pop3s | Self::MtaSts)
     }
 }
 
@@ -460,6 +479,7 @@ impl Config {
             outbound_port: smtp_port(),
             source_address: None,
             tls: TlsFiles::default(),
+            transport: Transport::default(),
             queue: Queue::default(),
             limits: Limits::default(),
             trail: Trail::default(),
@@ -493,6 +513,7 @@ impl Config {
     /// What serde cannot see: keys that need each other, numbers that may not be zero.
     fn check(&self) -> Result<(), (String, String)> {
         self.check_tls()?;
+        self.transport.check(&self.dns)?;
         self.check_queue()?;
         self.check_limits()?;
         self.check_oauth()?;

@@ -24,6 +24,9 @@ pub struct Config {
     pub tls_policy: TlsPolicy,
     /// The TLS that is already up (implicit TLS).
     pub tls: Option<Tls>,
+    /// Whether a server that does not offer REQUIRETLS under TLS gets no mail (RFC 8689 §4.2.1): 5.7.30 becomes
+    /// a transient failure of the session.
+    pub requiretls: bool,
     /// What to log in with; a server that does not take them gets no mail.
     pub credentials: Option<Credentials>,
     /// Whether PLAIN and LOGIN may be used without TLS.
@@ -45,6 +48,7 @@ impl Config {
             hostname: hostname.to_owned(),
             tls_policy: TlsPolicy::Opportunistic,
             tls: None,
+            requiretls: false,
             credentials: None,
             password_in_clear: false,
             nonce: String::new(),

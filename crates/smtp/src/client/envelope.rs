@@ -81,6 +81,10 @@ impl Client {
         if envelope.body == BodyType::BinaryMime && !(self.offers.binary_mime && self.chunking()) {
             return Some(Outcome::ours(Stage::Mail, (5, 6, 1), "The server does not take binary messages"));
         }
+        // A report goes on without the extension rather than not at all (RFC 8689 §5).
+        if envelope.require_tls && !self.offers.requiretls && envelope.reverse_path.0.is_some() {
+            return Some(Outcome::ours(Stage::Mail, (5, 7, 30), "The server does not offer REQUIRETLS"));
+        }
         let size_max = self.offers.size_max.filter(|max| octets > max)?;
         Some(Outcome::ours(Stage::Mail, (5, 3, 4), format!("The server takes no message larger than {size_max} octets")))
     }
@@ -124,6 +128,9 @@ impl Client {
         }
         if needs_smtputf8(transaction) {
             line += " SMTPUTF8";
+        }
+        if envelope.require_tls && self.offers.requiretls {
+            line += " REQUIRETLS";
         }
         if self.offers.dsn {
             match envelope.ret {

@@ -40,6 +40,9 @@ impl Client {
     }
 
     fn greeted_back(&mut self) {
+        if self.config.requiretls && self.tls.is_some() && !self.offers.requiretls {
+            return self.fail(&Outcome::ours(Stage::Helo, (4, 7, 30), "The server does not offer REQUIRETLS"));
+        }
         match (self.config.tls_policy, self.offers.starttls) {
             _ if self.tls.is_some() => self.authenticate(),
             (TlsPolicy::Required, false) => self.fail(&Outcome::ours(Stage::StartTls, (4, 7, 10), "The server does not offer STARTTLS")),

@@ -13,6 +13,7 @@ pub(super) struct Offers {
     pub(super) smtputf8: bool,
     pub(super) chunking: bool,
     pub(super) dsn: bool,
+    pub(super) requiretls: bool,
     pub(super) size: bool,
     /// Largest message, where it was said.
     pub(super) size_max: Option<u64>,
@@ -38,6 +39,7 @@ impl Offers {
             "SMTPUTF8" => self.smtputf8 = true,
             "CHUNKING" => self.chunking = true,
             "DSN" => self.dsn = true,
+            "REQUIRETLS" => self.requiretls = true,
             "SIZE" => {
                 self.size = true;
                 // 0 is no limit (RFC 1870 §3).

@@ -79,6 +79,8 @@ pub struct MailCommand {
     pub envelope_id: Option<String>,
     /// `AUTH=`, decoded from xtext, `<>` as an empty text (RFC 4954 §5). Not to be trusted.
     pub auth: Option<String>,
+    /// `REQUIRETLS` (RFC 8689 §2); only over TLS.
+    pub require_tls: bool,
 }
 
 /// Bodies longer than this are not shown whole in traces, octets.
@@ -152,7 +154,8 @@ impl fmt::Display for MailCommand {
         }
         self.ret.map_or(Ok(()), |ret| write!(f, " ret={ret:?}"))?;
         self.envelope_id.as_ref().map_or(Ok(()), |id| write!(f, " envid={id:?}"))?;
-        self.auth.as_ref().map_or(Ok(()), |auth| write!(f, " auth={auth:?}"))
+        self.auth.as_ref().map_or(Ok(()), |auth| write!(f, " auth={auth:?}"))?;
+        if self.require_tls { f.write_str(" requiretls") } else { Ok(()) }
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Config {
     pub smtputf8: bool,
     /// Whether DSN is offered (RFC 3461).
     pub dsn: bool,
+    /// Whether REQUIRETLS is offered, over TLS (RFC 8689).
+    pub requiretls: bool,
     /// From which SCRAM verifiers of unknown logins are invented ([`wire::sasl::Exchange::pretending`]).
     pub pretence_key: [u8; 32],
     /// Every bound.
@@ -60,6 +62,7 @@ impl Config {
             chunking: true,
             smtputf8: true,
             dsn: true,
+            requiretls: true,
             pretence_key: [0; 32],
             limits: Limits::default(),
         }

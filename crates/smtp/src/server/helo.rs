@@ -55,7 +55,12 @@ impl Server {
             let offered: Vec<_> = self.mechanisms().map(Mechanism::name).collect();
             lines.push(format!("AUTH {}", offered.join(" ")));
         }
-        let optional = [(config.dsn, "DSN"), (config.chunking, "CHUNKING"), (config.smtputf8, "SMTPUTF8")];
+        let optional = [
+            (config.dsn, "DSN"),
+            (config.chunking, "CHUNKING"),
+            (config.smtputf8, "SMTPUTF8"),
+            (config.requiretls && self.tls.is_some(), "REQUIRETLS"),
+        ];
         lines.extend(optional.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_owned()));
         lines.join("\n")
     }

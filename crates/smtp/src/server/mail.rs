@@ -1,4 +1,4 @@
-//! MAIL FROM (RFC 5321 §4.1.1.2) and its parameters (RFC 1870, 6152, 6531, 3461, 4954).
+//! MAIL FROM (RFC 5321 §4.1.1.2) and its parameters (RFC 1870, 6152, 6531, 3461, 4954, 8689).
 
 use super::auth::Asking;
 use super::{Answer, Ask, Asked, MailCommand, Phase, Role, Server, State, Transaction, reply};
@@ -81,6 +81,7 @@ impl Server {
             ("AUTH", Some(value)) if !config.mechanisms.is_empty() => {
                 command.auth = Some(decode_xtext(value).ok_or_else(|| bad("needs xtext"))?);
             }
+            ("REQUIRETLS", None) if config.requiretls && self.tls.is_some() => command.require_tls = true,
             _ => return Err(unknown_parameter(parameter)),
         }
         Ok(())
@@ -102,7 +103,16 @@ impl Server {
 impl MailCommand {
     /// A command without parameters.
     pub fn new(reverse_path: ReversePath) -> Self {
-        Self { reverse_path, size: None, body: BodyType::SevenBit, smtputf8: false, ret: None, envelope_id: None, auth: None }
+        Self {
+            reverse_path,
+            size: None,
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            ret: None,
+            envelope_id: None,
+            auth: None,
+            require_tls: false,
+        }
     }
 }
 

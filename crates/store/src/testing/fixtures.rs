@@ -21,6 +21,7 @@ use crate::record::{Record, decode, encode};
 use crate::thread::{Link, ThreadRecord};
 use crate::token::TokenRecord;
 use crate::trail::TrailRecord;
+use crate::transport::{StsPolicy, TlsReport, TlsResult};
 use crate::uid::{Count, Counters};
 use mail::digest::Digest;
 use mail::event::Source;
@@ -58,6 +59,15 @@ impl Fixtures {
         }
         assert_eq!(decode::<R>(b"", &self.stored(name)).unwrap(), *record, "{name} is read otherwise than it was written");
         assert_eq!(written, self.lines[name], "{name} is written otherwise: raise its FORMAT and keep reading this line");
+    }
+}
+
+impl Fixtures {
+    /// Reads a line that an earlier format wrote.
+    fn reads<R: Record + PartialEq + Debug>(&self, name: &str, record: &R) {
+        let line = &self.lines[name];
+        let stored: Vec<u8> = (0..line.len()).step_by(2).map(|at| u8::from_str_radix(&line[at..at + 2], 16).unwrap()).collect();
+        assert_eq!(decode::<R>(b"", &stored).unwrap(), *record, "{name} is read otherwise than it was written");
     }
 }
 
@@ -189,8 +199,13 @@ fn queue(fixtures: &mut Fixtures) {
         held: true,
         account: Some(AccountId(300)),
         recipients: states.map(|state| QueueRecipient { recipient: recipient.clone(), state }).to_vec(),
+        tls: TlsDemand::ByPolicy,
     };
-    fixtures.check("queue", &message);
+    fixtures.reads("queue", &message);
+    fixtures.check("queue.2", &QueueMessage { tls: TlsDemand::Required, ..message });
+    fixtures.check("sts_policy", &StsPolicy { id: "1".into(), text: "mode: none".into(), fetched: now(), expires: now() });
+    fixtures.check("tls_result", &TlsResult("{}".into()));
+    fixtures.check("tls_report", &TlsReport("{}".into()));
 }
 
 fn events(fixtures: &mut Fixtures) {
