@@ -130,6 +130,36 @@ fn domains_users_and_aliases_are_kept() {
 }
 
 #[test]
+fn mailboxes_are_shared_and_users_become_administrators() {
+    let place = place("");
+    assert_eq!(run(&place, "user add ann@example.test --create-domain --random", "").0, 0);
+    assert_eq!(run(&place, "user add bob@example.test --random", "").0, 0);
+    let (code, out, _) = run(&place, "mailbox share ann@example.test Archive bob@example.test lrs", "");
+    assert_eq!((code, out.trim()), (0, "shared Archive of ann@example.test with bob@example.test: lrs"));
+    assert_eq!(run(&place, "mailbox share ann@example.test INBOX anyone l", "").0, 0);
+    assert_eq!(run(&place, "mailbox share ann@example.test INBOX bob@example.test l --negative", "").0, 0);
+    let shares = json(&place, "mailbox shares");
+    assert_eq!(shares.as_array().unwrap().len(), 3);
+    assert_eq!((shares[0]["mailbox"].as_str(), shares[0]["rights"].as_str()), (Some("Archive"), Some("lrs")));
+    assert_eq!(run(&place, "mailbox unshare ann@example.test Archive bob@example.test", "").0, 0);
+    assert_eq!(json(&place, "mailbox shares ann@example.test").as_array().unwrap().len(), 2);
+    assert_eq!(json(&place, "mailbox shares bob@example.test"), serde_json::json!([]));
+    assert_eq!(run(&place, "mailbox share ann@example.test Nowhere bob@example.test l", "").0, 3);
+    assert_eq!(run(&place, "mailbox share ann@example.test INBOX nobody@example.test l", "").0, 3);
+    assert_eq!(run(&place, "mailbox share ann@example.test INBOX bob@example.test q", "").0, 2);
+    assert_eq!(run(&place, "mailbox share ann@example.test INBOX ann@example.test l", "").0, 1, "she owns it");
+    assert_eq!(run(&place, "user set ann@example.test --administrator true", "").0, 0);
+    assert_eq!(json(&place, "user show ann@example.test")["administrator"], true);
+    assert_eq!(run(&place, "user quota ann@example.test 1GiB --emails 5", "").0, 0);
+    let user = json(&place, "user quota ann@example.test");
+    assert_eq!((user["quota_emails_max"].as_u64(), user["quota_octets_max"].as_u64()), (Some(5), Some(1 << 30)));
+    assert_eq!(run(&place, "user quota ann@example.test --emails none", "").0, 0);
+    assert_eq!(json(&place, "user show ann@example.test")["quota_octets_max"], 1_u64 << 30);
+    assert_eq!(run(&place, "user quota ann@example.test --emails many", "").0, 2);
+    assert_eq!(json(&place, "store check --quick")["clean"], true);
+}
+
+#[test]
 fn a_dry_run_changes_nothing() {
     let place = place("");
     assert_eq!(run(&place, "domain add example.test", "").0, 0);

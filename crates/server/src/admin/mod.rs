@@ -12,6 +12,7 @@
 pub mod alias;
 pub mod domain;
 pub mod link;
+pub mod mailbox;
 pub mod pop3;
 pub mod queue;
 pub mod service;
@@ -121,6 +122,8 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         alias::Add,
         alias::List,
         alias::Remove, //
+        mailbox::Share,
+        mailbox::List, //
         pop3::Show,
         pop3::Set,
         pop3::Uidls, //

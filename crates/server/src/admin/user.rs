@@ -27,6 +27,10 @@ pub struct UserView {
     pub used_octets: u64,
     /// How many emails.
     pub emails: u64,
+    /// Most emails; null: no limit.
+    pub quota_emails_max: Option<u64>,
+    /// Whether it sets quotas and annotates the server over IMAP.
+    pub administrator: bool,
     /// When it was made, RFC 3339.
     pub created: String,
 }
@@ -41,6 +45,8 @@ impl From<Account> for UserView {
             quota_octets_max: account.quota_octets_max,
             used_octets: account.used_octets,
             emails: account.emails,
+            quota_emails_max: account.quota_emails_max,
+            administrator: account.administrator,
             created: rfc3339(account.created),
         }
     }
@@ -208,6 +214,19 @@ pub struct Set {
     /// Most octets of mail; `Some(None)`: no limit.
     #[serde(default, with = "quota")]
     pub quota_octets_max: Option<Option<u64>>,
+    /// Most emails; `Some(None)`: no limit.
+    #[serde(default, with = "quota")]
+    pub quota_emails_max: Option<Option<u64>>,
+    /// Whether it is an administrator.
+    pub administrator: Option<bool>,
+}
+
+impl Set {
+    /// Changes nothing of a user.
+    #[must_use]
+    pub const fn nothing(address: String) -> Self {
+        Self { address, name: None, new_address: None, enabled: None, quota_octets_max: None, quota_emails_max: None, administrator: None }
+    }
 }
 
 /// A quota on its way: nothing, `"none"`, or a number.
@@ -218,7 +237,7 @@ mod quota {
     enum Change {
         Keep,
         None,
-        Octets(u64),
+        Most(u64),
     }
 
     #[expect(
@@ -230,7 +249,7 @@ mod quota {
         match quota {
             None => Change::Keep,
             Some(None) => Change::None,
-            Some(Some(octets)) => Change::Octets(*octets),
+            Some(Some(max)) => Change::Most(*max),
         }
         .serialize(serializer)
     }
@@ -240,7 +259,7 @@ mod quota {
         Ok(match Change::deserialize(deserializer)? {
             Change::Keep => None,
             Change::None => Some(None),
-            Change::Octets(octets) => Some(Some(octets)),
+            Change::Most(max) => Some(Some(max)),
         })
     }
 }
@@ -261,6 +280,12 @@ impl Operation for Set {
             }
             if let Some(quota) = self.quota_octets_max {
                 tx.account_set_quota(id, quota)?;
+            }
+            if let Some(quota) = self.quota_emails_max {
+                tx.account_set_quota_emails(id, quota)?;
+            }
+            if let Some(administrator) = self.administrator {
+                tx.account_set_administrator(id, administrator)?;
             }
             if let Some(new) = &new_address {
                 tx.account_set_address(id, new.clone()).map_err(|error| named(error, new))?;

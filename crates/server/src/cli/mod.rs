@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod domain;
 mod init;
+mod mailbox;
 mod queue;
 mod reload;
 mod report;
@@ -96,6 +97,9 @@ enum Command {
     /// Addresses that lead to users and to addresses elsewhere
     #[command(subcommand)]
     Alias(alias::Alias),
+    /// Mailboxes that users share
+    #[command(subcommand)]
+    Mailbox(mailbox::Mailbox),
     /// Mail that waits for other servers
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -163,6 +167,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::User(user) => user.run(context)?,
         Command::Token(token) => token.run(context)?,
         Command::Alias(alias) => alias.run(context)?,
+        Command::Mailbox(mailbox) => mailbox.run(context)?,
         Command::Queue(queue) => queue.run(context)?,
         Command::Trace(trace) => trace.run(context)?,
         Command::Check(check) => return check.run(context),

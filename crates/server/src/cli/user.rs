@@ -39,7 +39,7 @@ pub(super) enum User {
         /// Address
         address: String,
     },
-    /// Change a user's name or address
+    /// Change a user's name or address, or make an administrator of it
     Set {
         /// Address
         address: String,
@@ -49,6 +49,9 @@ pub(super) enum User {
         /// Another address and login
         #[arg(long, value_name = "ADDRESS")]
         address_new: Option<String>,
+        /// Whether it sets quotas and annotates the server with its IMAP program
+        #[arg(long, value_name = "true|false")]
+        administrator: Option<bool>,
     },
     /// Let a user sign in no more; its mail still comes
     Disable {
@@ -98,6 +101,9 @@ pub(super) enum User {
         address: String,
         /// The size, e.g. 5GiB, or "none"; without it the quota is shown
         size: Option<String>,
+        /// How many emails at most, or "none"
+        #[arg(long, value_name = "NUMBER")]
+        emails: Option<String>,
     },
 }
 
@@ -156,13 +162,13 @@ impl User {
             }
             Self::List { domain } => list(context, &context.call(user::List { domain })?),
             Self::Show { address } => show(context, &context.call(user::Show { address })?),
-            Self::Set { address, name, address_new } => {
-                if name.is_none() && address_new.is_none() {
-                    return Err(Failure::usage("nothing to change: expected --name or --address-new"));
+            Self::Set { address, name, address_new, administrator } => {
+                if name.is_none() && address_new.is_none() && administrator.is_none() {
+                    return Err(Failure::usage("nothing to change: expected --name, --address-new or --administrator"));
                 }
                 set(
                     context,
-                    user::Set { address, name, new_address: address_new, enabled: None, quota_octets_max: None },
+                    user::Set { name, new_address: address_new, administrator, ..user::Set::nothing(address) },
                     "changed",
                     "change",
                 )?;
@@ -190,7 +196,7 @@ impl User {
                 let view = context.call(change)?;
                 context.printer.done(&view, &format!("{} POP3 for {}", context.did("changed", "change"), view.user));
             }
-            Self::Quota { address, size } => quota(context, address, size.as_deref())?,
+            Self::Quota { address, size, emails } => quota(context, address, size.as_deref(), emails.as_deref())?,
         }
         Ok(())
     }
@@ -228,7 +234,7 @@ fn take_uidls(context: &Context, address: &str, file: &Path) -> Result<()> {
 }
 
 fn enabled(address: String, enabled: bool) -> user::Set {
-    user::Set { address, name: None, new_address: None, enabled: Some(enabled), quota_octets_max: None }
+    user::Set { enabled: Some(enabled), ..user::Set::nothing(address) }
 }
 
 fn set(context: &Context, change: user::Set, done: &str, would: &str) -> Result<()> {
@@ -246,33 +252,46 @@ fn show_made(context: &Context, user: &UserView, password: Option<&str>, did: &s
     context.printer.done(&Made { user, password }, &sentence);
 }
 
-fn quota(context: &Context, address: String, size: Option<&str>) -> Result<()> {
-    let Some(text) = size else {
+fn quota(context: &Context, address: String, size: Option<&str>, emails: Option<&str>) -> Result<()> {
+    if size.is_none() && emails.is_none() {
         let view = context.call(user::Show { address })?.user;
         context
             .printer
             .one(&view, &[("user", view.address.clone()), ("used", crate::output::size(view.used_octets)), ("quota", limit(&view))]);
         return Ok(());
-    };
-    let quota = if text == "none" {
-        None
-    } else {
-        Some(text.parse::<Octets>().map_err(|error| Failure::usage(format!("{text:?}: {error} or none")))?.0)
-    };
-    let change = user::Set { address, name: None, new_address: None, enabled: None, quota_octets_max: Some(quota) };
+    }
+    let octets = |text: &str| text.parse::<Octets>().map(|octets| octets.0).map_err(|error| error.to_string());
+    let number = |text: &str| text.parse::<u64>().map_err(|_| "a number".to_owned());
+    let quota_octets_max = size.map(|text| or_none(text, octets)).transpose()?;
+    let quota_emails_max = emails.map(|text| or_none(text, number)).transpose()?;
+    let change = user::Set { quota_octets_max, quota_emails_max, ..user::Set::nothing(address) };
     let view = context.call(change)?;
     context.printer.done(&view, &format!("{} the quota of {} to {}", context.did("set", "set"), view.address, limit(&view)));
     Ok(())
 }
 
+fn or_none(text: &str, read: impl Fn(&str) -> std::result::Result<u64, String>) -> Result<Option<u64>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    read(text).map(Some).map_err(|wrong| Failure::usage(format!("{text:?}: {wrong} or none")))
+}
+
 fn limit(user: &UserView) -> String {
-    user.quota_octets_max.map_or_else(|| "none".to_owned(), size)
+    let octets = user.quota_octets_max.map_or_else(|| "none".to_owned(), size);
+    user.quota_emails_max.map_or_else(|| octets.clone(), |max| format!("{octets}, {}", plural(max, "email")))
 }
 
 fn list(context: &Context, users: &[UserView]) {
     let columns = [whole("user"), words("name"), number("emails"), number("used"), number("quota"), words("state")];
     context.printer.list(users, &columns, |user| {
-        let state = if user.enabled { "" } else { "disabled" };
+        let state = if !user.enabled {
+            "disabled"
+        } else if user.administrator {
+            "administrator"
+        } else {
+            ""
+        };
         vec![user.address.clone(), user.name.clone(), user.emails.to_string(), size(user.used_octets), limit(user), state.to_owned()]
     });
 }
@@ -283,6 +302,7 @@ fn show(context: &Context, details: &UserDetails) {
         ("user", user.address.clone()),
         ("name", user.name.clone()),
         ("state", if user.enabled { "enabled" } else { "disabled: cannot sign in, mail still comes" }.to_owned()),
+        ("administrator", if user.administrator { "yes" } else { "no" }.to_owned()),
         ("mail", format!("{}, {}, quota {}", plural(user.emails, "email"), size(user.used_octets), limit(user))),
         ("aliases", if details.aliases.is_empty() { "none".to_owned() } else { details.aliases.join(", ") }),
         ("made", user.created.clone()),
