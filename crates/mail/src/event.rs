@@ -8,6 +8,7 @@
 use crate::address::Address;
 use crate::envelope::ReversePath;
 use crate::id::{AccountId, EmailId, MailboxId, ReceiptId, Uid};
+use crate::lookup::Recorded;
 use crate::status::EnhancedStatus;
 use crate::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -162,5 +163,14 @@ pub enum Event {
         action: String,
         /// Which recipient; none means all that were open.
         recipient: Option<Address>,
+    },
+    /// It was found out who the message is from.
+    Authenticated {
+        /// Every result, as the Authentication-Results field has them (RFC 8601), on one line.
+        results: String,
+        /// What the author's domain asks for: `none`, `quarantine` or `reject`.
+        asked: String,
+        /// The answers of DNS it rests on.
+        answers: Recorded,
     },
 }

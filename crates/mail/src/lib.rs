@@ -28,6 +28,7 @@ pub mod grams;
 pub mod header;
 pub mod id;
 pub mod imap_view;
+pub mod lookup;
 pub mod mime;
 pub mod received;
 pub mod rights;

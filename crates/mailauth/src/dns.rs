@@ -11,8 +11,9 @@
 //!
 //! Invariant: a check asks at most [`QUESTIONS_MAX`] questions; the next one counts as failed.
 
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+pub use mail::lookup::{Answer, Question, Recorded};
+
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Most questions of one decision. Our own bound: two SPF identities at their limits ask 260.
@@ -20,43 +21,6 @@ pub const QUESTIONS_MAX: usize = 500;
 
 /// Most octets of the records of one answer that are looked at; what is beyond counts as not there.
 pub const ANSWER_OCTETS_MAX: usize = 65_536;
-
-/// One question to DNS. Names are in lower case without a trailing dot; they may hold any octets that a
-/// label can hold, because SPF makes names of local parts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Question {
-    /// The TXT records of a name.
-    Txt(String),
-    /// The IPv4 addresses of a name.
-    A(String),
-    /// The IPv6 addresses of a name.
-    Aaaa(String),
-    /// The MX records of a name.
-    Mx(String),
-    /// The names of an address.
-    Ptr(IpAddr),
-}
-
-/// What DNS said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// TXT records, the strings of each joined.
-    Txt(Vec<Vec<u8>>),
-    /// Addresses.
-    Addresses(Vec<IpAddr>),
-    /// Preference and host of each MX record.
-    Mx(Vec<(u16, String)>),
-    /// The names of an address.
-    Names(Vec<String>),
-    /// The name exists, but has no such record.
-    NoData,
-    /// The name does not exist.
-    NoName,
-    /// No server gave an answer; why, in words.
-    Failed(String),
-}
 
 /// Why there are no records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,50 +42,6 @@ pub enum Step<T> {
     Need(Vec<Question>),
     /// The outcome.
     Done(T),
-}
-
-/// Every answer a decision was made from; kept with it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<(Question, Answer)>", into = "Vec<(Question, Answer)>")]
-pub struct Recorded(BTreeMap<Question, Answer>);
-
-impl Recorded {
-    /// Keeps an answer.
-    pub fn put(&mut self, question: Question, answer: Answer) {
-        self.0.insert(question, answer);
-    }
-
-    /// The answer to a question, if it was asked.
-    pub fn answer(&self, question: &Question) -> Option<&Answer> {
-        self.0.get(question)
-    }
-
-    /// How many answers there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nothing was asked.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Every question with its answer, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Question, &Answer)> {
-        self.0.iter()
-    }
-}
-
-impl From<Vec<(Question, Answer)>> for Recorded {
-    fn from(list: Vec<(Question, Answer)>) -> Self {
-        Self(list.into_iter().collect())
-    }
-}
-
-impl From<Recorded> for Vec<(Question, Answer)> {
-    fn from(recorded: Recorded) -> Self {
-        recorded.0.into_iter().collect()
-    }
 }
 
 /// What a check reads answers through: it notes those that are missing.
@@ -292,15 +212,6 @@ mod tests {
         }
         assert_eq!(Dns::run(&recorded, |dns| dns.txt("n0")), Step::Done(Err(Missing::Void)));
         assert_eq!(Dns::run(&recorded, |dns| dns.txt("more")), Step::Done(Err(Missing::Failed)));
-    }
-
-    #[test]
-    fn answers_are_kept_and_read_again() {
-        let mut recorded = Recorded::default();
-        recorded.put(Question::Ptr("192.0.2.1".parse().unwrap()), Answer::Names(vec!["mx.example".to_owned()]));
-        recorded.put(Question::Mx("a".to_owned()), Answer::Mx(vec![(10, "b".to_owned())]));
-        let kept = postcard::to_allocvec(&recorded).unwrap();
-        assert_eq!(postcard::from_bytes::<Recorded>(&kept).unwrap(), recorded);
     }
 
     #[test]

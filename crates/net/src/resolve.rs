@@ -32,6 +32,19 @@ pub trait Dns: Send + Sync {
     fn txt<'a>(&'a self, name: &'a Domain) -> Lookup<'a, Vec<Vec<u8>>>;
     /// The names of an address.
     fn ptr(&self, address: IpAddr) -> Lookup<'_, Vec<Domain>>;
+    /// [`Dns::txt`] of a name that need not be a host's: SPF makes names of local parts (RFC 7208 §7).
+    fn txt_at<'a>(&'a self, name: &'a str) -> Lookup<'a, Vec<Vec<u8>>> {
+        Box::pin(async move { self.txt(&host_name(name)?).await })
+    }
+    /// The addresses of one family of a name that need not be a host's. A failure is not hidden by what the
+    /// other family has.
+    fn addresses_at<'a>(&'a self, name: &'a str, family: Family) -> Lookup<'a, Vec<IpAddr>> {
+        Box::pin(async move {
+            let mut found = self.addresses(&host_name(name)?).await?;
+            found.retain(|address| address.is_ipv4() == (family == Family::V4));
+            if found.is_empty() { Err(DnsError::NoData) } else { Ok(found) }
+        })
+    }
     /// [`Dns::mx`] with what DNSSEC says of the answer.
     fn mx_checked<'a>(&'a self, domain: &'a Domain) -> Checking<'a, Vec<Mx>> {
         checked::unchecked(self.mx(domain))
@@ -44,6 +57,19 @@ pub trait Dns: Send + Sync {
     fn tlsa<'a>(&'a self, _name: &'a Domain) -> Checking<'a, Vec<Tlsa>> {
         Box::pin(async { Checked::unchecked(Err(DnsError::NoData)) })
     }
+}
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4, A records.
+    V4,
+    /// IPv6, AAAA records.
+    V6,
+}
+
+fn host_name(name: &str) -> Result<Domain, DnsError> {
+    Domain::parse(name).ok().filter(|domain| domain.ip().is_none()).ok_or(DnsError::NotFound)
 }
 
 /// One MX record.

@@ -88,6 +88,9 @@ impl WriteTx {
         if self.addresses()?.iter().any(|(address, _)| address.domain() == domain) {
             return Err(Error::InUse("domain".into()));
         }
+        for (selector, _) in self.dkim_keys(domain)? {
+            self.dkim_key_remove(domain, &selector)?;
+        }
         self.delete(Space::Domain, &key(domain));
         Ok(())
     }

@@ -22,6 +22,7 @@ mod change;
 pub mod check;
 mod commit;
 pub mod disk;
+mod dkim_key;
 mod domain;
 mod door;
 mod draft;
@@ -73,6 +74,7 @@ pub use alias::{ALIAS_DEPTH_MAX, DELIVERIES_MAX, Delivery, Resolution, TARGETS_M
 pub use body::{Blob, Body};
 pub use change::{AnnotationChange, CHANGES_MAX, ListChanges, MailboxChanges, MailboxNews};
 pub use check::check;
+pub use dkim_key::{DkimKey, DkimKeyState};
 pub use domain::DomainRecord;
 pub use draft::Draft;
 pub use email::{Added, DIGEST_OCTETS_MAX, Email, NewEmail, PLACES_MAX};

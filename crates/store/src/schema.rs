@@ -129,6 +129,9 @@ spaces! {
     Pop3 = 49, "pop3";
     /// account (4), mailbox (4), Uid (4) → `Pop3Message`: hidden, fetched, or known by another unique id.
     Pop3Message = 50, "pop3_message";
+    // 52 to 55: who mail is from.
+    /// domain, 0 (1), selector → `DkimKey`: a signing key.
+    DkimKey = 52, "dkim_key";
     // Transport security, 60 to 65.
     /// domain → `StsPolicy`: the MTA-STS policy of another domain.
     StsPolicy = 60, "sts_policy";

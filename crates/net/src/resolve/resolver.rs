@@ -4,7 +4,7 @@
 
 use super::trusted::Trusted;
 use super::validating::Validating;
-use super::{Checked, Checking, Dns, DnsError, Host, Lookup, Mx, Security, Tlsa, checked, joined};
+use super::{Checked, Checking, Dns, DnsError, Family, Host, Lookup, Mx, Security, Tlsa, checked, joined};
 use hickory_proto::dnssec::TrustAnchors;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -172,6 +172,18 @@ impl Dns for Resolver {
         Box::pin(self.ask_name(Name::from(address.to_canonical()), RecordType::PTR, name))
     }
 
+    fn txt_at<'a>(&'a self, name: &'a str) -> Lookup<'a, Vec<Vec<u8>>> {
+        Box::pin(async move { self.ask_name(name_at(name)?, RecordType::TXT, text).await })
+    }
+
+    fn addresses_at<'a>(&'a self, name: &'a str, family: Family) -> Lookup<'a, Vec<IpAddr>> {
+        let kind = match family {
+            Family::V4 => RecordType::A,
+            Family::V6 => RecordType::AAAA,
+        };
+        Box::pin(async move { self.ask_name(name_at(name)?, kind, RData::ip_addr).await })
+    }
+
     fn mx_checked<'a>(&'a self, domain: &'a Domain) -> Checking<'a, Vec<Mx>> {
         Box::pin(async move {
             match self.ask_checked(domain, RecordType::MX, mx).await {
@@ -243,6 +255,13 @@ fn dns_name(domain: &Domain) -> Result<Name, DnsError> {
         return Err(DnsError::NotFound);
     }
     Name::from_ascii(format!("{domain}.")).map_err(|_| DnsError::NotFound)
+}
+
+/// A name that need not be a host's, each label as its octets.
+fn name_at(name: &str) -> Result<Name, DnsError> {
+    let mut name = Name::from_labels(name.split('.').map(str::as_bytes)).map_err(|_| DnsError::NotFound)?;
+    name.set_fqdn(true);
+    Ok(name)
 }
 
 /// Records of one kind, and the end of the CNAMEs that led to them.

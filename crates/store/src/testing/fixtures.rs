@@ -10,6 +10,7 @@ use crate::acl::GrantRecord;
 use crate::alias::{AddressRecord, Target};
 use crate::auth::Credentials;
 use crate::change::{AnnotationChange, ChangeRecord};
+use crate::dkim_key::{DkimKey, DkimKeyState};
 use crate::domain::DomainRecord;
 use crate::email::EmailRecord;
 use crate::mailbox::{KeywordRecord, MailboxRecord, NameRecord, RoleRecord};
@@ -26,6 +27,7 @@ use crate::uid::{Count, Counters};
 use mail::digest::Digest;
 use mail::event::Source;
 use mail::grams::Heads;
+use mail::lookup::{Answer, Question, Recorded};
 use mail::*;
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -208,6 +210,22 @@ fn queue(fixtures: &mut Fixtures) {
     fixtures.check("tls_report", &TlsReport("{}".into()));
 }
 
+fn answers() -> Recorded {
+    let mut answers = Recorded::default();
+    for (question, answer) in [
+        (Question::Txt("a.example".into()), Answer::Txt(vec![b"v=spf1".to_vec()])),
+        (Question::A("a.example".into()), Answer::Addresses(vec![[192, 0, 2, 1].into()])),
+        (Question::Aaaa("a.example".into()), Answer::NoData),
+        (Question::Mx("a.example".into()), Answer::Mx(vec![(10, "mx.example".into())])),
+        (Question::Ptr([192, 0, 2, 1].into()), Answer::Names(vec!["mx.example".into()])),
+        (Question::Txt("b.example".into()), Answer::NoName),
+        (Question::Txt("c.example".into()), Answer::Failed("SERVFAIL".into())),
+    ] {
+        answers.put(question, answer);
+    }
+    answers
+}
+
 fn events(fixtures: &mut Fixtures) {
     let recipient = address("x@y.example");
     let status = EnhancedStatus::new(4, 7, 1);
@@ -245,5 +263,10 @@ fn events(fixtures: &mut Fixtures) {
     ];
     let entries = events.map(|event| TrailEntry { at: now(), event });
     fixtures.check("trail", &TrailRecord::Entries(entries.to_vec()));
+    let event = Event::Authenticated { results: "mx.example; spf=pass".into(), asked: "none".into(), answers: answers() };
+    fixtures.check("trail.authenticated", &TrailRecord::Entries(vec![TrailEntry { at: now(), event }]));
+    let state = DkimKeyState::Signing;
+    let key = DkimKey { algorithm: "rsa-sha256".into(), pkcs8: vec![1, 2], record: "v=DKIM1".into(), state, created: now() };
+    fixtures.check("dkim_key", &key);
     fixtures.check("trail.message_id", &TrailRecord::MessageId(u64::MAX));
 }
