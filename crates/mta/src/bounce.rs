@@ -151,6 +151,8 @@ fn arrival(octets: &[u8], to: &Address, targets: Vec<Delivery>, smtputf8: bool, 
         digest,
         skip_octets: u32::try_from(RETURN_PATH.len()).unwrap_or(0),
         accepted,
+        authenticated: None,
+        role: mail::Role::Inbox,
     }
 }
 

@@ -46,6 +46,10 @@ pub(crate) struct Arrival {
     pub(crate) skip_octets: u32,
     /// The first event of the trail.
     pub(crate) accepted: Event,
+    /// Who it is from, if that was found out.
+    pub(crate) authenticated: Option<Event>,
+    /// Where our users find it.
+    pub(crate) role: Role,
 }
 
 /// What is done about recipients whose mailbox is full.
@@ -98,6 +102,7 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
     let mut taking =
         Taking { tx, arrival, now, filed: BTreeMap::new(), queued: Vec::new(), queued_keys: BTreeSet::new(), events: Vec::new() };
     taking.events.push(arrival.accepted.clone());
+    taking.events.extend(arrival.authenticated.clone());
     taking.events.extend(arrival.refused.iter().cloned());
     let outcomes =
         arrival.recipients.iter().map(|(recipient, targets)| taking.recipient(recipient, targets)).collect::<store::Result<Vec<_>>>()?;
@@ -189,7 +194,7 @@ impl Taking<'_> {
         if let Some(filed) = self.filed.get(&account) {
             return Ok(*filed);
         }
-        let filed = match file(self.tx, account, &self.arrival.body, &self.arrival.digest, self.now) {
+        let filed = match file(self.tx, account, self.arrival.role, &self.arrival.body, &self.arrival.digest, self.now) {
             Ok(filed) => Some(filed),
             Err(Error::OverQuota { .. } | Error::TooManyEmails { .. }) => None,
             Err(error) => return Err(error),
@@ -299,9 +304,12 @@ pub(crate) fn digest(body: &Body) -> store::Result<Digest> {
     Ok(Digest::of(&body.read(0, usize::MAX)?))
 }
 
-/// Files a message in an account's inbox.
-pub(crate) fn file(tx: &mut WriteTx, account: AccountId, body: &Body, digest: &Digest, now: Timestamp) -> store::Result<Filed> {
-    let inbox = tx.mailbox_by_role(account, Role::Inbox)?.ok_or(Error::NotFound("mailbox".into()))?;
-    let added = tx.email_add(account, inbox.id, NewEmail { body, digest, flags: Flags::default(), internal_date: now, saved: now })?;
-    Ok(Filed { mailbox: inbox.id, email: added.email, uid: added.uid })
+/// Files a message in an account's mailbox of that role, or in its inbox if there is none.
+pub(crate) fn file(tx: &mut WriteTx, account: AccountId, role: Role, body: &Body, digest: &Digest, now: Timestamp) -> store::Result<Filed> {
+    let mailbox = match tx.mailbox_by_role(account, role)? {
+        Some(mailbox) => mailbox,
+        None => tx.mailbox_by_role(account, Role::Inbox)?.ok_or(Error::NotFound("mailbox".into()))?,
+    };
+    let added = tx.email_add(account, mailbox.id, NewEmail { body, digest, flags: Flags::default(), internal_date: now, saved: now })?;
+    Ok(Filed { mailbox: mailbox.id, email: added.email, uid: added.uid })
 }

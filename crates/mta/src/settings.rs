@@ -67,11 +67,51 @@ pub struct Receive {
     pub over_quota_is_permanent: bool,
     /// Networks whose hosts may send anywhere through the MX port without signing in. Default none.
     pub relay_networks: Vec<Network>,
+    /// Finding out who mail is from.
+    pub authentication: Authentication,
+}
+
+/// Finding out who mail is from.
+#[derive(Debug, Clone)]
+pub struct Authentication {
+    /// Whether it is done at all. Default yes.
+    pub is_on: bool,
+    /// What is done about mail that its author's domain does not stand for. Default: what the domain asks.
+    pub dmarc: Dmarc,
+    /// How it is found out, and what it may cost.
+    pub inspection: mailauth::Settings,
+    /// How long one message may wait for DNS. Default 20 seconds; what is not answered by then counts as a
+    /// failure of DNS.
+    pub wait_max: Duration,
+}
+
+impl Default for Authentication {
+    fn default() -> Self {
+        let inspection = mailauth::Settings::default();
+        Self { is_on: true, dmarc: Dmarc::Obey, inspection, wait_max: Duration::from_secs(20) }
+    }
+}
+
+/// What is done about mail that its author's domain does not stand for (RFC 9989 §5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dmarc {
+    /// What the domain asks for: `reject` is refused, `quarantine` goes to Junk.
+    Obey,
+    /// Nothing is refused: both go to Junk.
+    Junk,
+    /// Only the results are written down.
+    Ignore,
 }
 
 impl Default for Receive {
     fn default() -> Self {
-        Self { hops_max: 50, header_octets_max: 256 * 1024, over_quota_is_permanent: false, relay_networks: Vec::new() }
+        Self {
+            hops_max: 50,
+            header_octets_max: 256 * 1024,
+            over_quota_is_permanent: false,
+            relay_networks: Vec::new(),
+            authentication: Authentication::default(),
+        }
     }
 }
 

@@ -118,6 +118,8 @@ fn context(store: Store, host: &str) -> Context {
         clock: Arc::new(SystemClock),
         counters: Arc::new(Counters::default()),
         seed: 1,
+        dns: None,
+        keys: mta::receive::KeyRing::default(),
         messages: AtomicU64::new(0),
     }
 }

@@ -95,6 +95,8 @@ impl Stage {
             clock: Arc::new(FixedClock(Instant::now())),
             counters: Arc::new(Counters::default()),
             seed: 7,
+            dns: None,
+            keys: mta::receive::KeyRing::default(),
             messages: AtomicU64::new(0),
         };
         let peer = "192.0.2.1".parse().unwrap();

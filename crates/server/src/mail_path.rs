@@ -1,6 +1,6 @@
 //! The config's words about the mail path, turned into `mta`'s settings: limits, schedule, routes.
 
-use crate::config::{Config, Route, RouteTls};
+use crate::config::{Authentication, Config, Dmarc, Route, RouteTls};
 use crate::failure::{Failure, Result};
 use mta::route::{Matching, Next, Pattern, Rule, Smarthost, Target, Tls};
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use wire::sasl::client::Credentials;
 pub fn settings(config: &Config) -> Result<mta::Settings> {
     let mut settings = mta::Settings::new(config.hostname.clone());
     settings.receive.relay_networks = config.relay_networks.iter().map(|network| network.0).collect();
+    settings.receive.authentication = authentication(&config.authentication);
     settings.queue.retry = config.queue.retry.iter().map(|wait| wait.0).collect();
     // A host that does not answer is not left alone for longer than the operator wants to wait.
     let (first, last) = (settings.queue.retry.first(), settings.queue.retry.iter().max());
@@ -39,6 +40,19 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     }
     settings.routes = config.route.iter().map(rule).collect::<Result<_>>()?;
     Ok(settings)
+}
+
+fn authentication(config: &Authentication) -> mta::settings::Authentication {
+    let mut authentication = mta::settings::Authentication { is_on: config.check, wait_max: config.wait.0, ..Default::default() };
+    authentication.dmarc = match config.dmarc {
+        Dmarc::Obey => mta::settings::Dmarc::Obey,
+        Dmarc::Junk => mta::settings::Dmarc::Junk,
+        Dmarc::Ignore => mta::settings::Dmarc::Ignore,
+    };
+    if config.public_suffixes {
+        authentication.inspection.discovery = mailauth::dmarc::Discovery::PublicSuffix;
+    }
+    authentication
 }
 
 fn rule(route: &Route) -> Result<Rule> {

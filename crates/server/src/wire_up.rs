@@ -243,6 +243,7 @@ impl Current {
     fn new(config: &Config, parts: &Parts<'_>) -> Result<Self> {
         let snapshot = Snapshot::new(config, parts.pretence_key)?;
         let authenticator = parts.authenticator.taking(Arc::clone(&snapshot.tokens));
+        let world = crate::transport::world(config, parts.clock, parts.store, parts.results)?;
         let receive = Context {
             store: parts.store.clone(),
             authenticator: authenticator.clone(),
@@ -250,6 +251,8 @@ impl Current {
             clock: Arc::clone(parts.clock),
             counters: Arc::clone(parts.counters),
             seed: u64::from_le_bytes(crate::random::octets()?),
+            dns: Some(Arc::clone(&world.dns)),
+            keys: mta::receive::KeyRing::default(),
             messages: AtomicU64::new(0),
         };
         let imap = ByPeer::new(|trusted| {
@@ -257,7 +260,6 @@ impl Current {
             let (store, authenticator) = (parts.store.clone(), authenticator.clone());
             access::imap::serve::Shared::new(store, authenticator, snapshot.imap.of(trusted), Arc::new(move || wall.wall()))
         });
-        let world = crate::transport::world(config, parts.clock, parts.store, parts.results)?;
         Ok(Self { snapshot, receive: Arc::new(receive), imap, authenticator, world })
     }
 }

@@ -49,6 +49,7 @@ fn heading(table: &'static str) -> &'static str {
         "" => "At the top",
         "tls" => "`[tls]`",
         "transport" => "`[transport]`",
+        "authentication" => "`[authentication]`",
         "queue" => "`[queue]`",
         "limits" => "`[limits]`",
         "trail" => "`[trail]`",

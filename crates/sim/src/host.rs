@@ -195,6 +195,8 @@ impl Host {
             clock: Arc::new(self.0.around.clock),
             counters: Arc::new(Counters::default()),
             seed: self.0.starts.load(std::sync::atomic::Ordering::Relaxed),
+            dns: None,
+            keys: mta::receive::KeyRing::default(),
             messages: AtomicU64::new(0),
         }
     }

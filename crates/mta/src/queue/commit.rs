@@ -251,7 +251,7 @@ fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timesta
                 continue;
             }
         };
-        match local::file(tx, account, &body, &digest, now) {
+        match local::file(tx, account, mail::Role::Inbox, &body, &digest, now) {
             Ok(filed) => {
                 events.push(filed.event(address, account));
                 states.push((*place, RecipientState::Done(Final::Delivered { at: now, host: settings.hostname.to_string() })));

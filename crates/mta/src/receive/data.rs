@@ -7,6 +7,7 @@
 //! for the others: that recipient is queued for local delivery, and tried again like any other. If
 //! nobody else gets the message, it is refused. LMTP has a reply for each and needs neither.
 
+use super::inspect::Inspected;
 use super::{Accepted, Receiver, Transaction, refusal};
 use crate::counters::Counters;
 use crate::local::Arrival;
@@ -28,6 +29,9 @@ use wire::Tls;
 /// Longest mail in which a TLS report is looked for, octets. Our own bound.
 const TLS_REPORT_OCTETS_MAX: u64 = 4 << 20;
 
+/// Octets of a long body that are copied at once.
+const COPIED_OCTETS: usize = 256 * 1024;
+
 /// The message so far.
 #[derive(Default)]
 pub(super) struct Incoming {
@@ -40,7 +44,46 @@ pub(super) struct Incoming {
 struct Spilled {
     draft: Draft,
     eight_bit: bool,
-    facts: Facts,
+    start: Start,
+}
+
+/// What stands before the body.
+enum Start {
+    /// It is in the draft.
+    Written(Facts),
+    /// It waits for what the body says about the message; this is the header as it came.
+    Held(Vec<u8>, Watch),
+}
+
+/// What is gathered of the body while it comes.
+#[derive(Default)]
+struct Watch {
+    /// For those who want to know who it is from.
+    reader: Option<mailauth::Reader>,
+    /// For our signature.
+    hash: Option<mailauth::BodyHash>,
+}
+
+impl Watch {
+    const fn is_idle(&self) -> bool {
+        self.reader.is_none() && self.hash.is_none()
+    }
+
+    fn body(&mut self, chunk: &[u8]) {
+        if let Some(reader) = &mut self.reader {
+            reader.body(chunk);
+        }
+        if let Some(hash) = &mut self.hash {
+            hash.update(chunk);
+        }
+    }
+}
+
+/// What the message as a whole gave.
+#[derive(Default)]
+struct Findings {
+    inspected: Option<Inspected>,
+    hash: Option<mailauth::BodyDigest>,
 }
 
 /// What is known once the header is whole.
@@ -63,6 +106,17 @@ struct Ready {
     /// It has octets above 127, whatever MAIL said of it.
     eight_bit: bool,
     facts: Facts,
+    inspected: Option<Inspected>,
+}
+
+impl Spilled {
+    fn take(&mut self, chunk: &[u8]) -> store::Result<()> {
+        self.eight_bit |= !chunk.is_ascii();
+        if let Start::Held(_, watch) = &mut self.start {
+            watch.body(chunk);
+        }
+        self.draft.write(chunk)
+    }
 }
 
 impl Receiver {
@@ -76,8 +130,7 @@ impl Receiver {
 
     fn take_chunk(&self, transaction: &mut Transaction, chunk: &[u8]) -> Result<(), Reply> {
         if let Some(spilled) = &mut transaction.incoming.spilled {
-            spilled.eight_bit |= !chunk.is_ascii();
-            return spilled.draft.write(chunk).map_err(|error| refusal::from_store(&error, false));
+            return spilled.take(chunk).map_err(|error| refusal::from_store(&error, false));
         }
         transaction.incoming.head.extend_from_slice(chunk);
         let head = &transaction.incoming.head;
@@ -86,17 +139,36 @@ impl Receiver {
             return if too_large { Err(refusal::header_too_large()) } else { Ok(()) };
         }
         let head = std::mem::take(&mut transaction.incoming.head);
-        let (start, facts) = self.start(transaction, &head);
-        let mut draft = self.context.store.draft();
-        draft.write(&start).map_err(|error| refusal::from_store(&error, false))?;
-        transaction.incoming.spilled = Some(Spilled { draft, eight_bit: !start.is_ascii(), facts });
+        let spilled = self.spill(transaction, &head).map_err(|error| refusal::from_store(&error, false))?;
+        transaction.incoming.spilled = Some(spilled);
         Ok(())
+    }
+
+    /// Begins the draft of a message whose header is whole.
+    fn spill(&self, transaction: &Transaction, head: &[u8]) -> store::Result<Spilled> {
+        let (block, body) = head.split_at(header::body_start(head));
+        let watch = self.watch(block);
+        let mut draft = self.context.store.draft();
+        let (first, start) = if watch.is_idle() {
+            let (start, facts) = self.start(transaction, block, &Findings::default());
+            (start, Start::Written(facts))
+        } else {
+            (Vec::new(), Start::Held(block.to_vec(), watch))
+        };
+        draft.write(&first)?;
+        let mut spilled = Spilled { draft, eight_bit: !first.is_ascii(), start };
+        spilled.take(body)?;
+        Ok(spilled)
+    }
+
+    fn watch(&self, block: &[u8]) -> Watch {
+        Watch { reader: self.reader(block), hash: self.body_hash() }
     }
 
     /// The end of the message: everything is decided here.
     pub(super) async fn data(&mut self, last: Vec<u8>) -> Answer {
         let Some(mut transaction) = self.transaction.take() else { return self.reply(refusal::out_of_order()) };
-        let ready = match self.ready(&mut transaction, last) {
+        let ready = match self.ready(&mut transaction, last).await {
             Ok(ready) => ready,
             Err(refused) => return self.reply(refused),
         };
@@ -106,28 +178,32 @@ impl Receiver {
         self.commit(transaction, ready).await
     }
 
-    /// The message with the fields it gets, as it is stored.
-    fn start(&self, transaction: &Transaction, head: &[u8]) -> (Vec<u8>, Facts) {
+    /// The message's header with the fields it gets, as it is stored.
+    fn start(&self, transaction: &Transaction, block: &[u8], findings: &Findings) -> (Vec<u8>, Facts) {
         let now = self.context.clock.wall();
         let receipt = self.context.receipt(now);
         let return_path = format!("Return-Path: <{}>\r\n", transaction.mail.reverse_path);
         let received = self.received(transaction, receipt, now);
-        let (block, body) = head.split_at(header::body_start(head));
-        let mut start = Vec::with_capacity(return_path.len() + received.len() + head.len() + 256);
+        let hops = received::count(block);
+        let mut start = Vec::with_capacity(return_path.len() + received.len() + block.len() + 1024);
         start.extend_from_slice(return_path.as_bytes());
-        start.extend_from_slice(received.as_bytes());
         if self.role == Role::Submission {
-            start.extend_from_slice(&self.completed(block, receipt, now));
+            let completed = self.completed(block, receipt, now);
+            let signatures = findings.hash.as_ref().map(|hash| self.signatures(&completed, hash, now));
+            start.extend_from_slice(signatures.unwrap_or_default().as_bytes());
+            start.extend_from_slice(received.as_bytes());
+            start.extend_from_slice(&completed);
         } else {
+            start.extend_from_slice(findings.inspected.as_ref().map_or("", |inspected| &inspected.field).as_bytes());
+            start.extend_from_slice(received.as_bytes());
             // Without any header what the message starts with is its body.
             let headless = header::fields(block).next().is_none() && !block.starts_with(b"\r\n");
             start.extend_from_slice(if headless { b"\r\n" } else { b"" });
-            start.extend_from_slice(block);
+            start.extend_from_slice(&self.without_forged_results(block));
         }
-        start.extend_from_slice(body);
         let skip_octets = u32::try_from(return_path.len()).unwrap_or(0);
         let tls_optional = header::value(block, "TLS-Required").is_some_and(|value| value.trim().eq_ignore_ascii_case("no"));
-        (start, Facts { receipt, hops: received::count(block), skip_octets, tls_optional })
+        (start, Facts { receipt, hops, skip_octets, tls_optional })
     }
 
     /// Where our own accounts sent from is not told to the world: their address stays in the trail.
@@ -162,25 +238,66 @@ impl Receiver {
         submission::complete(block, &Completion { date: utc(now), message_id: &message_id })
     }
 
-    fn ready(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Reply> {
+    async fn ready(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Reply> {
+        let Some(mut spilled) = transaction.incoming.spilled.take() else { return self.ready_whole(transaction, last).await };
         let failed = |error| refusal::from_store(&error, false);
-        if let Some(mut spilled) = transaction.incoming.spilled.take() {
-            spilled.draft.write(&last).map_err(failed)?;
-            let eight_bit = spilled.eight_bit || !last.is_ascii();
-            let body = spilled.draft.finish().map_err(failed)?;
-            let digest = local::digest(&body).map_err(failed)?;
-            return Ok(Ready { body, digest, eight_bit, facts: spilled.facts });
-        }
+        spilled.take(&last).map_err(failed)?;
+        let body = spilled.draft.finish().map_err(failed)?;
+        let (body, facts, inspected) = match spilled.start {
+            Start::Written(facts) => (body, facts, None),
+            Start::Held(block, watch) => {
+                let findings = self.findings(transaction, watch).await?;
+                let (start, facts) = self.start(transaction, &block, &findings);
+                (self.joined(&start, &body).map_err(failed)?, facts, findings.inspected)
+            }
+        };
+        let digest = local::digest(&body).map_err(failed)?;
+        let eight_bit = spilled.eight_bit || inspected.as_ref().is_some_and(|inspected| !inspected.field.is_ascii());
+        Ok(Ready { body, digest, eight_bit, facts, inspected })
+    }
+
+    /// A message that came in one piece.
+    async fn ready_whole(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Reply> {
         let mut whole = std::mem::take(&mut transaction.incoming.head);
         if whole.is_empty() {
             whole = last;
         } else {
             whole.extend_from_slice(&last);
         }
-        let (stored, facts) = self.start(transaction, &whole);
+        let (block, body) = whole.split_at(header::body_start(&whole));
+        let mut watch = self.watch(block);
+        watch.body(body);
+        let findings = self.findings(transaction, watch).await?;
+        let (mut stored, facts) = self.start(transaction, block, &findings);
+        stored.extend_from_slice(body);
         let digest = Digest::of(&stored);
         let eight_bit = !stored.is_ascii();
-        Ok(Ready { body: Body::from_vec(stored), digest, eight_bit, facts })
+        Ok(Ready { body: Body::from_vec(stored), digest, eight_bit, facts, inspected: findings.inspected })
+    }
+
+    async fn findings(&self, transaction: &Transaction, watch: Watch) -> Result<Findings, Reply> {
+        let hash = watch.hash.map(mailauth::BodyHash::finish);
+        let inspected = match watch.reader.map(mailauth::Reader::finish) {
+            Some(evidence) => self.inspect(transaction, &evidence).await?,
+            None => None,
+        };
+        Ok(Findings { inspected, hash })
+    }
+
+    /// A body with what stands before it.
+    fn joined(&self, start: &[u8], body: &Body) -> store::Result<Body> {
+        let mut draft = self.context.store.draft();
+        draft.write(start)?;
+        let mut at = 0;
+        while at < body.octets() {
+            let chunk = body.read(at, COPIED_OCTETS)?;
+            if chunk.is_empty() {
+                break;
+            }
+            draft.write(&chunk)?;
+            at += chunk.len() as u64;
+        }
+        draft.finish()
     }
 
     /// What speaks against the message itself.
@@ -226,7 +343,8 @@ impl Receiver {
 
     fn arrival(&self, transaction: &Transaction, ready: Ready) -> Arrival {
         let command = &transaction.mail;
-        let Ready { body, digest, eight_bit, facts } = ready;
+        let Ready { body, digest, eight_bit, facts, inspected } = ready;
+        let role = if inspected.as_ref().is_some_and(|inspected| inspected.is_junk) { mail::Role::Junk } else { mail::Role::Inbox };
         let source = match self.role {
             Role::Mx => Source::Mx,
             Role::Submission => Source::Submission,
@@ -260,6 +378,8 @@ impl Receiver {
             digest,
             skip_octets: facts.skip_octets,
             accepted,
+            authenticated: inspected.map(|inspected| inspected.event),
+            role,
         }
     }
 

@@ -18,9 +18,13 @@
 //! - A refused or failed transaction leaves nothing in the store.
 
 mod data;
+mod inspect;
 mod mail_from;
 mod rcpt;
 mod refusal;
+mod sign;
+
+pub use sign::KeyRing;
 
 use crate::counters::Counters;
 use crate::settings::Settings;
@@ -48,6 +52,10 @@ pub struct Context {
     pub clock: Arc<dyn net::Clock>,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// What is asked who mail is from; none: it is not found out.
+    pub dns: Option<Arc<dyn net::Dns>>,
+    /// Signing keys in their working form.
+    pub keys: KeyRing,
     /// For Message-IDs: unlikely to be the same for two servers.
     pub seed: u64,
     /// The last receipt chosen. Starts at 0.

@@ -28,6 +28,12 @@ pub(super) fn not_your_address() -> Reply {
     Reply::new(553, (5, 7, 1), "You may not send from this address")
 }
 
+/// 550 5.7.1: the author's domain wants mail that it does not stand for refused (RFC 9989 §5.3).
+pub(super) fn unauthenticated(domain: &str) -> Reply {
+    let domain: String = domain.chars().filter(char::is_ascii_graphic).take(255).collect();
+    Reply::new(550, (5, 7, 1), format!("Not authenticated as from {domain}, whose DMARC policy is to reject such mail"))
+}
+
 /// 554 5.4.6: the message has passed too many servers (RFC 5321 §6.3).
 pub(super) fn looping() -> Reply {
     Reply::new(554, (5, 4, 6), "Too many hops: this message is looping")

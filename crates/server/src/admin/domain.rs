@@ -1,12 +1,13 @@
 //! Domains whose mail is ours.
 
-use super::{Admin, Operation, domain_name};
+use super::{Admin, Operation, dkim, domain_name};
 use crate::admin::alias::{read_targets, show_targets};
 use crate::clock::now;
 use crate::failure::{Failure, Result};
 use mail::Domain;
+use mailauth::dkim::key;
 use serde::{Deserialize, Serialize};
-use store::ReadTx;
+use store::{DkimKeyState, ReadTx};
 
 /// A domain as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct DomainView {
     pub aliases: usize,
     /// Who gets mail for addresses that do not exist; empty: nobody, it is refused.
     pub catch_all: Vec<String>,
+    /// The lines to publish in DNS for its signing keys that are in use or wait.
+    #[serde(default)]
+    pub dns: Vec<String>,
 }
 
 /// Makes a domain ours.
@@ -34,11 +38,13 @@ impl Operation for Add {
 
     fn run(self, on: &Admin) -> Result<DomainView> {
         let domain = domain_name(&self.domain)?;
+        let keys = dkim::new_keys()?;
         on.change(move |tx| {
             if tx.domain(&domain)?.is_some() {
                 return Err(store::Error::Exists(format!("the domain {domain}")).into());
             }
             tx.domain_add(&domain, now())?;
+            dkim::add(tx, &domain, &keys, DkimKeyState::Signing)?;
             view(tx, &domain)
         })
     }
@@ -128,5 +134,7 @@ fn view(tx: &ReadTx, domain: &Domain) -> Result<DomainView> {
     let accounts = tx.accounts()?.iter().filter(|account| account.address.domain() == domain).count();
     let aliases = tx.aliases()?.iter().filter(|(address, _)| address.domain() == domain).count();
     let catch_all = show_targets(tx, record.catch_all.as_deref().unwrap_or_default())?;
-    Ok(DomainView { domain: domain.to_string(), accounts, aliases, catch_all })
+    let published = tx.dkim_keys(domain)?.into_iter().filter(|(_, key)| key.state != DkimKeyState::Retired);
+    let dns = published.map(|(selector, key)| key::zone_line(&selector, domain.as_str(), &key.record)).collect();
+    Ok(DomainView { domain: domain.to_string(), accounts, aliases, catch_all, dns })
 }

@@ -10,6 +10,7 @@
 //! - A dry run does everything but the commit.
 
 pub mod alias;
+pub mod dkim;
 pub mod domain;
 pub mod link;
 pub mod mailbox;
@@ -113,6 +114,10 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         domain::Show,
         domain::CatchAll,
         domain::Remove, //
+        dkim::List,
+        dkim::Rotate,
+        dkim::Activate,
+        dkim::Remove, //
         user::Add,
         user::List,
         user::Show,

@@ -3,6 +3,7 @@
 use super::{Admin, Operation};
 use crate::failure::{Failure, Result};
 use crate::output::rfc3339;
+use mail::lookup::{Answer, Question};
 use mail::{AccountId, Event, MailboxId, ReceiptId, TrailEntry};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -77,6 +78,9 @@ fn fields(event: &Event) -> (String, Map<String, Value>) {
         let part = |name: &str| status.get(name).and_then(Value::as_u64).unwrap_or_default();
         *status = json!(format!("{}.{}.{}", part("class"), part("subject"), part("detail")));
     }
+    if let Event::Authenticated { answers, .. } = event {
+        fields.insert("answers".to_owned(), json!(answers.iter().map(|(question, answer)| asked(question, answer)).collect::<Vec<_>>()));
+    }
     if let Some(until) = fields.get_mut("until") {
         *until = json!(rfc3339(mail::Timestamp(until.as_i64().unwrap_or_default())));
     }
@@ -84,6 +88,27 @@ fn fields(event: &Event) -> (String, Map<String, Value>) {
         *receipt = json!(ReceiptId(receipt.as_u64().unwrap_or_default()).to_string());
     }
     (name, fields)
+}
+
+/// A question to DNS and its answer as people write them.
+fn asked(question: &Question, answer: &Answer) -> String {
+    let question = match question {
+        Question::Txt(name) => format!("{name} TXT"),
+        Question::A(name) => format!("{name} A"),
+        Question::Aaaa(name) => format!("{name} AAAA"),
+        Question::Mx(name) => format!("{name} MX"),
+        Question::Ptr(address) => format!("{address} PTR"),
+    };
+    let answer = match answer {
+        Answer::Txt(records) => records.iter().map(|record| format!("{:?}", String::from_utf8_lossy(record))).collect::<Vec<_>>().join(" "),
+        Answer::Addresses(addresses) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        Answer::Mx(hosts) => hosts.iter().map(|(preference, host)| format!("{preference} {host}")).collect::<Vec<_>>().join(", "),
+        Answer::Names(names) => names.join(" "),
+        Answer::NoData => "has no such record".to_owned(),
+        Answer::NoName => "does not exist".to_owned(),
+        Answer::Failed(reason) => format!("no answer: {reason}"),
+    };
+    format!("{question}: {answer}")
 }
 
 /// One event as a sentence.
@@ -132,6 +157,10 @@ fn words(tx: &ReadTx, event: &Event) -> String {
         Event::Handled { action, recipient } => {
             let whom = recipient.as_ref().map(|recipient| format!(" for {recipient}")).unwrap_or_default();
             format!("{} by an administrator{whom}", done(action))
+        }
+        Event::Authenticated { results, asked, answers } => {
+            let asked = if asked == "none" { String::new() } else { format!("; its domain asks for {asked}") };
+            format!("found out who it is from, by {} answers of DNS{asked}: {results}", answers.len())
         }
         _ => "an event that this version does not know".to_owned(),
     }

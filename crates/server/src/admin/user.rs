@@ -76,10 +76,12 @@ impl Operation for Add {
         let domain = wanted.domain().clone();
         check_before_hashing(on, &wanted, self.create_domain)?;
         let credentials = credentials(&self.password)?;
+        let keys = if self.create_domain { super::dkim::new_keys()? } else { Vec::new() };
         let new = NewAccount { address: wanted.clone(), name: self.name, credentials, quota_octets_max: self.quota_octets_max };
         on.change(move |tx| {
             if self.create_domain && tx.domain(&domain)?.is_none() {
                 tx.domain_add(&domain, now())?;
+                super::dkim::add(tx, &domain, &keys, store::DkimKeyState::Signing)?;
             }
             let id = tx.account_create(new.clone(), now()).map_err(|error| named(error, &wanted))?;
             Ok(tx.account(id)?.ok_or_else(|| Failure::not_found("user", &wanted))?.into())

@@ -47,7 +47,9 @@ impl Domain {
         match self {
             Self::Add { domain } => {
                 let view = context.call(domain::Add { domain })?;
-                printer.done(&view, &format!("{} {}", context.did("added", "add"), view.domain));
+                let records = view.dns.iter().map(|line| format!("\n{line}")).collect::<String>();
+                let signing = format!("\nIts mail is signed; publish these records in DNS so that others can tell:{records}");
+                printer.done(&view, &format!("{} {}{signing}", context.did("added", "add"), view.domain));
             }
             Self::List => {
                 let views = context.call(domain::List {})?;
@@ -117,6 +119,7 @@ fn show(context: &Context, view: &DomainView) {
         ("users", view.accounts.to_string()),
         ("aliases", view.aliases.to_string()),
         ("catch-all", catch_all),
+        ("DNS", view.dns.join("\n")),
     ];
     context.printer.one(view, &lines);
 }

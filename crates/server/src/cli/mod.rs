@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod config;
 mod demo;
+mod dkim;
 mod domain;
 mod init;
 mod mailbox;
@@ -88,6 +89,9 @@ enum Command {
     /// Domains whose mail is ours
     #[command(subcommand)]
     Domain(domain::Domain),
+    /// The keys that sign mail (DKIM)
+    #[command(subcommand)]
+    Dkim(dkim::Dkim),
     /// Users: accounts with mailboxes and a login
     #[command(subcommand)]
     User(user::User),
@@ -164,6 +168,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Status(_) => status::Status::run(context)?,
         Command::Reload(_) => reload::Reload::run(context)?,
         Command::Domain(domain) => domain.run(context)?,
+        Command::Dkim(dkim) => dkim.run(context)?,
         Command::User(user) => user.run(context)?,
         Command::Token(token) => token.run(context)?,
         Command::Alias(alias) => alias.run(context)?,

@@ -71,6 +71,30 @@ pub const KEYS: &[Key] = &[
     key("transport.own_mx", "list of hosts", "[]", "Hosts in that policy: \"mx.example.org\" or \"*.example.org\". Empty: the hostname."),
     key("transport.own_max_age", "span", "\"7d\"", "How long other servers may remember that policy."),
     key(
+        "authentication.check",
+        "true | false",
+        "true",
+        "Find out who mail from other servers is from (SPF, DKIM, DMARC, ARC) and write it into an Authentication-Results field. Mail from loopback and relay networks is not asked.",
+    ),
+    key(
+        "authentication.dmarc",
+        "obey | junk | ignore",
+        "\"obey\"",
+        "What becomes of mail that its author's domain does not stand for. obey: what the domain asks, refused (550 5.7.1) or put into Junk. junk: put into Junk in both cases. ignore: only written down.",
+    ),
+    key(
+        "authentication.public_suffixes",
+        "true | false",
+        "false",
+        "Find the organization of a domain by the list of public suffixes (RFC 7489) instead of by its DNS records (RFC 9989).",
+    ),
+    key(
+        "authentication.wait",
+        "span",
+        "\"20s\"",
+        "How long one message may wait for DNS; what is not answered by then counts as a failure of DNS.",
+    ),
+    key(
         "queue.retry",
         "list of spans",
         "[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\", \"2h\", \"3h\", \"4h\"]",

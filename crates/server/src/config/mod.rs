@@ -59,6 +59,9 @@ pub struct Config {
     /// The security of mail on its way to other servers.
     #[serde(default)]
     pub transport: Transport,
+    /// Who mail is from.
+    #[serde(default)]
+    pub authentication: Authentication,
     /// How long and how often.
     #[serde(default)]
     pub queue: Queue,
@@ -91,6 +94,38 @@ fn default_data() -> PathBuf {
 
 const fn smtp_port() -> u16 {
     25
+}
+
+/// `[authentication]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Authentication {
+    /// Whether it is found out who mail is from.
+    pub check: bool,
+    /// What becomes of mail that its author's domain does not stand for.
+    pub dmarc: Dmarc,
+    /// Whether organizations are found by the list of public suffixes.
+    pub public_suffixes: bool,
+    /// How long one message may wait for DNS.
+    pub wait: Span,
+}
+
+impl Default for Authentication {
+    fn default() -> Self {
+        Self { check: true, dmarc: Dmarc::Obey, public_suffixes: false, wait: Span::seconds(20) }
+    }
+}
+
+/// What becomes of mail that its author's domain does not stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dmarc {
+    /// What the domain asks.
+    Obey,
+    /// It goes to Junk.
+    Junk,
+    /// Nothing.
+    Ignore,
 }
 
 /// `[tls]`
@@ -480,6 +515,7 @@ impl Config {
             source_address: None,
             tls: TlsFiles::default(),
             transport: Transport::default(),
+            authentication: Authentication::default(),
             queue: Queue::default(),
             limits: Limits::default(),
             trail: Trail::default(),

@@ -1,0 +1,165 @@
+//! Who is this message from? Asked of every message that another server brings, before its 250.
+//!
+//! The decision is `mailauth`'s, a pure function; here its questions are asked of DNS, and what follows is
+//! done: the results are written into the message and its trail, and a domain that wants mail without its
+//! backing refused or set aside is heard.
+//!
+//! | DMARC says | what happens |
+//! |---|---|
+//! | reject | 550 5.7.1, or the Junk mailbox, as [`crate::settings::Dmarc`] says |
+//! | quarantine | the Junk mailbox |
+//! | a failure of DNS | accepted, with a word about it in the results |
+//!
+//! SPF alone refuses nothing: forwarded mail would be lost.
+//!
+//! Invariants
+//! - What peers on loopback, relay networks, accounts and local programs bring is not inspected.
+//! - An inspection takes no longer than [`crate::settings::Authentication::wait_max`]; what is not answered
+//!   by then counts as a failure of DNS.
+
+use super::{Receiver, Transaction, refusal};
+use crate::settings::Dmarc as Obeyed;
+use mail::lookup::{Answer, Question, Recorded};
+use mail::{Domain, Event, header};
+use mailauth::dmarc::{DmarcResult, Policy};
+use mailauth::dns::Step;
+use mailauth::spf::Session;
+use mailauth::{Evidence, Outcome, Reader, results};
+use net::DnsError;
+use net::resolve::{Dns, Family};
+use smtp::Reply;
+use smtp::server::Role;
+use std::borrow::Cow;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// Most questions asked at once. Our own bound.
+const ASKED_AT_ONCE: usize = 32;
+
+/// What was found out, and what follows from it.
+pub(super) struct Inspected {
+    /// The field with its line end.
+    pub(super) field: String,
+    /// For the trail.
+    pub(super) event: Event,
+    /// Our users shall look at it with suspicion.
+    pub(super) is_junk: bool,
+}
+
+impl Receiver {
+    /// Whether what this peer brings is inspected.
+    pub(super) fn is_inspected(&self) -> bool {
+        let settings = &self.context.settings.receive;
+        let peer = self.peer.to_canonical();
+        self.role == Role::Mx
+            && self.account.is_none()
+            && self.context.dns.is_some()
+            && settings.authentication.is_on
+            && !peer.is_loopback()
+            && !settings.relay_networks.iter().any(|network| network.contains(peer))
+    }
+
+    /// Reads a message's header for its inspection, if there will be one.
+    pub(super) fn reader(&self, block: &[u8]) -> Option<Reader> {
+        self.is_inspected().then(|| Reader::new(block, &self.context.settings.receive.authentication.inspection.limits))
+    }
+
+    /// Inspects a message; an error is what the peer hears instead of 250.
+    pub(super) async fn inspect(&self, transaction: &Transaction, evidence: &Evidence) -> Result<Option<Inspected>, Reply> {
+        let Some(dns) = &self.context.dns else { return Ok(None) };
+        let (outcome, recorded) = self.decide(dns, transaction, evidence).await;
+        let hostname = self.context.settings.hostname.as_str();
+        let asked = outcome.dmarc.asked;
+        let value = results::value(hostname, &outcome, self.peer);
+        tracing::debug!(peer = %self.peer, results = one_line(&value), "inspected");
+        if let Some(reply) = self.refused(&outcome) {
+            return Err(reply);
+        }
+        let event = Event::Authenticated { results: one_line(&value), asked: asked.to_string(), answers: recorded };
+        let field = format!("{}: {value}\r\n", results::FIELD);
+        let obeyed = self.context.settings.receive.authentication.dmarc != Obeyed::Ignore;
+        Ok(Some(Inspected { field, event, is_junk: obeyed && asked != Policy::None }))
+    }
+
+    /// The header as we pass it on: what claims to be our word and is not goes (RFC 8601 §5).
+    pub(super) fn without_forged_results<'a>(&self, block: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.role != Role::Mx || header::value(block, results::FIELD).is_none() {
+            return Cow::Borrowed(block);
+        }
+        Cow::Owned(results::without_forged(block, self.context.settings.hostname.as_str()).0)
+    }
+
+    fn refused(&self, outcome: &Outcome) -> Option<Reply> {
+        let obeyed = self.context.settings.receive.authentication.dmarc == Obeyed::Obey;
+        let rejects = outcome.dmarc.result == DmarcResult::Fail && outcome.dmarc.asked == Policy::Reject;
+        (obeyed && rejects).then(|| refusal::unauthenticated(&outcome.dmarc.domain))
+    }
+
+    /// Asks and goes on until it is decided.
+    async fn decide(&self, dns: &Arc<dyn Dns>, transaction: &Transaction, evidence: &Evidence) -> (Outcome, Recorded) {
+        let settings = &self.context.settings;
+        let reverse_path = transaction.mail.reverse_path.to_string();
+        let session = Session { peer: self.peer, helo: &self.helo, receiver: settings.hostname.as_str(), now: self.context.clock.wall() };
+        let deadline = tokio::time::Instant::now() + settings.receive.authentication.wait_max;
+        let mut recorded = Recorded::default();
+        loop {
+            match evidence.step(&session, &reverse_path, &settings.receive.authentication.inspection, &recorded) {
+                Step::Done(outcome) => return (outcome, recorded),
+                Step::Need(questions) => ask_all(dns, questions, deadline, &mut recorded).await,
+            }
+        }
+    }
+}
+
+/// Every question gets an answer, if only that there was no time.
+async fn ask_all(dns: &Arc<dyn Dns>, questions: Vec<Question>, deadline: tokio::time::Instant, recorded: &mut Recorded) {
+    for group in questions.chunks(ASKED_AT_ONCE) {
+        let mut asked = JoinSet::new();
+        for question in group.iter().cloned() {
+            let dns = Arc::clone(dns);
+            asked.spawn(async move {
+                let answer = tokio::time::timeout_at(deadline, ask(&*dns, &question)).await;
+                let answer = answer.unwrap_or_else(|_| Answer::Failed("there was no time left".to_owned()));
+                (question, answer)
+            });
+        }
+        while let Some(joined) = asked.join_next().await {
+            if let Ok((question, answer)) = joined {
+                recorded.put(question, answer);
+            }
+        }
+        // A task that was lost with a panic or at the end of the server.
+        for question in group {
+            if recorded.answer(question).is_none() {
+                recorded.put(question.clone(), Answer::Failed("the question was lost".to_owned()));
+            }
+        }
+    }
+}
+
+/// Asks one question.
+async fn ask(dns: &dyn Dns, question: &Question) -> Answer {
+    let answer = match question {
+        Question::Txt(name) => dns.txt_at(name).await.map(Answer::Txt),
+        Question::A(name) => dns.addresses_at(name, Family::V4).await.map(Answer::Addresses),
+        Question::Aaaa(name) => dns.addresses_at(name, Family::V6).await.map(Answer::Addresses),
+        Question::Mx(name) => mx(dns, name).await,
+        Question::Ptr(address) => dns.ptr(*address).await.map(|names| Answer::Names(names.iter().map(Domain::to_string).collect())),
+    };
+    answer.unwrap_or_else(|error| match error {
+        DnsError::NotFound => Answer::NoName,
+        DnsError::NoData => Answer::NoData,
+        DnsError::Temporary(reason) => Answer::Failed(reason),
+    })
+}
+
+/// A null MX names no host that could send (RFC 7505).
+async fn mx(dns: &dyn Dns, name: &str) -> Result<Answer, DnsError> {
+    let domain = Domain::parse(name).map_err(|_| DnsError::NotFound)?;
+    let hosts = dns.mx(&domain).await?;
+    Ok(Answer::Mx(hosts.into_iter().filter_map(|mx| Some((mx.preference, mx.host?.to_string()))).collect()))
+}
+
+fn one_line(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,76 @@
+//! Signs what our accounts send with the keys of the author's domain (RFC 6376 §5).
+//!
+//! Invariants: a message that cannot be signed is sent unsigned, with a word in the log; a key never leaves
+//! this file's memory.
+
+use super::Receiver;
+use mail::header::{self, unfold};
+use mail::{Domain, Timestamp};
+use mailauth::dkim::{self, Algorithm, PrivateKey, Signer};
+use mailauth::{BodyDigest, BodyHash};
+use smtp::server::Role;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use store::DkimKey;
+
+/// Most keys kept in their working form. Our own bound: beyond it they are read again.
+const KEYS_MAX: usize = 1000;
+
+/// Keys in their working form, by their octets: reading one costs more than signing with it.
+#[derive(Debug, Default)]
+pub struct KeyRing(Mutex<HashMap<Vec<u8>, Arc<PrivateKey>>>);
+
+impl KeyRing {
+    fn key(&self, record: &DkimKey) -> Option<Arc<PrivateKey>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = known.get(record.pkcs8.as_slice()) {
+            return Some(Arc::clone(key));
+        }
+        let key = Arc::new(private_key(record)?);
+        if known.len() >= KEYS_MAX {
+            known.clear();
+        }
+        known.insert(record.pkcs8.clone(), Arc::clone(&key));
+        Some(key)
+    }
+}
+
+/// A stored key in its working form.
+fn private_key(record: &DkimKey) -> Option<PrivateKey> {
+    let algorithm = [Algorithm::RsaSha256, Algorithm::Ed25519Sha256].into_iter().find(|known| known.as_str() == record.algorithm)?;
+    PrivateKey::parse(algorithm, &record.pkcs8).ok()
+}
+
+impl Receiver {
+    /// Takes the body's hash, if the message is to be signed.
+    pub(super) fn body_hash(&self) -> Option<BodyHash> {
+        (self.role == Role::Submission).then(dkim::sign::body_hash)
+    }
+
+    /// The signature fields of a message, with their line ends; none if its author's domain has no keys.
+    pub(super) fn signatures(&self, block: &[u8], body: &BodyDigest, now: Timestamp) -> String {
+        let Some(domain) = author(block) else { return String::new() };
+        let asked = domain.clone();
+        let keys = match self.context.store.read_short(move |tx| tx.dkim_signing_keys(&asked)) {
+            Ok(keys) => keys,
+            Err(error) => {
+                tracing::warn!(%domain, %error, "the signing keys cannot be read: the message goes unsigned");
+                return String::new();
+            }
+        };
+        let ready: Vec<_> = keys.iter().filter_map(|(selector, record)| Some((selector, self.context.keys.key(record)?))).collect();
+        let signers: Vec<Signer<'_>> =
+            ready.iter().map(|(selector, key)| Signer { domain: domain.as_str(), selector, key: key.as_ref() }).collect();
+        if signers.len() < keys.len() {
+            tracing::warn!(%domain, "a signing key cannot be used");
+        }
+        dkim::sign(block, body, &signers, now).concat()
+    }
+}
+
+/// The domain of the first address in `From`.
+fn author(block: &[u8]) -> Option<Domain> {
+    let from = header::fields(block).find(|field| field.is("From"))?;
+    let addresses = header::addresses(&unfold(from.value), 10);
+    addresses.iter().find_map(|address| Domain::parse(address.host.as_deref()?).ok())
+}

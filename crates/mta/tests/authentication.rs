@@ -1,0 +1,233 @@
+//! Mail from other servers is asked who it is from, and what our accounts send is signed: a `Receiver` over a
+//! store in memory and a DNS that answers from a script.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
+
+use mail::{Address, BodyType, Domain, Event, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
+use mailauth::dkim::{Algorithm, PrivateKey};
+use mailauth::dns::Step;
+use mailauth::spf::Session;
+use mailauth::{Evidence, Limits};
+use mta::receive::{Context, KeyRing, Receiver};
+use mta::settings::Dmarc;
+use mta::{Counters, Settings};
+use net::FakeDns;
+use smtp::Reply;
+use smtp::server::{Answer, Ask, MailCommand, Role};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+use store::auth::{Authenticator, Credentials};
+use store::{DkimKey, DkimKeyState, NewAccount, Store};
+use wire::Handler;
+
+struct FixedClock(Instant);
+
+const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+
+impl net::Clock for FixedClock {
+    fn now(&self) -> Instant {
+        self.0
+    }
+    fn wall(&self) -> Timestamp {
+        NOW
+    }
+}
+
+fn domain(text: &str) -> Domain {
+    Domain::parse(text).unwrap()
+}
+
+fn store() -> Store {
+    let store = Store::memory();
+    store
+        .write_blocking(|tx| {
+            tx.domain_add(&domain("ours.example"), NOW)?;
+            let address = Address::parse("ann@ours.example").unwrap();
+            let new = NewAccount { name: String::new(), address, credentials: Credentials::none(), quota_octets_max: None };
+            tx.account_create(new, NOW)
+        })
+        .unwrap();
+    store
+}
+
+fn context(store: &Store, dns: FakeDns, dmarc: Dmarc) -> Arc<Context> {
+    let mut settings = Settings::new(domain("mx.ours.example"));
+    settings.receive.authentication.dmarc = dmarc;
+    Arc::new(Context {
+        authenticator: Authenticator::in_place(store.clone()),
+        store: store.clone(),
+        settings: Arc::new(settings),
+        clock: Arc::new(FixedClock(Instant::now())),
+        counters: Arc::new(Counters::default()),
+        seed: 7,
+        dns: Some(Arc::new(dns)),
+        keys: KeyRing::default(),
+        messages: AtomicU64::new(0),
+    })
+}
+
+/// far.example: 192.0.2.1 may send; everything else is to be refused. doubt.example: the same set aside.
+fn dns() -> FakeDns {
+    FakeDns::new()
+        .with_txt(&domain("far.example"), "v=spf1 ip4:192.0.2.1 -all")
+        .with_txt(&domain("_dmarc.far.example"), "v=DMARC1; p=reject")
+        .with_txt(&domain("_dmarc.doubt.example"), "v=DMARC1; p=quarantine")
+        .with_ptr("192.0.2.1".parse().unwrap(), &domain("mx.far.example"))
+        .with_address(&domain("mx.far.example"), "192.0.2.1".parse().unwrap())
+}
+
+/// Sends one message in chunks; what is said to its end.
+async fn send(context: &Arc<Context>, role: Role, peer: &str, reverse_path: &str, chunks: &[&str]) -> Reply {
+    let mut receiver = Receiver::new(Arc::clone(context), role, peer.parse().unwrap());
+    receiver.answer(Ask::Connect).await;
+    receiver.answer(Ask::Helo { name: "mx.far.example".into(), esmtp: true, tls: None }).await;
+    if role == Role::Submission {
+        receiver.answer(Ask::Authenticated { account: 1, login: "ann@ours.example".into() }).await;
+    }
+    let mail = MailCommand {
+        reverse_path: ReversePath(Some(Address::parse(reverse_path).unwrap())),
+        size: None,
+        body: BodyType::SevenBit,
+        smtputf8: false,
+        ret: None,
+        envelope_id: None,
+        auth: None,
+        require_tls: false,
+    };
+    assert!(matches!(receiver.answer(Ask::Mail(mail)).await, Answer::Reply(reply) if reply.code == 250));
+    receiver.answer(Ask::Rcpt(Recipient::new(Address::parse("ann@ours.example").unwrap()))).await;
+    let (last, first) = chunks.split_last().unwrap();
+    for chunk in first {
+        assert!(matches!(receiver.answer(Ask::Body(chunk.as_bytes().to_vec())).await, Answer::Taken));
+    }
+    match receiver.answer(Ask::Data { last: last.as_bytes().to_vec() }).await {
+        Answer::Reply(reply) => reply,
+        _ => panic!("no reply"),
+    }
+}
+
+/// The latest message of a mailbox of ann's.
+fn latest(store: &Store, role: MailboxRole) -> Option<String> {
+    let read = store.read_blocking(move |tx| {
+        let account = mail::AccountId(1);
+        let mailbox = tx.mailbox_by_role(account, role)?.unwrap();
+        let Some(last) = tx.messages(account, mailbox.id, Uid(1), Uid(u32::MAX), 1000)?.pop() else { return Ok(None) };
+        tx.blob_read(&last.blob, 0, usize::MAX).map(Some)
+    });
+    read.unwrap().map(|octets| String::from_utf8(octets).unwrap())
+}
+
+const FAR: &str = "From: joe@far.example\r\nAuthentication-Results: mx.ours.example; dmarc=pass\r\nSubject: x\r\n\r\nHi\r\n";
+
+#[tokio::test]
+async fn results_are_written_and_forged_ones_go() {
+    let store = store();
+    let context = context(&store, dns(), Dmarc::Obey);
+    let reply = send(&context, Role::Mx, "192.0.2.1", "joe@far.example", &[FAR]).await;
+    assert_eq!(reply.code, 250, "{reply}");
+    let message = latest(&store, MailboxRole::Inbox).unwrap();
+    let results: Vec<_> = mail::header::fields(message.as_bytes()).filter(|field| field.is("Authentication-Results")).collect();
+    let [results] = results.as_slice() else { panic!("{message}") };
+    let results = mailauth::results::parse(&mail::header::unfold(results.value)).unwrap();
+    let shown: Vec<_> = results.results.iter().map(|result| format!("{}={}", result.method, result.result)).collect();
+    assert_eq!(shown, ["iprev=pass", "spf=none", "spf=pass", "dkim=none", "dmarc=pass"]);
+    assert!(message.starts_with("Return-Path: <joe@far.example>\r\nAuthentication-Results: mx.ours.example;"), "{message}");
+}
+
+#[tokio::test]
+async fn an_old_decision_can_be_made_again_from_its_trail() {
+    let store = store();
+    let context = context(&store, dns(), Dmarc::Obey);
+    let reply = send(&context, Role::Mx, "192.0.2.1", "joe@far.example", &[FAR]).await;
+    let receipt: ReceiptId = reply.text.split(' ').next().unwrap().parse().unwrap();
+    let trail = store.read_blocking(move |tx| tx.trail(receipt)).unwrap();
+    let found = trail.iter().find_map(|entry| match &entry.event {
+        Event::Authenticated { results, answers, .. } => Some((results.clone(), answers.clone())),
+        _ => None,
+    });
+    let (results, answers) = found.expect("the trail tells of it");
+    let peer = "192.0.2.1".parse().unwrap();
+    let session = Session { peer, helo: "mx.far.example", receiver: "mx.ours.example", now: NOW };
+    let step = Evidence::of(FAR.as_bytes(), &Limits::default()).step(&session, "joe@far.example", &mailauth::Settings::default(), &answers);
+    let Step::Done(outcome) = step else { panic!("{step:?}") };
+    let again = mailauth::results::value("mx.ours.example", &outcome, peer);
+    assert_eq!(again.split_whitespace().collect::<Vec<_>>(), results.split_whitespace().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_a_domain_asks_for_is_done() {
+    let doubt = FAR.replace("far", "doubt");
+    for (dmarc, message, peer, code, place) in [
+        (Dmarc::Obey, FAR, "192.0.2.1", 250, Some(MailboxRole::Inbox)),
+        (Dmarc::Obey, FAR, "192.0.2.9", 550, None),
+        (Dmarc::Junk, FAR, "192.0.2.9", 250, Some(MailboxRole::Junk)),
+        (Dmarc::Ignore, FAR, "192.0.2.9", 250, Some(MailboxRole::Inbox)),
+        (Dmarc::Obey, &doubt, "192.0.2.9", 250, Some(MailboxRole::Junk)),
+        // From this machine itself: nothing is asked.
+        (Dmarc::Obey, FAR, "127.0.0.1", 250, Some(MailboxRole::Inbox)),
+    ] {
+        // In one piece, and in several.
+        let long = format!("{message}{}", "text\r\n".repeat(20_000));
+        let (half, rest) = long.split_at(70_000);
+        for chunks in [&[message][..], &[half, rest]] {
+            let store = store();
+            let reply = send(&context(&store, dns(), dmarc), Role::Mx, peer, "joe@far.example", chunks).await;
+            assert_eq!(reply.code, code, "{dmarc:?} {peer} {reply}");
+            for role in [MailboxRole::Inbox, MailboxRole::Junk] {
+                let found = latest(&store, role);
+                assert_eq!(found.is_some(), Some(role) == place, "{dmarc:?} {peer} {role:?}");
+                assert!(found.is_none_or(|found| found.ends_with("\r\n\r\nHi\r\n") || found.ends_with(&long[100..])));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn failures_of_dns_refuse_nothing() {
+    let (store, dns) = (store(), dns());
+    dns.fail(&domain("_dmarc.far.example"), "SERVFAIL");
+    let reply = send(&context(&store, dns, Dmarc::Obey), Role::Mx, "192.0.2.9", "joe@far.example", &[FAR]).await;
+    assert_eq!(reply.code, 250, "{reply}");
+    assert!(latest(&store, MailboxRole::Inbox).unwrap().contains("dmarc=temperror"));
+}
+
+#[tokio::test]
+async fn what_our_accounts_send_is_signed_with_keys_that_sign() {
+    let store = store();
+    let mut zone = Vec::new();
+    for (selector, algorithm, state) in [
+        ("e", Algorithm::Ed25519Sha256, DkimKeyState::Signing),
+        ("r", Algorithm::RsaSha256, DkimKeyState::Signing),
+        ("w", Algorithm::Ed25519Sha256, DkimKeyState::Waiting),
+    ] {
+        let pkcs8 = PrivateKey::generate(algorithm).unwrap();
+        let record = PrivateKey::parse(algorithm, &pkcs8).unwrap().public().record();
+        zone.push((format!("{selector}._domainkey.ours.example"), record.clone()));
+        let key = DkimKey { algorithm: algorithm.as_str().to_owned(), pkcs8, record, state, created: NOW };
+        store.write_blocking(move |tx| tx.dkim_key_add(&domain("ours.example"), selector, &key)).unwrap();
+    }
+    let context = context(&store, FakeDns::new(), Dmarc::Obey);
+    let text = "From: ann@ours.example\r\nSubject: x\r\n\r\nHi\r\n";
+    let long = format!("{text}{}", "text\r\n".repeat(20_000));
+    let (half, rest) = long.split_at(70_000);
+    for chunks in [&[text][..], &[half, rest]] {
+        let reply = send(&context, Role::Submission, "192.0.2.7", "ann@ours.example", chunks).await;
+        assert_eq!(reply.code, 250, "{reply}");
+        let message = latest(&store, MailboxRole::Inbox).unwrap();
+        let evidence = Evidence::of(message.as_bytes(), &Limits::default());
+        let session = Session { peer: "192.0.2.7".parse().unwrap(), helo: "x", receiver: "x", now: NOW };
+        let mut answers = mailauth::dns::Recorded::default();
+        let outcome = loop {
+            match evidence.step(&session, "", &mailauth::Settings::default(), &answers) {
+                Step::Done(outcome) => break outcome,
+                Step::Need(questions) => questions.into_iter().for_each(|question| {
+                    let found = zone.iter().find(|(name, _)| question == mail::lookup::Question::Txt(name.clone()));
+                    let answer = found.map(|(_, record)| mail::lookup::Answer::Txt(vec![record.clone().into_bytes()]));
+                    answers.put(question, answer.unwrap_or(mail::lookup::Answer::NoName));
+                }),
+            }
+        };
+        let results: Vec<_> = outcome.dkim.iter().map(|dkim| format!("{} {}", dkim.selector, dkim.result)).collect();
+        assert_eq!(results, ["e pass", "r pass"], "{message:.2000}");
+    }
+}
