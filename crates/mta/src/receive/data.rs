@@ -52,7 +52,7 @@ enum Start {
     /// It is in the draft.
     Written(Facts),
     /// It waits for what the body says about the message; this is the header as it came.
-    Held(Vec<u8>, Watch),
+    Held(Vec<u8>, Box<Watch>),
 }
 
 /// What is gathered of the body while it comes.
@@ -153,7 +153,7 @@ impl Receiver {
             let (start, facts) = self.start(transaction, block, &Findings::default());
             (start, Start::Written(facts))
         } else {
-            (Vec::new(), Start::Held(block.to_vec(), watch))
+            (Vec::new(), Start::Held(block.to_vec(), Box::new(watch)))
         };
         draft.write(&first)?;
         let mut spilled = Spilled { draft, eight_bit: !first.is_ascii(), start };
@@ -246,7 +246,7 @@ impl Receiver {
         let (body, facts, inspected) = match spilled.start {
             Start::Written(facts) => (body, facts, None),
             Start::Held(block, watch) => {
-                let findings = self.findings(transaction, watch).await?;
+                let findings = self.findings(transaction, *watch).await?;
                 let (start, facts) = self.start(transaction, &block, &findings);
                 (self.joined(&start, &body).map_err(failed)?, facts, findings.inspected)
             }
