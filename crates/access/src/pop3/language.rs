@@ -118,6 +118,7 @@ fn translated(english: &str) -> Option<&'static str> {
         "the initial response is not base64" => "die erste Antwort ist kein Base64",
         "the response is not base64" => "die Antwort ist kein Base64",
         "cancelled" => "abgebrochen",
+        "this login may not act as that identity" => "diese Anmeldung darf nicht für diese Identität handeln",
         "login or password is wrong" => "Anmeldename oder Passwort falsch",
         "the response makes no sense" => "die Antwort ist nicht zu verstehen",
         "this cannot be checked now; try again later" => "das lässt sich gerade nicht prüfen, bitte später wieder",
