@@ -447,7 +447,7 @@ mod tests {
         let many = u32::try_from(crate::message::REMOVED_AT_ONCE).unwrap() + 1;
         tx(&store, move |tx| {
             let (kept, large) = (inbox(tx, ann).id, tx.mailbox_create(ann, "large", None)?);
-            for number in 0..many + 1 {
+            for number in 0..=many {
                 add(tx, ann, large, &format!("{number}@x"), "\\Deleted")?;
             }
             assert_eq!(said(tx.mailbox_delete_next(ann, kept)), "INBOX cannot be deleted");

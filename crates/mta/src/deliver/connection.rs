@@ -143,7 +143,7 @@ impl Connection {
         let Targets { hosts, of_domain } = targets;
         for target in hosts {
             let (addresses, manner) = match self.prepare(&target, of_domain.as_ref()).await {
-                Prepared::Ready(addresses, manner) => (hosts::interleaved(addresses), manner),
+                Prepared::Ready(addresses, manner) => (hosts::interleaved(addresses), *manner),
                 Prepared::NoAddress(error) => {
                     last = self.no_address(&target, &error, &last);
                     continue;
@@ -177,7 +177,7 @@ impl Connection {
                 Destination::Mx(..) | Destination::Local => Tls::Opportunistic,
             };
             return match self.post.world.dns.addresses(&target.host).await {
-                Ok(addresses) => Prepared::Ready(addresses, Manner::of_route(tls, demand, target, clients)),
+                Ok(addresses) => Prepared::Ready(addresses, Box::new(Manner::of_route(tls, demand, target, clients))),
                 Err(error) => Prepared::NoAddress(error),
             };
         };
@@ -193,7 +193,7 @@ impl Connection {
                 Prepared::Refused(refused)
             }
             Ok(decided) => match Manner::of_policy(decided, target, clients) {
-                Ok(manner) => Prepared::Ready(addresses, manner.about(domain, &of_domain.sts.answer)),
+                Ok(manner) => Prepared::Ready(addresses, Box::new(manner.about(domain, &of_domain.sts.answer))),
                 Err(why) => Prepared::NoAddress(DnsError::Temporary(why)),
             },
         }
@@ -288,9 +288,8 @@ impl Connection {
         let (Some((domain, policy)), Some(decided)) = (&manner.about, &manner.decided) else { return };
         let kind = match (broken, carry.tls_seen()) {
             (Some(Broken::Handshake(_, fault)), _) => Some(FailureKind::of_handshake(*fault)),
-            (Some(Broken::Connect(_)), _) => return,
             (Some(Broken::Unusable(unusable)), _) if unusable.status.detail == 10 => Some(FailureKind::STARTTLS),
-            (Some(Broken::Unusable(_)), _) => return,
+            (Some(Broken::Connect(_) | Broken::Unusable(_)), _) => return,
             (None, None) => Some(FailureKind::STARTTLS),
             (None, Some(false)) if decided.testing => Some(FailureKind::VALIDATION),
             (None, Some(_)) => None,
@@ -375,7 +374,7 @@ struct Targets {
 
 /// What there is to know before a host is connected to.
 enum Prepared {
-    Ready(Vec<IpAddr>, Manner),
+    Ready(Vec<IpAddr>, Box<Manner>),
     NoAddress(DnsError),
     Refused(Refused),
 }

@@ -50,7 +50,7 @@ struct Spilled {
 /// What stands before the body.
 enum Start {
     /// It is in the draft.
-    Written(Facts),
+    Written(Box<Facts>),
     /// It waits for what the body says about the message; this is the header as it came.
     Held(Vec<u8>, Box<Watch>),
 }
@@ -151,7 +151,7 @@ impl Receiver {
         let mut draft = self.context.store.draft();
         let (first, start) = if watch.is_idle() {
             let (start, facts) = self.start(transaction, block, &Findings::default());
-            (start, Start::Written(facts))
+            (start, Start::Written(Box::new(facts)))
         } else {
             (Vec::new(), Start::Held(block.to_vec(), Box::new(watch)))
         };
@@ -244,7 +244,7 @@ impl Receiver {
         spilled.take(&last).map_err(failed)?;
         let body = spilled.draft.finish().map_err(failed)?;
         let (body, facts, inspected) = match spilled.start {
-            Start::Written(facts) => (body, facts, None),
+            Start::Written(facts) => (body, *facts, None),
             Start::Held(block, watch) => {
                 let findings = self.findings(transaction, *watch).await?;
                 let (start, facts) = self.start(transaction, &block, &findings);

@@ -197,7 +197,7 @@ fn tlsa_steps(host: &Domain, of_host: &OfHost, steps: &mut Vec<Step>) {
         TlsaAnswer::None => (Mark::Note, "no TLSA records that DNSSEC vouches for".to_owned()),
         TlsaAnswer::Failed(why) => (Mark::Problem, format!("TLSA records: {why}")),
         TlsaAnswer::Found(records, base) => {
-            let shown: Vec<_> = records.iter().map(|record| shown(record)).collect();
+            let shown: Vec<_> = records.iter().map(shown).collect();
             let usable = records.iter().any(net::tls::is_usable);
             (if usable { Mark::Good } else { Mark::Note }, format!("TLSA records at {base}: {}", shown.join(", ")))
         }

@@ -200,7 +200,7 @@ mod tests {
         let policy = Policy {
             mode: Mode::Testing,
             mx: vec![Pattern::parse("mx.a.example").unwrap(), Pattern::parse("*.b.example").unwrap()],
-            max_age: Duration::from_secs(86_400),
+            max_age: Duration::from_hours(24),
         };
         assert_eq!(Policy::parse(&policy.to_string()), Ok(policy));
     }

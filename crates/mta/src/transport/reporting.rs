@@ -200,7 +200,7 @@ mod tests {
             reporter.save().await;
         }
         reporter.report().await;
-        assert_eq!(store.read_blocking(|tx| tx.queue_len()).unwrap(), 0, "the day is not over");
+        assert_eq!(store.read_blocking(store::ReadTx::queue_len).unwrap(), 0, "the day is not over");
         tokio::time::sleep(Duration::from_hours(24)).await;
         reporter.report().await;
         let queued = store.read_blocking(|tx| tx.queue_all(mail::ReceiptId(0), 9)).unwrap();
@@ -210,6 +210,6 @@ mod tests {
         let octets = store.read_blocking(move |tx| tx.blob_read(&blob, 0, usize::MAX)).unwrap();
         let report = tls_rpt::find(&octets, &mail::digest::Digest::of(&octets)).unwrap().unwrap();
         assert_eq!(report.summary().total_successful_session_count, 2);
-        assert_eq!(store.read_blocking(|tx| tx.tls_results_first_day()).unwrap(), None);
+        assert_eq!(store.read_blocking(store::ReadTx::tls_results_first_day).unwrap(), None);
     }
 }

@@ -120,16 +120,7 @@ impl Sts {
             }
             (kept, Some(id)) => match self.fetched(domain, &id, now, &mut steps).await {
                 Ok(policy) => answer_of(policy),
-                Err(fault) => match kept {
-                    Some((_, policy)) => {
-                        steps.push(format!("{fault}; the policy that is remembered holds until its time is over"));
-                        answer_of(policy)
-                    }
-                    None => {
-                        steps.push(format!("{fault}; none is remembered, so that mail goes as without one"));
-                        StsAnswer::Unknown(fault)
-                    }
-                },
+                Err(fault) => without_a_new_one(kept.map(|(_, policy)| policy), fault, &mut steps),
             },
         };
         Known { answer, steps }
@@ -211,6 +202,16 @@ impl Sts {
         }
         failures.insert(domain.clone(), (now, fault.clone()));
     }
+}
+
+/// A policy that cannot be fetched: the remembered one holds, or mail goes as without one (RFC 8461 §3.3).
+fn without_a_new_one(kept: Option<Policy>, fault: StsFault, steps: &mut Vec<String>) -> StsAnswer {
+    let Some(policy) = kept else {
+        steps.push(format!("{fault}; none is remembered, so that mail goes as without one"));
+        return StsAnswer::Unknown(fault);
+    };
+    steps.push(format!("{fault}; the policy that is remembered holds until its time is over"));
+    answer_of(policy)
 }
 
 fn answer_of(policy: Policy) -> StsAnswer {

@@ -189,7 +189,10 @@ pub fn day_of(at: Timestamp) -> u32 {
 
 /// Figures that are not stored yet. Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct Results(Arc<Mutex<BTreeMap<(u32, Domain), Vec<PolicyResults>>>>);
+pub struct Results(Arc<Mutex<Counted>>);
+
+/// By day and policy domain.
+type Counted = BTreeMap<(u32, Domain), Vec<PolicyResults>>;
 
 impl Results {
     /// Counts one session: well, or with what failed.

@@ -48,7 +48,7 @@ impl Check {
         };
         let steps = steps(context, &domain, Wanted { dane, mta_sts, connect: !domain.no_connect })?;
         let ok = !has_problem(&steps);
-        show(context, CheckView { domain: domain.host, ok, steps });
+        show(context, &CheckView { domain: domain.host, ok, steps });
         Ok(ExitCode::from(if ok { 0 } else { Code::ProblemsFound.exit() }))
     }
 }
@@ -68,9 +68,9 @@ fn steps(context: &Context, domain: &Domain, wanted: Wanted) -> Result<Vec<Step>
     })
 }
 
-fn show(context: &Context, view: CheckView) {
+fn show(context: &Context, view: &CheckView) {
     if context.printer.format != Format::Table {
-        return context.printer.one(&view, &[]);
+        return context.printer.one(view, &[]);
     }
     context.printer.list(&view.steps, &[whole(""), whole("what"), words("finding")], |step| {
         let mark = match step.mark {

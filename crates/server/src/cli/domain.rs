@@ -47,8 +47,8 @@ impl Domain {
         match self {
             Self::Add { domain } => {
                 let view = context.call(domain::Add { domain })?;
-                let records = view.dns.iter().map(|line| format!("\n{line}")).collect::<String>();
-                let signing = format!("\nIts mail is signed; publish these records in DNS so that others can tell:{records}");
+                let records = view.dns.join("\n");
+                let signing = format!("\nIts mail is signed; publish these records in DNS so that others can tell:\n{records}");
                 printer.done(&view, &format!("{} {}{signing}", context.did("added", "add"), view.domain));
             }
             Self::List => {

@@ -17,6 +17,7 @@ pub enum TlsPolicy {
 
 /// What the client must know at its start.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one setting of its own; no two exclude each other")]
 pub struct Config {
     /// Our name in EHLO.
     pub hostname: String,
