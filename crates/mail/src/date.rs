@@ -21,6 +21,9 @@ pub struct DateTime {
 /// Octets of a date field that are looked at. Our own bound; written well it has about 40.
 pub const TEXT_OCTETS_MAX: usize = 256;
 
+/// Longest date of RFC 3339, octets: nine digits of a second and a zone.
+const RFC3339_OCTETS_MAX: usize = 35;
+
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const ZONES: [(&str, i16); 8] =
@@ -51,6 +54,21 @@ pub fn parse(text: &str) -> Option<DateTime> {
         found.take(word);
     }
     found.date_time()
+}
+
+/// Reads `2026-07-01T10:52:37+02:00` (RFC 3339 §5.6 `date-time`); `None` if it is none.
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    let known = |octet: u8| octet.is_ascii_digit() || b"TtZz:.+-".contains(&octet);
+    let octet = |at: usize| text.as_bytes().get(at).map(u8::to_ascii_uppercase);
+    let shaped = (octet(10), octet(13), octet(16)) == (Some(b'T'), Some(b':'), Some(b':'));
+    let good = (20..=RFC3339_OCTETS_MAX).contains(&text.len()) && text.bytes().all(known) && shaped;
+    let at: jiff::Timestamp = if good { text.parse().ok()? } else { return None };
+    Some(Timestamp(at.as_millisecond()))
+}
+
+/// `2026-07-01T08:52:37Z` (RFC 3339 §5.6), in whole seconds.
+pub fn rfc3339(at: Timestamp) -> String {
+    jiff::Timestamp::from_second(at.seconds()).unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 /// `Tue, 1 Jul 2003 10:52:37 +0200` (RFC 5322 §3.3).
@@ -285,6 +303,22 @@ mod tests {
         for bad in ["", "1 Jul 2003 10:52:37 +0200", "32-Jul-2003 10:52:37 +0200", "17-Jul-1996 02:44:25 PST", "17-Jul-1996 2:44:25 -07000"]
         {
             assert_eq!(parse_internal_date(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn dates_of_rfc_3339_are_read_strictly() {
+        for (input, want) in [
+            ("2026-07-01T10:52:37+02:00", Some("2026-07-01T08:52:37Z")),
+            ("2026-07-01t08:52:37.25z", Some("2026-07-01T08:52:37Z")),
+            ("2026-07-01 08:52:37Z", None),
+            ("2026-07-01T08:52:37", None),
+            ("2026-07-01T08:52:37Z[UTC]", None),
+            ("2026-02-30T08:52:37Z", None),
+            ("20260701T085237+0000", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_rfc3339(input).map(rfc3339).as_deref(), want, "{input}");
         }
     }
 

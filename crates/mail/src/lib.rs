@@ -38,6 +38,7 @@ pub mod section;
 pub mod status;
 pub mod subject;
 pub mod submission;
+pub mod terms;
 pub mod text;
 pub mod timestamp;
 pub mod uid_set;
@@ -54,5 +55,6 @@ pub use id::{AccountId, BlobHash, EmailId, MailboxId, ModSeq, ReceiptId, SeqNum,
 pub use rights::Rights;
 pub use role::Role;
 pub use status::EnhancedStatus;
+pub use terms::{DeliverBy, Late, Priority, Terms};
 pub use timestamp::Timestamp;
 pub use uid_set::UidSet;

@@ -10,6 +10,7 @@ use crate::date::{self, DateTime};
 use crate::domain::Domain;
 use crate::header;
 use crate::id::ReceiptId;
+use crate::terms::Priority;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -32,6 +33,8 @@ pub struct Received<'a> {
     pub id: Option<ReceiptId>,
     /// The recipient, only if there is one: others must not learn of each other (RFC 5321 §7.6).
     pub recipient: Option<&'a Address>,
+    /// How urgent it is, if that was said (RFC 6710 §10.1 `PRIORITY`).
+    pub priority: Priority,
     /// When.
     pub at: DateTime,
 }
@@ -93,6 +96,9 @@ impl fmt::Display for Received<'_> {
         if let Some(recipient) = self.recipient {
             write!(f, "\r\n\tfor <{recipient}>")?;
         }
+        if self.priority != Priority::NORMAL {
+            write!(f, "\r\n\tPRIORITY {}", self.priority)?;
+        }
         write!(f, ";\r\n\t{}\r\n", date::rfc5322(self.at))
     }
 }
@@ -131,10 +137,11 @@ mod tests {
             tls: Some("TLS1.3 TLS_AES_256_GCM_SHA384"),
             id: Some(ReceiptId::default()),
             recipient: Some(&ann),
+            priority: Priority::new(-3).unwrap(),
             at: DateTime { at: Timestamp::from_seconds(1_057_049_557), zone_minutes: 0 },
         };
         let want = format!(
-            "Received: from client.example.com (host.example.com [192.0.2.1])\r\n\tby mx.example.org with ESMTPS (TLS1.3 TLS_AES_256_GCM_SHA384) id {}\r\n\tfor <ann@example.org>;\r\n\tTue, 1 Jul 2003 08:52:37 +0000\r\n",
+            "Received: from client.example.com (host.example.com [192.0.2.1])\r\n\tby mx.example.org with ESMTPS (TLS1.3 TLS_AES_256_GCM_SHA384) id {}\r\n\tfor <ann@example.org>\r\n\tPRIORITY -3;\r\n\tTue, 1 Jul 2003 08:52:37 +0000\r\n",
             ReceiptId::default()
         );
         assert_eq!(field.to_string(), want);
@@ -144,6 +151,7 @@ mod tests {
             peer_name: None,
             tls: None,
             recipient: None,
+            priority: Priority::NORMAL,
             ..field
         };
         assert!(hostile.to_string().starts_with("Received: from x??Subject: y ? ([IPv6:2001:db8::1])\r\n\tby"));

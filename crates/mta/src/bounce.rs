@@ -15,7 +15,7 @@ use mail::digest::Digest;
 use mail::dsn::{Action, Original, RecipientReport};
 use mail::event::Source;
 use mail::header;
-use mail::{Address, BlobHash, BodyType, EnhancedStatus, Event, ReceiptId, Recipient, Ret, ReversePath, Timestamp, TlsDemand};
+use mail::{Address, BlobHash, BodyType, EnhancedStatus, Event, ReceiptId, Recipient, Ret, ReversePath, Terms, Timestamp, TlsDemand};
 use store::{Body, Delivery, QueueMessage, Resolution, WriteTx};
 
 /// A message up to this size goes back whole, unless its sender wants the header only; octets.
@@ -33,7 +33,7 @@ pub(crate) struct Report {
 }
 
 /// A recipient whose mailbox has the message.
-pub(crate) fn delivered(recipient: &Recipient, now: Timestamp) -> RecipientReport {
+fn delivered(recipient: &Recipient, now: Timestamp) -> RecipientReport {
     RecipientReport {
         recipient: recipient.clone(),
         action: Action::Delivered,
@@ -44,6 +44,13 @@ pub(crate) fn delivered(recipient: &Recipient, now: Timestamp) -> RecipientRepor
         last_attempt: Some(utc(now)),
         will_retry_until: None,
     }
+}
+
+/// The report of those recipients whose mailbox has the message and whose sender wants to hear of it, if there are any.
+pub(crate) fn all_delivered<'a>(recipients: impl IntoIterator<Item = &'a Recipient>, now: Timestamp) -> Option<Report> {
+    let wanted = |recipient: &&Recipient| recipient.notify.is_some_and(|notify| notify.success);
+    let recipients: Vec<_> = recipients.into_iter().filter(wanted).map(|recipient| delivered(recipient, now)).collect();
+    (!recipients.is_empty()).then_some(Report { action: Action::Delivered, recipients })
 }
 
 /// The message that a report is about.
@@ -144,6 +151,7 @@ fn arrival(octets: &[u8], to: &Address, targets: Vec<Delivery>, smtputf8: bool, 
         smtputf8,
         tls: TlsDemand::ByPolicy,
         tls_report: None,
+        terms: Terms::default(),
         recipients: vec![(Recipient { notify: Some(mail::Notify::NEVER), ..Recipient::new(to.clone()) }, targets)],
         refused: Vec::new(),
         when_full: WhenFull::Queue,

@@ -5,15 +5,14 @@
 //! Invariant: every recipient ends in exactly one of filed, queued or not reached; an account gets a
 //! message once however many recipients lead to it.
 
-use crate::bounce::{self, Report};
+use crate::bounce;
 use crate::queue::schedule::retry_at;
 use crate::settings::Settings;
 use mail::digest::Digest;
-use mail::dsn::Action;
 use mail::event::Source;
 use mail::{
-    AccountId, Address, BodyType, EmailId, Event, Flags, MailboxId, ReceiptId, Recipient, Ret, ReversePath, Role, Timestamp, TlsDemand,
-    TrailEntry, Uid,
+    AccountId, Address, BodyType, EmailId, Event, Flags, MailboxId, ReceiptId, Recipient, Ret, ReversePath, Role, Terms, Timestamp,
+    TlsDemand, TrailEntry, Uid,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Body, Delivery, Error, NewEmail, QueueMessage, QueueRecipient, RecipientState, WriteTx};
@@ -34,6 +33,7 @@ pub(crate) struct Arrival {
     pub(crate) tls: TlsDemand,
     /// A TLS report that it carries, JSON.
     pub(crate) tls_report: Option<String>,
+    pub(crate) terms: Terms,
     /// Each with where it leads.
     pub(crate) recipients: Vec<(Recipient, Vec<Delivery>)>,
     /// What the trail tells of recipients that were refused.
@@ -172,6 +172,9 @@ impl Taking<'_> {
         let mut outcome = Outcome { reached: false, filed: false, full: Vec::new() };
         for target in targets {
             match target {
+                Delivery::Mailbox { account, .. } if self.release() > self.now => {
+                    outcome.reached |= self.hold(*account, recipient)?;
+                }
                 Delivery::Mailbox { account, .. } => match self.file_once(*account)? {
                     Some(filed) => {
                         self.events.push(filed.event(&recipient.address, *account));
@@ -187,6 +190,18 @@ impl Taking<'_> {
             }
         }
         Ok(outcome)
+    }
+
+    /// When it may leave us, and be filed.
+    fn release(&self) -> Timestamp {
+        self.arrival.terms.hold_until.map_or(self.now, |until| until.max(self.now))
+    }
+
+    /// Queues it for a mailbox here, whose own address then leads to nobody else.
+    fn hold(&mut self, account: AccountId, recipient: &Recipient) -> store::Result<bool> {
+        let Some(account) = self.tx.account(account)? else { return Ok(false) };
+        self.queue(recipient, &account.address);
+        Ok(true)
     }
 
     /// `None`: the mailbox is full.
@@ -209,7 +224,7 @@ impl Taking<'_> {
         }
         let original = recipient.original.clone().or_else(|| (recipient.address != *to).then(|| format!("rfc822;{}", recipient.address)));
         let recipient = Recipient { address: to.clone(), notify: recipient.notify, original };
-        self.queued.push(QueueRecipient { recipient, state: open(self.now) });
+        self.queued.push(QueueRecipient { recipient, state: open(self.release()) });
     }
 }
 
@@ -242,6 +257,13 @@ fn retry_full(
     Ok(Some(QueueRecipient { recipient: Recipient { address: account.address, ..recipient.clone() }, state }))
 }
 
+/// The lifetime begins when the message may leave (RFC 4865 §4.2.2); what is to be returned when it is late is over
+/// by then (RFC 2852 §4.1.3).
+fn expires(terms: &Terms, now: Timestamp, settings: &Settings) -> Timestamp {
+    let lifetime_over = terms.hold_until.map_or(now, |until| until.max(now)).after(settings.queue.lifetime);
+    terms.returned_at().map_or(lifetime_over, |at| at.min(lifetime_over))
+}
+
 fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>, now: Timestamp, settings: &Settings) -> QueueMessage {
     QueueMessage {
         receipt,
@@ -255,11 +277,12 @@ fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>,
         skip_octets: arrival.skip_octets,
         octets: arrival.body.octets().saturating_sub(arrival.skip_octets.into()),
         accepted: now,
-        expires: now.after(settings.queue.lifetime),
+        expires: expires(&arrival.terms, now, settings),
         held: false,
         account: arrival.account,
         recipients,
         tls: arrival.tls,
+        terms: arrival.terms,
     }
 }
 
@@ -272,12 +295,10 @@ fn report_success(
     now: Timestamp,
     settings: &Settings,
 ) -> store::Result<Vec<Event>> {
-    let wanted = |recipient: &Recipient| recipient.notify.is_some_and(|notify| notify.success);
-    let told = outcomes.iter().zip(&arrival.recipients).filter(|(outcome, (recipient, _))| outcome.filed && wanted(recipient));
-    let recipients: Vec<_> = told.map(|(_, (recipient, _))| bounce::delivered(recipient, now)).collect();
-    if recipients.is_empty() || arrival.reverse_path.0.is_none() {
+    let filed = outcomes.iter().zip(&arrival.recipients).filter(|(outcome, _)| outcome.filed).map(|(_, (recipient, _))| recipient);
+    let Some(report) = bounce::all_delivered(filed, now).filter(|_| arrival.reverse_path.0.is_some()) else {
         return Ok(Vec::new());
-    }
+    };
     let subject = bounce::Subject {
         receipt,
         reverse_path: arrival.reverse_path.clone(),
@@ -290,7 +311,7 @@ fn report_success(
         tls: arrival.tls,
         accepted: now,
     };
-    bounce::send(tx, &subject, &Report { action: Action::Delivered, recipients }, now, settings)
+    bounce::send(tx, &subject, &report, now, settings)
 }
 
 /// A queued message's octets and digest, made again.

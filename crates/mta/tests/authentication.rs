@@ -62,6 +62,7 @@ fn context(store: &Store, dns: FakeDns, dmarc: Dmarc) -> Arc<Context> {
         seed: 7,
         dns: Some(Arc::new(dns)),
         keys: KeyRing::default(),
+        urge: mta::queue::Urge::default(),
         messages: AtomicU64::new(0),
     })
 }
@@ -93,6 +94,7 @@ async fn send(context: &Arc<Context>, role: Role, peer: &str, reverse_path: &str
         envelope_id: None,
         auth: None,
         require_tls: false,
+        terms: mail::Terms::default(),
     };
     assert!(matches!(receiver.answer(Ask::Mail(mail)).await, Answer::Reply(reply) if reply.code == 250));
     receiver.answer(Ask::Rcpt(Recipient::new(Address::parse("ann@ours.example").unwrap()))).await;

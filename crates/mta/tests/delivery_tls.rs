@@ -5,7 +5,7 @@
 //! randomness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
-use mail::{Address, BodyType, Domain, Event, Recipient, ReversePath, Timestamp};
+use mail::{Address, Domain, Event, Recipient, ReversePath, Timestamp};
 use mta::deliver::{Tls, World};
 use mta::queue::Queue;
 use mta::receive::{Context, Receiver};
@@ -69,7 +69,7 @@ async fn serve(remote: Arc<Remote>, stream: DuplexStream) {
     config.mechanisms = if role == Role::Submission { vec![Mechanism::ScramSha256, Mechanism::Plain] } else { Vec::new() };
     let peer: IpAddr = PEER.parse().unwrap();
     let mut receiver = Receiver::new(Arc::new(context(remote.store.clone(), "mx.b.example")), role, peer);
-    let mut connection = Connection { peer, nonce: "n".repeat(24), tls: None };
+    let mut connection = Connection { peer, nonce: "n".repeat(24), tls: None, wall: mail::Timestamp(0) };
     let (socket, upgrade) = match remote.manner {
         Manner::Implicit => {
             let (socket, tls) = net::tls::accept(Arc::clone(&remote.tls), Socket::any(stream)).await.unwrap();
@@ -120,6 +120,7 @@ fn context(store: Store, host: &str) -> Context {
         seed: 1,
         dns: None,
         keys: mta::receive::KeyRing::default(),
+        urge: mta::queue::Urge::default(),
         messages: AtomicU64::new(0),
     }
 }
@@ -143,16 +144,7 @@ async fn submit(store: &Store, to: &str) {
     let mut receiver = Receiver::new(Arc::new(context(store.clone(), "mx.a.example")), Role::Submission, PEER.parse().unwrap());
     receiver.answer(Ask::Authenticated { account: 1, login: "ann@a.example".to_owned() }).await;
     let reverse_path = ReversePath(Address::parse("ann@a.example").ok());
-    let command = MailCommand {
-        reverse_path,
-        size: None,
-        body: BodyType::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envelope_id: None,
-        auth: None,
-        require_tls: false,
-    };
+    let command = MailCommand::new(reverse_path);
     receiver.answer(Ask::Mail(command)).await;
     receiver.answer(Ask::Rcpt(Recipient::new(Address::parse(to).unwrap()))).await;
     let answer = receiver.answer(Ask::Data { last: b"From: ann@a.example\r\n\r\nhello\r\n".to_vec() }).await;

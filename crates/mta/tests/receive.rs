@@ -97,6 +97,7 @@ impl Stage {
             seed: 7,
             dns: None,
             keys: mta::receive::KeyRing::default(),
+            urge: mta::queue::Urge::default(),
             messages: AtomicU64::new(0),
         };
         let peer = "192.0.2.1".parse().unwrap();
@@ -131,10 +132,14 @@ impl Stage {
             "lmtp" => Role::Lmtp,
             other => panic!("no such role: {other}"),
         };
-        let connection = Connection { peer: self.peer, nonce: "n".repeat(24), tls: None };
+        let connection = Connection { peer: self.peer, nonce: "n".repeat(24), tls: None, wall: Timestamp::from_seconds(1_700_000_000) };
         let mut config = Config::new("mx.ours.example", role);
         config.auth_needs_tls = false;
         config.mechanisms = if role == Role::Submission { vec![Mechanism::Plain] } else { Vec::new() };
+        config.mt_priority = true;
+        config.deliver_by = true;
+        config.etrn = role != Role::Lmtp;
+        config.hold_max = (role == Role::Submission).then_some(std::time::Duration::from_hours(24));
         let server = Server::new(Arc::new(config), connection, self.context.clock.now());
         self.connection = Some((server, Receiver::new(Arc::clone(&self.context), role, self.peer)));
         self.drain();
@@ -230,6 +235,10 @@ impl Stage {
                 recipients.join(", ")
             );
             let _ = writeln!(self.out, "> {shown}");
+            if message.terms != mail::Terms::default() {
+                let (due, expires) = (message.due().map(Timestamp::seconds), message.expires.seconds());
+                let _ = writeln!(self.out, "> due {due:?} expires {expires} {:?}", message.terms);
+            }
         }
     }
 

@@ -62,8 +62,13 @@ impl Snapshot {
             made.limits.recipients_max = config.limits.recipients;
             made.limits.idle_max = config.limits.smtp_idle.0;
             made.pretence_key = pretence_key;
+            made.limits_offered = true;
+            made.mt_priority = true;
+            made.deliver_by = true;
+            made.etrn = role != smtp::server::Role::Lmtp;
             made
         };
+        let hold_max = Some(config.queue.hold.0).filter(|hold| !hold.is_zero());
         let tokens = tokens(config)?;
         let mechanisms = mechanisms(&tokens);
         let mx = smtp::server::Config { starttls: true, ..smtp(smtp::server::Role::Mx) };
@@ -71,6 +76,7 @@ impl Snapshot {
             starttls: true,
             mechanisms: mechanisms.clone(),
             auth_needs_tls: !plaintext,
+            hold_max,
             ..smtp(smtp::server::Role::Submission)
         };
         Ok(Self {

@@ -117,8 +117,16 @@ impl Server {
         let pretence_key = *authenticator.pretend_key();
         let (counters, clock): (_, Arc<dyn Clock>) = (Arc::new(mta::Counters::default()), Arc::new(SystemClock));
         let results = Results::default();
-        let parts =
-            Parts { store: &store, authenticator: &authenticator, counters: &counters, clock: &clock, results: &results, pretence_key };
+        let urge = mta::queue::Urge::default();
+        let parts = Parts {
+            store: &store,
+            authenticator: &authenticator,
+            counters: &counters,
+            clock: &clock,
+            results: &results,
+            pretence_key,
+            urge: &urge,
+        };
         let current = Arc::new(Current::new(&config, &parts)?);
         let host = Arc::new(Host {
             current: RwLock::new(Arc::clone(&current)),
@@ -135,7 +143,7 @@ impl Server {
             pretence_key,
             ports: RwLock::default(),
             started: crate::clock::now(),
-            urge: mta::queue::Urge::default(),
+            urge,
             traces,
             outbound: watch::channel(current).0,
             config: RwLock::new(Arc::new(config)),
@@ -237,6 +245,7 @@ struct Parts<'a> {
     clock: &'a Arc<dyn Clock>,
     results: &'a Results,
     pretence_key: [u8; 32],
+    urge: &'a mta::queue::Urge,
 }
 
 impl Current {
@@ -253,6 +262,7 @@ impl Current {
             seed: u64::from_le_bytes(crate::random::octets()?),
             dns: Some(Arc::clone(&world.dns)),
             keys: mta::receive::KeyRing::default(),
+            urge: parts.urge.clone(),
             messages: AtomicU64::new(0),
         };
         let imap = ByPeer::new(|trusted| {
@@ -326,7 +336,8 @@ impl Host {
                 if let Some(tls) = &tls {
                     receiver = receiver.with_tls(tls.clone());
                 }
-                let session = smtp::server::Server::new(config, smtp::server::Connection { peer, nonce, tls }, now);
+                let session =
+                    smtp::server::Server::new(config, smtp::server::Connection { peer, nonce, tls, wall: self.clock.wall() }, now);
                 match trace {
                     None => net::drive(session, receiver, socket, upgrade, shell).await,
                     Some(trace) => drive_traced(session, receiver, socket, upgrade, shell, trace).await,
@@ -414,6 +425,7 @@ impl Service for Host {
             clock: &self.clock,
             results: &self.results,
             pretence_key: self.pretence_key,
+            urge: &self.urge,
         };
         let current = Arc::new(Current::new(&new, &parts)?);
         self.certificates.reload(&certificate(&new)?, &[]).map_err(|error| Failure::usage(format!("TLS: {error}")))?;

@@ -4,7 +4,7 @@ use crate::chance::Chance;
 use crate::faults::Moody;
 use crate::network::{Arrival, Network};
 use crate::policies::Policies;
-use mail::{Address, BodyType, Domain, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Timestamp, TrailEntry, Uid};
+use mail::{Address, Domain, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Terms, Timestamp, TrailEntry, Uid};
 use mta::deliver::World as Outside;
 use mta::queue::Queue;
 use mta::receive::{Context, Receiver};
@@ -17,7 +17,7 @@ use smtp::server::{Answer, Ask, Config, Connection, MailCommand, Role, Server};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::auth::{Authenticator, Credentials};
 use store::disk::sim::SimDisk;
@@ -65,6 +65,8 @@ struct Inner {
     submitted: Mutex<Vec<Submitted>>,
     /// How many times it was started.
     starts: AtomicU64,
+    /// Most recipients that it takes in one transaction.
+    recipients_max: AtomicUsize,
 }
 
 struct Running {
@@ -88,6 +90,7 @@ impl Host {
             running: Mutex::default(),
             submitted: Mutex::default(),
             starts: AtomicU64::new(0),
+            recipients_max: AtomicUsize::new(1000),
         };
         Self(Arc::new(inner))
     }
@@ -144,6 +147,7 @@ impl Host {
         let arrivals = self.0.around.network.listen(self.0.address);
         let serving = tokio::spawn(serve(self.clone(), Arc::clone(&context), arrivals, shutdown.clone()));
         let queue = Queue::new(self.store(), Arc::clone(&context.settings), Arc::clone(&context.counters), self.outside());
+        let queue = queue.urged_by(context.urge.clone());
         let queue = tokio::spawn(queue.run(shutdown.stop()));
         *running = Some(Running { context, shutdown, tasks: vec![serving.abort_handle(), queue.abort_handle()] });
     }
@@ -197,6 +201,7 @@ impl Host {
             seed: self.0.starts.load(std::sync::atomic::Ordering::Relaxed),
             dns: None,
             keys: mta::receive::KeyRing::default(),
+            urge: mta::queue::Urge::default(),
             messages: AtomicU64::new(0),
         }
     }
@@ -218,14 +223,24 @@ impl Host {
         Transport { sts: Some(Arc::new(sts)), ..Transport::default() }
     }
 
+    /// How many recipients it takes in one transaction from now on.
+    pub fn recipients_max(&self, max: usize) {
+        self.0.recipients_max.store(max, Ordering::Relaxed);
+    }
+
     /// Has one of its accounts send a message. Its text may be anything behind the header.
     pub async fn submit(&self, from: &str, to: &[&str], text: &str) -> Submitted {
+        self.submit_on(from, to, text, Terms::default()).await
+    }
+
+    /// The same on terms of its own.
+    pub async fn submit_on(&self, from: &str, to: &[&str], text: &str, terms: Terms) -> Submitted {
         let number = self.0.submitted.lock().unwrap_or_else(PoisonError::into_inner).len();
         let message_id = format!("{number}@{}", self.0.name);
         let octets = format!("From: {from}\r\nMessage-ID: <{message_id}>\r\nSubject: {number}\r\n\r\n{text}\r\n");
         let recipients: Vec<Address> = to.iter().map(|to| Address::parse(to).unwrap()).collect();
         let from = Address::parse(from).unwrap();
-        let reply = self.take(&from, &recipients, octets.into_bytes()).await;
+        let reply = self.take(&from, &recipients, octets.into_bytes(), terms).await;
         assert_eq!(reply.code, 250, "{reply}");
         let receipt = reply.text.split_whitespace().next().and_then(|id| id.parse().ok()).expect("a receipt in the 250");
         let submitted = Submitted { message_id, from, to: recipients, receipt };
@@ -233,7 +248,7 @@ impl Host {
         submitted
     }
 
-    async fn take(&self, from: &Address, to: &[Address], octets: Vec<u8>) -> Reply {
+    async fn take(&self, from: &Address, to: &[Address], octets: Vec<u8>, terms: Terms) -> Reply {
         let account = self.store().read_blocking({
             let login = from.to_string();
             move |tx| tx.account_by_login(&login)
@@ -241,16 +256,7 @@ impl Host {
         let account = account.unwrap().expect("the sender has an account").id.0;
         let mut receiver = Receiver::new(self.current(), Role::Submission, self.0.address);
         receiver.answer(Ask::Authenticated { account, login: from.to_string() }).await;
-        let command = MailCommand {
-            reverse_path: ReversePath(Some(from.clone())),
-            size: None,
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envelope_id: None,
-            auth: None,
-            require_tls: false,
-        };
+        let command = MailCommand { terms, ..MailCommand::new(ReversePath(Some(from.clone()))) };
         positive(&receiver.answer(Ask::Mail(command)).await);
         for to in to {
             positive(&receiver.answer(Ask::Rcpt(Recipient::new(to.clone()))).await);
@@ -320,8 +326,11 @@ async fn serve(host: Host, context: Arc<Context>, mut arrivals: mpsc::UnboundedR
         if shutdown.is_told() {
             break;
         }
-        let config = Arc::new(Config::new(host.name().as_str(), Role::Mx));
-        let connection = Connection { peer, nonce: "n".repeat(24), tls: None };
+        let mut config =
+            Config { limits_offered: true, mt_priority: true, deliver_by: true, ..Config::new(host.name().as_str(), Role::Mx) };
+        config.limits.recipients_max = host.0.recipients_max.load(Ordering::Relaxed);
+        let config = Arc::new(config);
+        let connection = Connection { peer, nonce: "n".repeat(24), tls: None, wall: context.clock.wall() };
         let server = Server::new(config, connection, context.clock.now());
         let handler = Moody {
             handler: Receiver::new(Arc::clone(&context), Role::Mx, peer),

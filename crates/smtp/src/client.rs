@@ -51,6 +51,8 @@ pub struct Client {
     dirty: bool,
     /// Whether this connection has carried a transaction before.
     used: bool,
+    /// MAIL commands said over this connection.
+    mails: usize,
     replies: Replies,
     outbox: VecDeque<Output<Ask>>,
     asked: Option<Asked>,
@@ -81,11 +83,20 @@ enum State {
     Closed,
 }
 
+/// What follows the report of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Another,
+    /// The server takes no more over this connection (RFC 9422 MAILMAX).
+    Quit,
+    Close,
+}
+
 #[derive(Debug)]
 enum Asked {
     Next,
     Body,
-    Outcome { reusable: bool },
+    Outcome { then: Then },
     Failed,
 }
 
@@ -102,6 +113,7 @@ impl Client {
             running: None,
             dirty: false,
             used: false,
+            mails: 0,
             outbox: VecDeque::new(),
             asked: None,
             ended: false,
@@ -149,11 +161,11 @@ impl Client {
         let Some(asked) = self.asked.take() else { return };
         match (asked, answer) {
             (Asked::Next, Answer::Message(transaction)) => self.begin(transaction),
-            (Asked::Next, _) => self.quit(),
+            (Asked::Next | Asked::Outcome { then: Then::Quit }, _) => self.quit(),
             (Asked::Body, Answer::Chunk(chunk)) => self.chunk(chunk),
             (Asked::Body, _) => self.fail(&Outcome::ours(Stage::Data, (4, 3, 0), "The message cannot be read")),
-            (Asked::Outcome { reusable: true }, _) => self.ask_next(),
-            (Asked::Outcome { reusable: false } | Asked::Failed, _) => self.close(),
+            (Asked::Outcome { then: Then::Another }, _) => self.ask_next(),
+            (Asked::Outcome { then: Then::Close } | Asked::Failed, _) => self.close(),
         }
     }
 
@@ -193,11 +205,23 @@ impl Client {
         let Some(running) = self.running.take() else { return };
         let undecided = |decided: Option<Outcome>| decided.unwrap_or_else(|| outcome.clone());
         let recipients = running.outcomes.into_iter().map(undecided).collect();
-        let reusable = reusable && self.replies.is_empty();
+        let in_step = reusable && self.replies.is_empty();
+        let spent = self.offers.limits.mails.is_some_and(|max| self.mails >= max);
+        let then = match (in_step, spent) {
+            (false, _) => Then::Close,
+            (true, true) => Then::Quit,
+            (true, false) => Then::Another,
+        };
         self.state = State::Ready;
         self.used = true;
-        let report = TransactionOutcome { recipients, tls: self.tls.clone(), dsn: self.offers.dsn, reusable };
-        self.ask(Ask::Outcome(report), Asked::Outcome { reusable });
+        let report = TransactionOutcome {
+            recipients,
+            tls: self.tls.clone(),
+            dsn: self.offers.dsn,
+            deliver_by: self.offers.deliver_by,
+            reusable: then == Then::Another,
+        };
+        self.ask(Ask::Outcome(report), Asked::Outcome { then });
     }
 
     fn ask(&mut self, ask: Ask, asked: Asked) {

@@ -28,8 +28,13 @@ fn serve(data: &[u8], role: Role) {
     config.mechanisms = Mechanism::ALL.to_vec();
     config.auth_needs_tls = false;
     config.starttls = true;
+    config.limits_offered = true;
+    config.mt_priority = true;
+    config.deliver_by = true;
+    config.etrn = true;
+    config.hold_max = Some(std::time::Duration::from_hours(1));
     config.limits.message_octets_max = 1000;
-    let connection = Connection { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), nonce: "nonce".to_owned(), tls: None };
+    let connection = Connection { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), nonce: "nonce".to_owned(), tls: None, wall: mail::Timestamp(0) };
     let mut session = Server::new(Arc::new(config), connection, now);
     let mut asked = 0_usize;
     play(&mut session, data, |ask| {
@@ -60,7 +65,7 @@ fn send(data: &[u8]) {
     play(&mut session, data, |ask| match ask {
         client::Ask::Next => {
             let envelope = Envelope { recipients: recipients.clone(), ..Envelope::default() };
-            client::Answer::Message(Transaction { envelope, octets: 4 })
+            client::Answer::Message(Transaction { envelope, octets: 4, terms: mail::Terms::default(), now: mail::Timestamp(0) })
         }
         client::Ask::Body { offset: 0 } => client::Answer::Chunk(b".\r\nx".to_vec()),
         client::Ask::Body { .. } => client::Answer::Chunk(Vec::new()),

@@ -23,11 +23,13 @@ mod auth;
 mod bdat;
 mod config;
 mod data;
+mod etrn;
 mod helo;
 mod mail;
 mod minor;
 mod rcpt;
 mod starttls;
+mod terms;
 mod unstuff;
 
 pub use ask::{Answer, Ask, MailCommand};
@@ -35,6 +37,7 @@ pub use config::{Config, Connection, Limits, Role};
 
 use crate::Reply;
 use crate::grammar::split_verb;
+use ::mail::Timestamp;
 use auth::Asking;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -62,6 +65,8 @@ pub struct Server {
     started: Instant,
     /// When something last happened.
     active: Instant,
+    /// The time of day at `started`.
+    wall: Timestamp,
 }
 
 /// What the peer's next octets are.
@@ -143,6 +148,7 @@ enum Asked {
     Data,
     Reset(Then),
     Verify,
+    Etrn,
 }
 
 /// What follows a reset.
@@ -194,6 +200,7 @@ const COMMANDS: &[Command] = &[
     Command { verb: "HELP",     roles: ALL,  legal: ANY,                run: Server::help },
     Command { verb: "VRFY",     roles: ALL,  legal: ANY,                run: Server::vrfy },
     Command { verb: "EXPN",     roles: ALL,  legal: ANY,                run: Server::expn },
+    Command { verb: "ETRN",     roles: SMTP, legal: &[READY],           run: Server::etrn },
     Command { verb: "QUIT",     roles: ALL,  legal: &[REFUSED, GREETED, READY, MAIL, RCPT, CHUNKS], run: Server::quit },
     // A browser made to talk to us: the lines of its body must not be taken for commands.
     Command { verb: "GET",      roles: ALL,  legal: ANY,                run: Server::foreign },
@@ -219,6 +226,7 @@ impl Server {
             leaving: false,
             started: now,
             active: now,
+            wall: connection.wall,
         };
         server.ask(Ask::Connect, Asked::Connect);
         server
@@ -339,6 +347,7 @@ impl Server {
             Asked::Body => self.body_answered(answer),
             Asked::Data => self.data_answered(answer),
             Asked::Verify => self.verified(answer),
+            Asked::Etrn => self.etrn_answered(answer),
             Asked::Reset(Then::Say(reply)) => self.say(&reply),
             Asked::Reset(Then::Refuse(reply, times)) => self.repeat(&reply, times),
             Asked::Reset(Then::Helo { name, esmtp }) => self.ask_helo(name, esmtp),

@@ -132,7 +132,7 @@ fn transaction(message: &Message) -> Transaction {
         body: BodyType::EightBitMime,
         ..Envelope::default()
     };
-    Transaction { envelope, octets: message.body.len() as u64 }
+    Transaction { envelope, octets: message.body.len() as u64, terms: mail::Terms::default(), now: mail::Timestamp(0) }
 }
 
 fn tls() -> Tls {
@@ -225,7 +225,8 @@ fn talk(case: &Case) -> (ServerSide, Vec<Vec<Class>>) {
     client_config.nonce.push_str("client-nonce");
     let credentials = || Credentials { login: "ann".to_owned(), password: Secret::new("pencil") };
     client_config.credentials = case.mechanism.map(|_| credentials());
-    let connection = Connection { peer: "192.0.2.1".parse().unwrap(), nonce: "server-nonce".to_owned(), tls: None };
+    let connection =
+        Connection { peer: "192.0.2.1".parse().unwrap(), nonce: "server-nonce".to_owned(), tls: None, wall: mail::Timestamp(0) };
     let talk = Talk {
         client: Client::new(client_config, now),
         server: Server::new(Arc::new(server_config), connection, now),

@@ -5,7 +5,7 @@
 
 mod stage;
 
-use mail::{Address, BodyType, Envelope, Notify, Recipient, Ret, ReversePath};
+use mail::{Address, BodyType, DeliverBy, Envelope, Late, Notify, Priority, Recipient, Ret, ReversePath, Terms, Timestamp};
 use smtp::client::{Answer, Client, Config, Limits, TlsPolicy, Transaction};
 use stage::{folder, options};
 use std::fmt::Write as _;
@@ -69,6 +69,7 @@ fn message(words: &str) -> Transaction {
     let octets = words.next().unwrap().parse().unwrap();
     let from = words.next().unwrap();
     let mut envelope = Envelope { reverse_path: ReversePath((from != "<>").then(|| from.parse().unwrap())), ..Envelope::default() };
+    let (mut terms, now) = (Terms::default(), Timestamp::from_seconds(1000));
     for word in words {
         match word.split_once('=').unwrap_or((word, "")) {
             ("8bit", _) => envelope.body = BodyType::EightBitMime,
@@ -83,11 +84,17 @@ fn message(words: &str) -> Transaction {
                 let notify = Notify { success: has("success"), failure: has("failure"), delay: has("delay") };
                 envelope.recipients.last_mut().unwrap().notify = Some(notify);
             }
+            ("priority", number) => terms.priority = Priority::new(number.parse().unwrap()).unwrap(),
+            ("by-return" | "by-notify", seconds) => {
+                let late = if word.starts_with("by-return") { Late::Return } else { Late::Notify };
+                let at = Timestamp::from_seconds(1000 + seconds.trim_end_matches('T').parse::<i64>().unwrap());
+                terms.deliver_by = Some(DeliverBy { at, late, trace: seconds.ends_with('T') });
+            }
             ("orcpt", original) => envelope.recipients.last_mut().unwrap().original = Some(original.to_owned()),
             _ => envelope.recipients.push(Recipient::new(word.parse::<Address>().unwrap())),
         }
     }
-    Transaction { envelope, octets }
+    Transaction { envelope, octets, terms, now }
 }
 
 #[test]

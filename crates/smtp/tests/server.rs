@@ -36,13 +36,19 @@ fn server(script: &str, role: Role, now: Instant) -> Server {
             "no-chunking" => config.chunking = false,
             "no-smtputf8" => config.smtputf8 = false,
             "no-requiretls" => config.requiretls = false,
+            "limits" => config.limits_offered = true,
+            "mt-priority" => config.mt_priority = true,
+            "deliver-by" => config.deliver_by = true,
+            "etrn" => config.etrn = true,
+            "hold-max" => config.hold_max = Some(std::time::Duration::from_secs(value.parse().unwrap())),
             "no-dsn" => config.dsn = false,
             "tls" => tls = Some(tls13()),
             "certificate" => tls = Some(Tls { verified: true, client_addresses: vec![value.to_owned()], ..tls13() }),
             _ => limit(&mut config.limits, key, value.parse().unwrap()),
         }
     }
-    let connection = Connection { peer: "192.0.2.1".parse().unwrap(), nonce: NONCE.to_owned(), tls };
+    let connection =
+        Connection { peer: "192.0.2.1".parse().unwrap(), nonce: NONCE.to_owned(), tls, wall: mail::Timestamp::from_seconds(1_700_000_000) };
     Server::new(Arc::new(config), connection, now)
 }
 

@@ -16,7 +16,7 @@ use crate::record::{Record, decode};
 use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
 use mail::event::Source;
-use mail::{AccountId, BlobHash, BodyType, EnhancedStatus, ReceiptId, Recipient, Ret, ReversePath, Timestamp, TlsDemand};
+use mail::{AccountId, BlobHash, BodyType, EnhancedStatus, ReceiptId, Recipient, Ret, ReversePath, Terms, Timestamp, TlsDemand};
 use serde::{Deserialize, Serialize};
 
 /// A message on its way to other servers.
@@ -54,9 +54,11 @@ pub struct QueueMessage {
     pub recipients: Vec<QueueRecipient>,
     /// What its sender says of TLS (RFC 8689).
     pub tls: TlsDemand,
+    /// What its sender asks of the time.
+    pub terms: Terms,
 }
 
-/// Format 1 of [`QueueMessage`]: nothing was said of TLS.
+/// Format 1 of [`QueueMessage`]: nothing was said of TLS, nor asked of the time.
 #[derive(Serialize, Deserialize)]
 struct QueueMessage1 {
     receipt: ReceiptId,
@@ -95,6 +97,7 @@ impl From<QueueMessage1> for QueueMessage {
             account: old.account,
             recipients: old.recipients,
             tls: TlsDemand::ByPolicy,
+            terms: Terms::default(),
         }
     }
 }
@@ -303,6 +306,7 @@ pub(crate) mod tests {
             account: None,
             recipients: vec![QueueRecipient { recipient: Recipient::new(address("x@y.example")), state: open(next) }],
             tls: TlsDemand::ByPolicy,
+            terms: Terms::default(),
         }
     }
 

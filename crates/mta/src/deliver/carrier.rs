@@ -10,7 +10,7 @@ use crate::queue::board::Job;
 use crate::queue::outcome::{Attempt, Tried};
 use crate::queue::post::Post;
 use crate::route::{Destination, Target};
-use mail::{EnhancedStatus, Envelope, TlsDemand};
+use mail::{EnhancedStatus, Envelope, Timestamp, TlsDemand};
 use smtp::client::{Answer, Ask, Cause, Class, Client, Outcome, Stage, Transaction, TransactionOutcome};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -110,7 +110,7 @@ impl Carry {
         };
         let Some(job) = job else { return Ok(()) };
         let outcome = Outcome::ours(Stage::Data, (4, 4, 2), format!("the connection broke: {words}"));
-        self.finish(job, was_gone, |_| &outcome, false, None).await;
+        self.finish(job, was_gone, |_| &outcome, Knows::default(), None).await;
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl Carry {
         job: Job,
         was_gone: bool,
         outcome: impl Fn(usize) -> &'a Outcome,
-        peer_reports: bool,
+        knows: Knows,
         committed: Option<oneshot::Sender<()>>,
     ) {
         if was_gone && !job.given_back {
@@ -140,7 +140,7 @@ impl Carry {
             let state = self.state();
             let millis = millis_since(state.started, now);
             let places = job.recipients.iter().enumerate();
-            places.map(|(nth, index)| state.tried(*index, outcome(nth), peer_reports, millis)).collect()
+            places.map(|(nth, index)| state.tried(*index, outcome(nth), knows, millis)).collect()
         };
         self.post.settle(&job, tried, committed).await;
     }
@@ -155,9 +155,23 @@ impl State {
         Attempt { host: self.host.clone(), address: self.address, tls: self.tls.clone(), code, reply, millis }
     }
 
-    fn tried(&self, index: usize, outcome: &Outcome, peer_reports: bool, millis: u64) -> Tried {
-        Tried { index, class: outcome.class, status: outcome.status(), peer_reports, attempt: self.attempt(outcome, millis) }
+    fn tried(&self, index: usize, outcome: &Outcome, knows: Knows, millis: u64) -> Tried {
+        Tried {
+            index,
+            class: outcome.class,
+            status: outcome.status(),
+            peer_reports: knows.dsn,
+            peer_is_timely: knows.deliver_by,
+            attempt: self.attempt(outcome, millis),
+        }
     }
+}
+
+/// What the peer takes care of.
+#[derive(Debug, Clone, Copy, Default)]
+struct Knows {
+    dsn: bool,
+    deliver_by: bool,
 }
 
 /// Answers the questions of one connection to one address.
@@ -183,7 +197,7 @@ impl Carrier {
             None => self.another().await,
         };
         let Some(job) = job else { return Answer::Quit };
-        let transaction = transaction(&job);
+        let transaction = transaction(&job, self.carry.post.world.clock.wall());
         let mut state = self.carry.state();
         state.offered += 1;
         state.body_began = false;
@@ -231,15 +245,34 @@ impl Carrier {
             let was_gone = state.offered > 1 && !state.body_began && outcome.recipients.iter().all(is_gone);
             (state.job.take(), was_gone)
         };
-        let Some(job) = job else { return };
+        let Some(mut job) = job else { return };
         if outcome.recipients.iter().any(|one| matches!(one.cause, Cause::Reply(_))) {
             self.carry.post.board.succeeded(&self.carry.destination, &self.carry.post.settings.queue);
         }
         let (committed, committing) = oneshot::channel();
         self.committing = Some(committing);
         let unknown = Outcome::ours(Stage::EndOfData, (4, 3, 0), "nothing was said about this recipient");
-        let each = |nth: usize| outcome.recipients.get(nth).unwrap_or(&unknown);
-        self.carry.finish(job, was_gone, each, outcome.dsn, Some(committed)).await;
+        let knows = Knows { dsn: outcome.dsn, deliver_by: outcome.deliver_by };
+        let outcomes = self.set_aside(&mut job, outcome.recipients);
+        let each = |nth: usize| outcomes.get(nth).unwrap_or(&unknown);
+        self.carry.finish(job, was_gone, each, knows, Some(committed)).await;
+    }
+
+    /// Recipients that were too many for a transaction which others went with have the next one, at once.
+    fn set_aside(&self, job: &mut Job, outcomes: Vec<Outcome>) -> Vec<Outcome> {
+        if !outcomes.iter().any(|one| one.class == Class::Delivered) {
+            return outcomes;
+        }
+        let places = std::mem::take(&mut job.recipients);
+        let (rest, tried): (Vec<_>, Vec<_>) = places.into_iter().zip(outcomes).partition(|(_, outcome)| is_too_many(outcome));
+        let (places, outcomes) = tried.into_iter().unzip();
+        job.recipients = places;
+        if !rest.is_empty() {
+            let recipients = rest.into_iter().map(|(place, _)| place).collect();
+            let rest = Job { message: Arc::clone(&job.message), recipients, given_back: false };
+            self.carry.post.board.split(&self.carry.destination, rest);
+        }
+        outcomes
     }
 }
 
@@ -259,7 +292,12 @@ fn is_gone(outcome: &Outcome) -> bool {
     early && gone
 }
 
-fn transaction(job: &Job) -> Transaction {
+/// Too many recipients for one transaction, says the server or said its LIMITS (RFC 5321 §4.5.3.1.10, RFC 9422).
+fn is_too_many(outcome: &Outcome) -> bool {
+    outcome.class == Class::Transient && outcome.stage == Stage::Rcpt && outcome.status() == EnhancedStatus::new(4, 5, 3)
+}
+
+fn transaction(job: &Job, now: Timestamp) -> Transaction {
     let message = &job.message;
     let recipients = job.recipients.iter().filter_map(|place| message.recipients.get(*place)).map(|entry| entry.recipient.clone());
     let envelope = Envelope {
@@ -271,7 +309,7 @@ fn transaction(job: &Job) -> Transaction {
         envelope_id: message.envelope_id.clone(),
         require_tls: message.tls == TlsDemand::Required,
     };
-    Transaction { envelope, octets: message.octets }
+    Transaction { envelope, octets: message.octets, terms: message.terms, now }
 }
 
 impl Handler<Client> for Carrier {

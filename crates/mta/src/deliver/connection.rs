@@ -347,7 +347,7 @@ impl Connection {
 
 fn tried(index: usize, unusable: &Unusable) -> Tried {
     let Unusable { class, status, attempt } = unusable.clone();
-    Tried { index, class, status, peer_reports: false, attempt }
+    Tried { index, class, status, peer_reports: false, peer_is_timely: false, attempt }
 }
 
 fn upgrade(manner: &Manner) -> Upgrade {

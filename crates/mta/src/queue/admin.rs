@@ -7,7 +7,7 @@
 use super::commit::{handled, write_judged};
 use super::outcome::{Tried, judge};
 use crate::settings::Settings;
-use mail::{Address, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
+use mail::{Address, Domain, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
 use smtp::client::Class;
 use store::{Error, Final, QueueMessage, QueueRecipient, RecipientState, Result, WriteTx};
 
@@ -25,6 +25,45 @@ pub fn retry(tx: &mut WriteTx, receipt: ReceiptId, recipient: Option<&Address>, 
     }
     note(tx, &message, handled("retry", recipient), now)?;
     tx.queue_put(&message)
+}
+
+/// Messages that [`retry_domain`] looks at in one transaction. Our own bound; what lies behind has its own times.
+const LOOKED_AT_MAX: usize = 10_000;
+
+/// Makes what waits for a domain, or also for its subdomains, due now; how many messages, is returned. What its
+/// sender or an administrator holds stays held.
+///
+/// # Errors
+/// Those of the store.
+pub fn retry_domain(tx: &mut WriteTx, domain: &Domain, subdomains: bool, now: Timestamp) -> Result<usize> {
+    let mut messages = 0;
+    for mut message in tx.queue_all(ReceiptId(0), LOOKED_AT_MAX)? {
+        let held = message.held || message.terms.hold_until.is_some_and(|until| until > now);
+        if !held && hasten(&mut message, domain, subdomains, now) {
+            note(tx, &message, handled("retry", None), now)?;
+            tx.queue_put(&message)?;
+            messages += 1;
+        }
+    }
+    Ok(messages)
+}
+
+/// Whether anything is due earlier by it.
+fn hasten(message: &mut QueueMessage, domain: &Domain, subdomains: bool, now: Timestamp) -> bool {
+    let mut hastened = false;
+    for entry in &mut message.recipients {
+        let of = entry.recipient.address.domain();
+        let below = || of.as_str().strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.'));
+        let meant = of == domain || (subdomains && below());
+        if let RecipientState::Open { next, .. } = &mut entry.state
+            && meant
+            && *next > now
+        {
+            *next = now;
+            hastened = true;
+        }
+    }
+    hastened
 }
 
 /// Keeps a message from being tried until it is released. Its lifetime goes on.

@@ -8,7 +8,7 @@
 use super::schedule::{self, Start, Waiting};
 use crate::route::Destination;
 use crate::settings::Queue as Settings;
-use mail::{ReceiptId, Timestamp};
+use mail::{Priority, ReceiptId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,12 @@ pub(crate) struct Job {
     pub(crate) recipients: Vec<usize>,
     /// It was given back once because its connection turned out to be stale.
     pub(crate) given_back: bool,
+}
+
+impl Job {
+    fn priority(&self) -> Priority {
+        self.message.terms.priority
+    }
 }
 
 /// The board. Clones are the same board.
@@ -56,9 +62,16 @@ impl Line {
         Self { destination: schedule::Destination::new(settings), jobs: VecDeque::new(), arrived: Arc::default() }
     }
 
-    /// Until when no more can wait here.
-    fn closed_until(&self, now: Timestamp, settings: &Settings) -> Option<Timestamp> {
-        let crowded = (self.jobs.len() >= settings.waiting_max).then(|| now.after(settings.crowded_wait));
+    /// Behind what is as urgent or more so (RFC 6710 §5.3).
+    fn enter(&mut self, job: Job) {
+        let place = self.jobs.iter().rposition(|other| other.priority() >= job.priority()).map_or(0, |place| place + 1);
+        self.jobs.insert(place, job);
+    }
+
+    /// Until when no more can wait here; what is more urgent than all that waits finds room.
+    fn closed_until(&self, job: &Job, now: Timestamp, settings: &Settings) -> Option<Timestamp> {
+        let urgent = job.priority() > Priority::NORMAL && self.jobs.front().is_none_or(|first| first.priority() < job.priority());
+        let crowded = (self.jobs.len() >= settings.waiting_max && !urgent).then(|| now.after(settings.crowded_wait));
         self.destination.down_until.filter(|until| *until > now).or(crowded)
     }
 }
@@ -105,11 +118,11 @@ impl Board {
                 continue;
             }
             let line = state.lines.entry(destination).or_insert_with(|| Line::new(settings));
-            if let Some(until) = line.closed_until(now, settings) {
+            if let Some(until) = line.closed_until(&job, now, settings) {
                 back.push((job, Some(until)));
                 continue;
             }
-            line.jobs.push_back(job);
+            line.enter(job);
             line.arrived.notify_one();
         }
         back
@@ -165,6 +178,19 @@ impl Board {
                 return None;
             }
         }
+    }
+
+    /// Puts those recipients of a job that the server did not want in the same transaction in a line of their own,
+    /// at the front (RFC 5321 §4.5.3.1.10).
+    pub(crate) fn split(&self, destination: &Destination, job: Job) {
+        let mut state = self.state();
+        *state.messages.entry(job.message.receipt).or_default() += 1;
+        if let Some(line) = state.lines.get_mut(destination) {
+            line.jobs.push_front(job);
+            line.arrived.notify_one();
+        }
+        drop(state);
+        self.0.changed.notify_one();
     }
 
     /// Puts a job back to the front of its line: its connection broke before the message was on its way.
@@ -304,6 +330,7 @@ mod tests {
             account: None,
             recipients: Vec::new(),
             tls: mail::TlsDemand::ByPolicy,
+            terms: mail::Terms::default(),
         };
         Job { message: Arc::new(message), recipients: vec![0], given_back: false }
     }
@@ -332,6 +359,27 @@ mod tests {
         assert_eq!(board.len(), 1);
         board.finished(ReceiptId(1));
         assert_eq!(board.len(), 0);
+    }
+
+    #[test]
+    fn what_is_urgent_goes_first_and_finds_room() {
+        let board = Board::default();
+        let urgent = |receipt, number| {
+            let mut job = job(receipt);
+            Arc::make_mut(&mut job.message).terms.priority = Priority::new(number).unwrap();
+            let back = board.put(ReceiptId(receipt), vec![(to("a.x"), job)], Timestamp(0), &settings());
+            back.into_iter().map(|(_, until)| until).collect::<Vec<_>>()
+        };
+        for (receipt, priority) in [(1, 0), (2, -4), (3, 0)] {
+            assert_eq!(urgent(receipt, priority), []);
+        }
+        assert_eq!(urgent(4, 3), [], "there is room for what is more urgent than all");
+        assert_eq!(urgent(5, 3), [Some(Timestamp(120_000))], "but not for more of it");
+        let mut order = Vec::new();
+        while let Some(job) = board.state().take_one(&to("a.x")) {
+            order.push(job.message.receipt.0);
+        }
+        assert_eq!(order, [4, 1, 3, 2]);
     }
 
     #[test]

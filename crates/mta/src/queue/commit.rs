@@ -240,9 +240,14 @@ fn unreachable(message: &QueueMessage, place: usize) -> Tried {
 /// become ours.
 fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timestamp, settings: &Settings) -> store::Result<Judged> {
     let (body, digest) = local::again(tx, message)?;
-    let (mut events, mut states, mut tried) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut events, mut states, mut tried, mut delivered) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for place in places {
         let Some(entry) = message.recipients.get(*place) else { continue };
+        if message.terms.returned_at().is_some_and(|at| now >= at) {
+            let words = "the time by which it was to be delivered is over".to_owned();
+            tried.push(Tried::ours(*place, Class::Permanent, EnhancedStatus::new(5, 4, 7), words));
+            continue;
+        }
         let address = &entry.recipient.address;
         let account = match mailbox_of(tx, address, *place)? {
             Ok(account) => account,
@@ -254,6 +259,7 @@ fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timesta
         match local::file(tx, account, mail::Role::Inbox, &body, &digest, now) {
             Ok(filed) => {
                 events.push(filed.event(address, account));
+                delivered.push(&entry.recipient);
                 states.push((*place, RecipientState::Done(Final::Delivered { at: now, host: settings.hostname.to_string() })));
             }
             Err(Error::OverQuota { .. } | Error::TooManyEmails { .. }) => {
@@ -265,6 +271,7 @@ fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timesta
     let mut judged = judge(message, &tried, now, &settings.queue);
     judged.events.splice(0..0, events);
     judged.states.extend(states);
+    judged.reports.extend(bounce::all_delivered(delivered, now));
     Ok(judged)
 }
 

@@ -20,13 +20,15 @@ pub(crate) struct Tried {
     pub(crate) status: EnhancedStatus,
     /// The peer takes care of reports of success (RFC 3461 §5.2.1).
     pub(crate) peer_reports: bool,
+    /// The peer knows until when it is to be delivered, if that was said (RFC 2852).
+    pub(crate) peer_is_timely: bool,
     pub(crate) attempt: Attempt,
 }
 
 impl Tried {
     /// Something that was decided here, not by a peer.
     pub(crate) fn ours(index: usize, class: Class, status: EnhancedStatus, reply: String) -> Self {
-        Self { index, class, status, peer_reports: false, attempt: Attempt { reply, ..Attempt::default() } }
+        Self { index, class, status, peer_reports: false, peer_is_timely: false, attempt: Attempt { reply, ..Attempt::default() } }
     }
 }
 
@@ -79,6 +81,8 @@ pub(crate) fn judge(message: &QueueMessage, tried: &[Tried], now: Timestamp, set
                 let attempts = attempts.saturating_add(1);
                 match retry_at(now, attempts, message.expires, message.receipt, settings) {
                     Some(next) => {
+                        // The moment at which the sender is to hear is not slept through.
+                        let next = message.terms.notified_at().filter(|at| *at > now).map_or(next, |at| at.min(next));
                         let deferral = Deferral { attempts, next, delay_reported: *delay_reported };
                         deferred(&mut judged, message, &entry.recipient, one, deferral, now, settings);
                     }
@@ -98,9 +102,17 @@ fn attempted(recipient: &Recipient, one: &Tried) -> Event {
 fn relayed(judged: &mut Judged, message: &QueueMessage, recipient: &Recipient, one: &Tried, now: Timestamp) {
     judged.states.push((one.index, RecipientState::Done(Final::Delivered { at: now, host: one.attempt.host.clone() })));
     judged.events.push(Event::Relayed { recipient: recipient.address.clone(), host: one.attempt.host.clone() });
-    if !one.peer_reports && message.reverse_path.0.is_some() && notify(recipient).success {
+    let asked = !one.peer_reports && notify(recipient).success;
+    if message.reverse_path.0.is_some() && (asked || traced(message, recipient, one)) {
         judged.report(reported(Action::Relayed, recipient, EnhancedStatus::new(2, 0, 0), one, now));
     }
+}
+
+/// RFC 2852 §4.1.4: who asked until when it is to be delivered hears of each relay if it asked for that too, and of
+/// one to a server that does not know of it.
+fn traced(message: &QueueMessage, recipient: &Recipient, one: &Tried) -> bool {
+    let wanted = message.terms.deliver_by.is_some_and(|by| by.trace || !one.peer_is_timely);
+    wanted && notify(recipient) != Notify::NEVER
 }
 
 fn failed(
@@ -150,15 +162,24 @@ fn deferred(
 ) {
     let reason = one.attempt.reply.clone();
     judged.events.push(Event::Deferred { recipient: recipient.address.clone(), until: deferral.next, reason: reason.clone() });
-    let late = now.since(message.accepted) >= settings.warn_after;
-    let warn = late && !deferral.delay_reported && message.reverse_path.0.is_some() && notify(recipient).delay;
+    let warn = delay_is_told(message, recipient, now, settings) && !deferral.delay_reported && message.reverse_path.0.is_some();
     if warn {
-        let report = reported(Action::Delayed, recipient, one.status, one, now);
+        let status = if message.terms.notified_at().is_some() { EnhancedStatus::new(4, 4, 7) } else { one.status };
+        let report = reported(Action::Delayed, recipient, status, one, now);
         judged.report(RecipientReport { will_retry_until: Some(utc(message.expires)), ..report });
     }
     let delay_reported = deferral.delay_reported || warn;
     let state = RecipientState::Open { attempts: deferral.attempts, next: deferral.next, delay_reported, last: Some(reason) };
     judged.states.push((one.index, state));
+}
+
+/// Whether it is time to tell that a message waits: when its sender said so (RFC 2852 §4.1.3), else after a while.
+fn delay_is_told(message: &QueueMessage, recipient: &Recipient, now: Timestamp, settings: &Settings) -> bool {
+    if let Some(at) = message.terms.notified_at() {
+        return now >= at && notify(recipient) != Notify::NEVER;
+    }
+    let leaves = message.terms.hold_until.map_or(message.accepted, |until| until.max(message.accepted));
+    now.since(leaves) >= settings.warn_after && notify(recipient).delay
 }
 
 fn notify(recipient: &Recipient) -> Notify {
@@ -183,7 +204,7 @@ fn reported(action: Action, recipient: &Recipient, status: EnhancedStatus, one: 
 mod tests {
     use super::*;
     use mail::event::Source;
-    use mail::{Address, BlobHash, BodyType, ReceiptId, ReversePath};
+    use mail::{Address, BlobHash, BodyType, DeliverBy, Late, ReceiptId, ReversePath};
     use store::QueueRecipient;
 
     const DAY: i64 = 86_400;
@@ -209,10 +230,15 @@ mod tests {
             account: None,
             recipients: vec![QueueRecipient { recipient, state }],
             tls: mail::TlsDemand::ByPolicy,
+            terms: mail::Terms::default(),
         }
     }
 
     fn judged(message: &QueueMessage, class: Class, peer_reports: bool, now: i64) -> String {
+        judged_by(message, class, peer_reports, false, now)
+    }
+
+    fn judged_by(message: &QueueMessage, class: Class, peer_reports: bool, peer_is_timely: bool, now: i64) -> String {
         let settings = Settings { jitter_percent: 0, ..Settings::default() };
         let status = match class {
             Class::Delivered => EnhancedStatus::new(2, 0, 0),
@@ -220,7 +246,12 @@ mod tests {
             Class::Permanent => EnhancedStatus::new(5, 1, 1),
         };
         let attempt = Attempt { host: "mx.b.example".into(), reply: "words".into(), ..Attempt::default() };
-        let judged = judge(message, &[Tried { index: 0, class, status, peer_reports, attempt }], Timestamp::from_seconds(now), &settings);
+        let judged = judge(
+            message,
+            &[Tried { index: 0, class, status, peer_reports, peer_is_timely, attempt }],
+            Timestamp::from_seconds(now),
+            &settings,
+        );
         let state = match judged.states.as_slice() {
             [(0, RecipientState::Open { attempts, next, delay_reported, .. })] => {
                 format!("open {attempts} {} {delay_reported}", next.seconds())
@@ -255,6 +286,29 @@ mod tests {
         ] {
             let got = judged(&message(sender, notify, attempts, warned), class, peer_reports, now);
             assert_eq!(got, want, "{sender} {notify:?} {attempts} {class:?} {now}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_delivery_is_kept() {
+        let success = Some(Notify { success: true, failure: true, delay: false });
+        let (notify, return_, trace) = ((Late::Notify, false), (Late::Return, false), (Late::Return, true));
+        for (asked, (late, trace), class, timely, now, want) in [
+            (None, notify, Class::Transient, true, 10, "open 1 60 false; "),
+            (None, notify, Class::Transient, true, 60, "open 1 360 true; delayed"),
+            (success, notify, Class::Transient, true, 60, "open 1 360 true; delayed"),
+            (Some(Notify::NEVER), notify, Class::Transient, true, 60, "open 1 360 false; "),
+            (None, return_, Class::Transient, true, 60, "failed 5.4.7; failed"),
+            (None, return_, Class::Delivered, true, 10, "delivered; "),
+            (None, trace, Class::Delivered, true, 10, "delivered; relayed"),
+            (None, notify, Class::Delivered, false, 10, "delivered; relayed"),
+            (Some(Notify::NEVER), trace, Class::Delivered, false, 10, "delivered; "),
+        ] {
+            let mut message = message("ann@a.example", asked, 0, false);
+            let at = Timestamp::from_seconds(60);
+            message.terms.deliver_by = Some(DeliverBy { at, late, trace });
+            message.expires = message.terms.returned_at().unwrap_or(message.expires);
+            assert_eq!(judged_by(&message, class, true, timely, now), want, "{asked:?} {late:?} {class:?} {now}");
         }
     }
 

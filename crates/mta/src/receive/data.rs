@@ -228,6 +228,7 @@ impl Receiver {
             tls: tls.as_deref(),
             id: Some(receipt),
             recipient,
+            priority: transaction.mail.terms.priority,
             at: utc(now),
         };
         field.to_string()
@@ -371,6 +372,7 @@ impl Receiver {
             smtputf8: command.smtputf8,
             tls: demand(command, &facts),
             tls_report: if source == Source::Mx { tls_report(&body, &digest) } else { None },
+            terms: command.terms,
             recipients: transaction.recipients.iter().map(|Accepted { recipient, targets }| (recipient.clone(), targets.clone())).collect(),
             refused: transaction.refused.clone(),
             when_full: if self.role == Role::Lmtp { WhenFull::Refuse } else { WhenFull::QueueUnlessAll },

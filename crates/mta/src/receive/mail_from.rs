@@ -1,17 +1,30 @@
 //! MAIL: may this sender begin?
 
 use super::{Receiver, Transaction, refusal};
+use mail::Priority;
 use smtp::Reply;
 use smtp::server::{MailCommand, Role};
 
 impl Receiver {
-    pub(super) fn mail(&mut self, command: MailCommand) -> Reply {
+    pub(super) fn mail(&mut self, mut command: MailCommand) -> Reply {
         if let Err(refused) = self.may_send(&command) {
             return refused;
         }
+        let granted = self.granted(command.terms.priority);
+        let lowered = granted != command.terms.priority;
+        command.terms.priority = granted;
         self.transaction =
             Some(Transaction { mail: command, recipients: Vec::new(), refused: Vec::new(), incoming: super::data::Incoming::default() });
+        if lowered {
+            return Reply::new(250, (2, 3, 6), format!("{granted} is the new priority assigned to the message"));
+        }
         Reply::new(250, (2, 1, 0), "OK")
+    }
+
+    /// Only those whom we know may be more urgent than others (RFC 6710 §5.1).
+    fn granted(&self, asked: Priority) -> Priority {
+        let known = self.account.is_some() || self.role == Role::Lmtp || self.is_relay();
+        if known { asked } else { asked.min(Priority::NORMAL) }
     }
 
     fn may_send(&self, command: &MailCommand) -> Result<(), Reply> {

@@ -18,6 +18,7 @@
 //! - A refused or failed transaction leaves nothing in the store.
 
 mod data;
+mod etrn;
 mod inspect;
 mod mail_from;
 mod rcpt;
@@ -27,6 +28,7 @@ mod sign;
 pub use sign::KeyRing;
 
 use crate::counters::Counters;
+use crate::queue::Urge;
 use crate::settings::Settings;
 use data::Incoming;
 use mail::{AccountId, Event, ReceiptId, Recipient, Timestamp};
@@ -58,6 +60,8 @@ pub struct Context {
     pub keys: KeyRing,
     /// For Message-IDs: unlikely to be the same for two servers.
     pub seed: u64,
+    /// Reaches the queue of the same server.
+    pub urge: Urge,
     /// The last receipt chosen. Starts at 0.
     pub messages: AtomicU64,
 }
@@ -144,6 +148,7 @@ impl Handler<Server> for Receiver {
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::Connect | Ask::Verify(_) => Answer::Taken,
+            Ask::Etrn(node) => self.etrn(&node).await,
             Ask::Helo { name, esmtp, tls } => {
                 self.helo(name, esmtp, tls);
                 Answer::Taken

@@ -52,14 +52,16 @@ impl Receiver {
         }
     }
 
+    /// Whether the peer is one of those that may send anywhere.
+    pub(super) fn is_relay(&self) -> bool {
+        self.context.settings.receive.relay_networks.iter().any(|network| network.contains(self.peer))
+    }
+
     fn may_relay(&self, recipient: &Recipient) -> bool {
         let settings = &self.context.settings;
         match self.role {
             Role::Submission => self.account.is_some(),
-            Role::Mx => {
-                route::accepts(&settings.routes, recipient.address.domain())
-                    || settings.receive.relay_networks.iter().any(|network| network.contains(self.peer))
-            }
+            Role::Mx => route::accepts(&settings.routes, recipient.address.domain()) || self.is_relay(),
             Role::Lmtp => false,
         }
     }

@@ -105,6 +105,12 @@ pub const KEYS: &[Key] = &[
     key("queue.connections", "number", "200", "Connections to other servers at once, in all."),
     key("queue.connections_per_destination", "number", "20", "Connections at once to one destination."),
     key("queue.connect_timeout", "span", "\"30s\"", "How long a connection to another server may take to open."),
+    key(
+        "queue.hold",
+        "span",
+        "\"60d\"",
+        "How far ahead users may submit mail that is to leave later (FUTURERELEASE); 0s does not offer it.",
+    ),
     key("limits.message_octets", "size", "\"50 MiB\"", "Largest message that is taken (SIZE)."),
     key("limits.connections", "number", "20000", "Connections at once, in all."),
     key("limits.connections_per_address", "number", "200", "Connections at once from one address."),

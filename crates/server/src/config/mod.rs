@@ -159,6 +159,8 @@ pub struct Queue {
     pub connections_per_destination: u32,
     /// How long a connection may take to open.
     pub connect_timeout: Span,
+    /// How far ahead mail may be submitted; 0 is not at all.
+    pub hold: Span,
 }
 
 impl Default for Queue {
@@ -170,6 +172,7 @@ impl Default for Queue {
             connections: 200,
             connections_per_destination: 20,
             connect_timeout: Span::seconds(30),
+            hold: Span::days(60),
         }
     }
 }

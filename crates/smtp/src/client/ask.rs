@@ -1,7 +1,7 @@
 //! What a client session asks, what it is answered, and what became of a message.
 
 use crate::Reply;
-use mail::{EnhancedStatus, Envelope};
+use mail::{EnhancedStatus, Envelope, Terms, Timestamp};
 use std::fmt;
 use wire::Tls;
 
@@ -45,10 +45,14 @@ pub struct Transaction {
     pub envelope: Envelope,
     /// The message's size in octets, exactly: BDAT promises it.
     pub octets: u64,
+    /// What its sender asks of the time.
+    pub terms: Terms,
+    /// What time it is.
+    pub now: Timestamp,
 }
 
 /// What became of one transaction.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct TransactionOutcome {
     /// One for each recipient, in the envelope's order.
     pub recipients: Vec<Outcome>,
@@ -56,6 +60,8 @@ pub struct TransactionOutcome {
     pub tls: Option<Tls>,
     /// Whether the server offers DSN: success is then its to report (RFC 3461 §5.2.2), else ours as relayed.
     pub dsn: bool,
+    /// Whether the server offers DELIVERBY and heard until when (RFC 2852): if not, the sender is told.
+    pub deliver_by: bool,
     /// Whether the connection can take another message: [`Ask::Next`] follows.
     pub reusable: bool,
 }
@@ -155,6 +161,18 @@ impl Outcome {
             Cause::Reply(Reply { status: Some(status), .. }) if status.class == class => *status,
             Cause::Reply(_) => EnhancedStatus::new(class, 0, 0),
         }
+    }
+}
+
+/// `deliver_by` only where it is.
+impl fmt::Debug for TransactionOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("TransactionOutcome");
+        shown.field("recipients", &self.recipients).field("tls", &self.tls).field("dsn", &self.dsn);
+        if self.deliver_by {
+            shown.field("deliver_by", &true);
+        }
+        shown.field("reusable", &self.reusable).finish()
     }
 }
 

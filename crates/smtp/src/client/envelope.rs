@@ -4,8 +4,8 @@ use super::{Ask, Asked, Class, Client, Outcome, Stage, State, Transaction};
 use crate::Reply;
 use crate::client::stuff::Stuff;
 use crate::grammar::encode_xtext;
-use mail::{BodyType, Notify, Recipient, Ret};
-use std::collections::VecDeque;
+use mail::{BodyType, Late, Notify, Priority, Recipient, Ret};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 /// The transaction under way.
@@ -74,7 +74,7 @@ impl Client {
     /// An 8-bit message is sent even where 8BITMIME is not offered: RFC 6152 §3 would have it converted or
     /// returned, but servers without the extension pass the octets on today, and conversion breaks signatures.
     fn unfit(&self, transaction: &Transaction) -> Option<Outcome> {
-        let Transaction { envelope, octets } = transaction;
+        let Transaction { envelope, octets, .. } = transaction;
         if needs_smtputf8(transaction) && !self.offers.smtputf8 {
             return Some(Outcome::ours(Stage::Mail, (5, 6, 7), "The server does not take addresses or headers beyond ASCII"));
         }
@@ -85,8 +85,25 @@ impl Client {
         if envelope.require_tls && !self.offers.requiretls && envelope.reverse_path.0.is_some() {
             return Some(Outcome::ours(Stage::Mail, (5, 7, 30), "The server does not offer REQUIRETLS"));
         }
+        if let Some(late) = self.too_late(transaction) {
+            return Some(late);
+        }
         let size_max = self.offers.size_max.filter(|max| octets > max)?;
         Some(Outcome::ours(Stage::Mail, (5, 3, 4), format!("The server takes no message larger than {size_max} octets")))
+    }
+
+    /// What is to be returned when it is late goes on to nobody who would not do so (RFC 2852 §4.1.4).
+    fn too_late(&self, transaction: &Transaction) -> Option<Outcome> {
+        let at = transaction.terms.returned_at()?;
+        let seconds_left = at.seconds() - transaction.now.seconds();
+        if seconds_left <= 0 {
+            return Some(Outcome::ours(Stage::Mail, (5, 4, 7), "The time by which it was to be delivered is over"));
+        }
+        if !self.offers.deliver_by {
+            return Some(Outcome::ours(Stage::Mail, (5, 3, 3), "The server does not return messages that are late"));
+        }
+        let min = self.offers.deliver_by_min.filter(|min| seconds_left < *min)?;
+        Some(Outcome::ours(Stage::Mail, (5, 3, 3), format!("The server needs at least {min} seconds to deliver")))
     }
 
     pub(super) fn chunking(&self) -> bool {
@@ -94,29 +111,48 @@ impl Client {
     }
 
     fn queue_commands(&mut self) {
-        let recipients_max = self.config.limits.recipients_max;
         let mut commands = VecDeque::new();
         if self.dirty {
             commands.push_back((Sent::Rset, b"RSET\r\n".to_vec()));
         }
         let Some(running) = &self.running else { return };
         commands.push_back((Sent::Mail, self.mail(&running.transaction)));
-        for (n, recipient) in running.transaction.envelope.recipients.iter().take(recipients_max).enumerate() {
+        let recipients = &running.transaction.envelope.recipients;
+        let admitted = self.admitted(recipients);
+        for (n, recipient) in recipients.iter().enumerate().filter(|(n, _)| admitted.contains(n)) {
             commands.push_back((Sent::Rcpt(n), self.rcpt(recipient)));
         }
         if !self.chunking() {
             commands.push_back((Sent::Data, b"DATA\r\n".to_vec()));
         }
         self.dirty = true;
+        self.mails += 1;
         let Some(running) = &mut self.running else { return };
         running.commands = commands;
-        for late in running.outcomes.iter_mut().skip(recipients_max) {
+        for (_, late) in running.outcomes.iter_mut().enumerate().filter(|(n, _)| !admitted.contains(n)) {
             *late = Some(Outcome::ours(Stage::Rcpt, (4, 5, 3), "Too many recipients for one transaction"));
         }
     }
 
+    /// The places of those recipients that fit one transaction: our own bound, and the server's (RFC 9422 §4).
+    fn admitted(&self, recipients: &[Recipient]) -> BTreeSet<usize> {
+        let limits = self.offers.limits;
+        let recipients_max = self.config.limits.recipients_max.min(limits.recipients.unwrap_or(usize::MAX));
+        let (mut admitted, mut domains) = (BTreeSet::new(), BTreeSet::new());
+        for (n, recipient) in recipients.iter().enumerate() {
+            let domain = recipient.address.domain();
+            let new = !domains.contains(domain);
+            let crowded = new && limits.domains.is_some_and(|max| domains.len() >= max);
+            if admitted.len() < recipients_max && !crowded {
+                domains.insert(domain);
+                admitted.insert(n);
+            }
+        }
+        admitted
+    }
+
     fn mail(&self, transaction: &Transaction) -> Vec<u8> {
-        let Transaction { envelope, octets } = transaction;
+        let Transaction { envelope, octets, .. } = transaction;
         let mut line = format!("MAIL FROM:<{}>", envelope.reverse_path);
         if self.offers.size {
             let _ = write!(line, " SIZE={octets}");
@@ -142,7 +178,23 @@ impl Client {
                 let _ = write!(line, " ENVID={}", encode_xtext(id));
             }
         }
+        line += &self.terms(transaction);
         (line + "\r\n").into_bytes()
+    }
+
+    /// What is asked of the time, where the server understands it.
+    fn terms(&self, transaction: &Transaction) -> String {
+        let Transaction { terms, now, .. } = transaction;
+        let mut words = String::new();
+        if self.offers.mt_priority && terms.priority != Priority::NORMAL {
+            let _ = write!(words, " MT-PRIORITY={}", terms.priority);
+        }
+        if let Some(by) = terms.deliver_by.filter(|_| self.offers.deliver_by) {
+            let seconds = (by.at.seconds() - now.seconds()).clamp(-SECONDS_MAX, SECONDS_MAX);
+            let (late, trace) = (if by.late == Late::Return { "R" } else { "N" }, if by.trace { "T" } else { "" });
+            let _ = write!(words, " BY={seconds};{late}{trace}");
+        }
+        words
     }
 
     fn rcpt(&self, recipient: &Recipient) -> Vec<u8> {
@@ -309,6 +361,9 @@ impl Running {
         self.refusal.is_some() || (only_data_left && self.waiting.is_empty() && self.accepted.is_empty())
     }
 }
+
+/// Nine digits (RFC 2852 §4).
+const SECONDS_MAX: i64 = 999_999_999;
 
 /// Whether an address or, as the envelope says, the header needs it.
 fn needs_smtputf8(transaction: &Transaction) -> bool {

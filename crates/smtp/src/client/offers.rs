@@ -14,10 +14,44 @@ pub(super) struct Offers {
     pub(super) chunking: bool,
     pub(super) dsn: bool,
     pub(super) requiretls: bool,
+    pub(super) mt_priority: bool,
+    pub(super) deliver_by: bool,
+    /// Shortest time of delivery that the server promises, seconds.
+    pub(super) deliver_by_min: Option<i64>,
+    /// LIMITS (RFC 9422).
+    pub(super) limits: OfferedLimits,
     pub(super) size: bool,
     /// Largest message, where it was said.
     pub(super) size_max: Option<u64>,
     pub(super) mechanisms: Vec<Mechanism>,
+}
+
+/// What a server says it takes at most (RFC 9422 §4); `None`: it does not say.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OfferedLimits {
+    /// Transactions of one connection.
+    pub(super) mails: Option<usize>,
+    /// Recipients of one transaction.
+    pub(super) recipients: Option<usize>,
+    /// Different domains among them.
+    pub(super) domains: Option<usize>,
+}
+
+impl OfferedLimits {
+    /// Unknown limits, and values that are none, are passed over (RFC 9422 §3).
+    fn parse(text: &str) -> Self {
+        let mut limits = Self::default();
+        for (name, value) in text.split_whitespace().filter_map(|word| word.split_once('=')) {
+            let value = value.parse().ok().filter(|value| *value > 0);
+            match name.to_ascii_uppercase().as_str() {
+                "MAILMAX" => limits.mails = value,
+                "RCPTMAX" => limits.recipients = value,
+                "RCPTDOMAINMAX" => limits.domains = value,
+                _ => {}
+            }
+        }
+        limits
+    }
 }
 
 impl Offers {
@@ -40,6 +74,12 @@ impl Offers {
             "CHUNKING" => self.chunking = true,
             "DSN" => self.dsn = true,
             "REQUIRETLS" => self.requiretls = true,
+            "MT-PRIORITY" => self.mt_priority = true,
+            "DELIVERBY" => {
+                self.deliver_by = true;
+                self.deliver_by_min = args.trim().parse().ok();
+            }
+            "LIMITS" => self.limits = OfferedLimits::parse(line.get(keyword.len() + 1..).unwrap_or_default()),
             "SIZE" => {
                 self.size = true;
                 // 0 is no limit (RFC 1870 §3).
@@ -63,5 +103,18 @@ mod tests {
         assert_eq!(offers.size_max, Some(1000));
         assert_eq!(offers.mechanisms, [Mechanism::Login, Mechanism::Plain, Mechanism::XOAuth2, Mechanism::ScramSha256]);
         assert_eq!(Offers::parse("a\nSIZE 0").size_max, None);
+    }
+
+    #[test]
+    fn limits_are_read() {
+        let limits = |mails, recipients, domains| OfferedLimits { mails, recipients, domains };
+        for (text, want) in [
+            ("a\nLIMITS MAILMAX=5 RCPTMAX=100 RCPTDOMAINMAX=1", limits(Some(5), Some(100), Some(1))),
+            ("a\nlimits rcptmax=7 NEW=3", limits(None, Some(7), None)),
+            ("a\nLIMITS RCPTMAX=0 MAILMAX=x", limits(None, None, None)),
+            ("a\nLIMITS", limits(None, None, None)),
+        ] {
+            assert_eq!(Offers::parse(text).limits, want, "{text}");
+        }
     }
 }

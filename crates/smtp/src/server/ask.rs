@@ -1,7 +1,7 @@
 //! What a server session asks, and what it may be answered.
 
 use crate::Reply;
-use mail::{BodyType, Recipient, Ret, ReversePath};
+use mail::{BodyType, Late, Priority, Recipient, Ret, ReversePath, Terms};
 use std::fmt;
 use wire::Tls;
 use wire::sasl::{SaslAnswer, SaslAsk};
@@ -47,6 +47,8 @@ pub enum Ask {
     Reset,
     /// VRFY. [`Answer::Taken`]: 252 (RFC 5321 §7.3).
     Verify(String),
+    /// ETRN: mail for this node is wanted now (RFC 1985). [`Answer::Taken`]: 250; 458 and 459 refuse.
+    Etrn(String),
 }
 
 /// An answer to the session's question. One of the wrong kind is taken for 451 4.3.0.
@@ -81,6 +83,8 @@ pub struct MailCommand {
     pub auth: Option<String>,
     /// `REQUIRETLS` (RFC 8689 §2); only over TLS.
     pub require_tls: bool,
+    /// `MT-PRIORITY=`, `HOLDFOR=`, `HOLDUNTIL=`, `BY=` (RFC 6710, RFC 4865, RFC 2852).
+    pub terms: Terms,
 }
 
 /// Bodies longer than this are not shown whole in traces, octets.
@@ -100,6 +104,7 @@ impl fmt::Debug for Ask {
             Self::Data { last } => write!(f, "Data {{ last: {} }}", Octets(last)),
             Self::Reset => f.write_str("Reset"),
             Self::Verify(name) => write!(f, "Verify({name:?})"),
+            Self::Etrn(node) => write!(f, "Etrn({node:?})"),
         }
     }
 }
@@ -155,8 +160,22 @@ impl fmt::Display for MailCommand {
         self.ret.map_or(Ok(()), |ret| write!(f, " ret={ret:?}"))?;
         self.envelope_id.as_ref().map_or(Ok(()), |id| write!(f, " envid={id:?}"))?;
         self.auth.as_ref().map_or(Ok(()), |auth| write!(f, " auth={auth:?}"))?;
-        if self.require_tls { f.write_str(" requiretls") } else { Ok(()) }
+        if self.require_tls {
+            f.write_str(" requiretls")?;
+        }
+        write_terms(&self.terms, f)
     }
+}
+
+/// Times as they were understood.
+fn write_terms(terms: &Terms, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if terms.priority != Priority::NORMAL {
+        write!(f, " priority={}", terms.priority)?;
+    }
+    terms.hold_until.map_or(Ok(()), |at| write!(f, " hold={}", mail::date::rfc3339(at)))?;
+    let Some(by) = terms.deliver_by else { return Ok(()) };
+    let late = if by.late == Late::Return { "return" } else { "notify" };
+    write!(f, " by={} {late}{}", mail::date::rfc3339(by.at), if by.trace { " trace" } else { "" })
 }
 
 struct Shown<'a>(&'a Recipient);

@@ -1,5 +1,6 @@
 //! What a server session is told at its start, and its limits.
 
+use mail::Timestamp;
 use std::net::IpAddr;
 use std::time::Duration;
 use wire::Tls;
@@ -42,6 +43,16 @@ pub struct Config {
     pub dsn: bool,
     /// Whether REQUIRETLS is offered, over TLS (RFC 8689).
     pub requiretls: bool,
+    /// Whether LIMITS is offered (RFC 9422). Off by default, as all that follow: they need a handler that knows them.
+    pub limits_offered: bool,
+    /// Whether MT-PRIORITY is offered (RFC 6710).
+    pub mt_priority: bool,
+    /// Whether DELIVERBY is offered (RFC 2852).
+    pub deliver_by: bool,
+    /// How far ahead a message may be released; `None`: FUTURERELEASE is not offered (RFC 4865).
+    pub hold_max: Option<Duration>,
+    /// Whether ETRN is offered (RFC 1985).
+    pub etrn: bool,
     /// From which SCRAM verifiers of unknown logins are invented ([`wire::sasl::Exchange::pretending`]).
     pub pretence_key: [u8; 32],
     /// Every bound.
@@ -63,6 +74,11 @@ impl Config {
             smtputf8: true,
             dsn: true,
             requiretls: true,
+            limits_offered: false,
+            mt_priority: false,
+            deliver_by: false,
+            hold_max: None,
+            etrn: false,
             pretence_key: [0; 32],
             limits: Limits::default(),
         }
@@ -78,6 +94,8 @@ pub struct Connection {
     pub nonce: String,
     /// The TLS that is already up (implicit TLS, port 465).
     pub tls: Option<Tls>,
+    /// The time of day.
+    pub wall: Timestamp,
 }
 
 /// Every bound of a server session.

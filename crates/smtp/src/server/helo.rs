@@ -1,6 +1,6 @@
 //! EHLO, HELO and LHLO (RFC 5321 §4.1.1.1, RFC 2033 §4.1).
 
-use super::{Answer, Ask, Asked, Phase, Server, State, Then, refusal};
+use super::{Answer, Ask, Asked, Limits, Phase, Server, State, Then, refusal};
 use crate::Reply;
 use wire::sasl::Mechanism;
 
@@ -60,8 +60,23 @@ impl Server {
             (config.chunking, "CHUNKING"),
             (config.smtputf8, "SMTPUTF8"),
             (config.requiretls && self.tls.is_some(), "REQUIRETLS"),
+            (config.mt_priority, "MT-PRIORITY"),
+            (config.deliver_by, "DELIVERBY"),
+            (config.etrn, "ETRN"),
         ];
         lines.extend(optional.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_owned()));
+        lines.extend(self.future_release());
+        if config.limits_offered {
+            lines.push(offered_limits(&config.limits));
+        }
         lines.join("\n")
     }
+}
+
+/// Six digits at most (RFC 9422 §3).
+const LIMIT_MAX: usize = 999_999;
+
+fn offered_limits(limits: &Limits) -> String {
+    let (mails, recipients) = (limits.transactions_max.clamp(1, LIMIT_MAX), limits.recipients_max.clamp(1, LIMIT_MAX));
+    format!("LIMITS MAILMAX={mails} RCPTMAX={recipients}")
 }

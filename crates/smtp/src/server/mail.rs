@@ -4,7 +4,7 @@ use super::auth::Asking;
 use super::{Answer, Ask, Asked, MailCommand, Phase, Role, Server, State, Transaction, reply};
 use crate::Reply;
 use crate::grammar::{Fault, Parameter, Path, decode_xtext, path};
-use mail::{BodyType, Ret, ReversePath};
+use mail::{BodyType, Ret, ReversePath, Terms};
 
 /// Longest ENVID, octets of xtext (RFC 3461 §4.4).
 const ENVELOPE_ID_OCTETS_MAX: usize = 100;
@@ -62,6 +62,9 @@ impl Server {
             }
             self.mail_parameter(&mut command, parameter)?;
         }
+        if command.terms.returned_at().is_some_and(|at| command.terms.hold_until.is_some_and(|hold| at <= hold)) {
+            return Err(Reply::new(501, (5, 5, 4), "The message would be late before it is released"));
+        }
         if !ascii && !command.smtputf8 {
             return Err(Reply::new(553, (5, 6, 7), "A sender beyond ASCII needs SMTPUTF8"));
         }
@@ -82,7 +85,7 @@ impl Server {
                 command.auth = Some(decode_xtext(value).ok_or_else(|| bad("needs xtext"))?);
             }
             ("REQUIRETLS", None) if config.requiretls && self.tls.is_some() => command.require_tls = true,
-            _ => return Err(unknown_parameter(parameter)),
+            _ => return self.terms_parameter(&mut command.terms, parameter),
         }
         Ok(())
     }
@@ -112,6 +115,7 @@ impl MailCommand {
             envelope_id: None,
             auth: None,
             require_tls: false,
+            terms: Terms::default(),
         }
     }
 }

@@ -202,9 +202,12 @@ fn queue(fixtures: &mut Fixtures) {
         account: Some(AccountId(300)),
         recipients: states.map(|state| QueueRecipient { recipient: recipient.clone(), state }).to_vec(),
         tls: TlsDemand::ByPolicy,
+        terms: Terms::default(),
     };
     fixtures.reads("queue", &message);
-    fixtures.check("queue.2", &QueueMessage { tls: TlsDemand::Required, ..message });
+    let deliver_by = Some(DeliverBy { at: now(), late: Late::Return, trace: true });
+    let terms = Terms { priority: Priority::new(-4).unwrap(), hold_until: Some(now()), deliver_by };
+    fixtures.check("queue.2", &QueueMessage { tls: TlsDemand::Required, terms, ..message });
     fixtures.check("sts_policy", &StsPolicy { id: "1".into(), text: "mode: none".into(), fetched: now(), expires: now() });
     fixtures.check("tls_result", &TlsResult("{}".into()));
     fixtures.check("tls_report", &TlsReport("{}".into()));
