@@ -67,6 +67,8 @@ pub struct Receive {
     pub over_quota_is_permanent: bool,
     /// Networks whose hosts may send anywhere through the MX port without signing in. Default none.
     pub relay_networks: Vec<Network>,
+    /// Whether VRFY tells accounts and relay networks which addresses there are. Default no: 252.
+    pub verify: bool,
     /// Finding out who mail is from.
     pub authentication: Authentication,
 }
@@ -110,6 +112,7 @@ impl Default for Receive {
             header_octets_max: 256 * 1024,
             over_quota_is_permanent: false,
             relay_networks: Vec::new(),
+            verify: false,
             authentication: Authentication::default(),
         }
     }

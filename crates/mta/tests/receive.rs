@@ -81,6 +81,7 @@ impl Stage {
         let store = store();
         let mut settings = Settings::new(Domain::parse("mx.ours.example").unwrap());
         settings.receive.relay_networks = vec!["198.51.100.0/24".parse().unwrap()];
+        settings.receive.verify = true;
         settings.receive.hops_max = 3;
         settings.receive.header_octets_max = 70_000;
         settings.routes = vec![mta::route::Rule {

@@ -17,6 +17,7 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     let mut settings = mta::Settings::new(config.hostname.clone());
     settings.receive.relay_networks = config.relay_networks.iter().map(|network| network.0).collect();
     settings.receive.authentication = authentication(&config.authentication);
+    settings.receive.verify = config.vrfy;
     settings.queue.retry = config.queue.retry.iter().map(|wait| wait.0).collect();
     // A host that does not answer is not left alone for longer than the operator wants to wait.
     let (first, last) = (settings.queue.retry.first(), settings.queue.retry.iter().max());

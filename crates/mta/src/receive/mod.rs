@@ -24,6 +24,7 @@ mod mail_from;
 mod rcpt;
 mod refusal;
 mod sign;
+mod verify;
 
 pub use sign::KeyRing;
 
@@ -147,7 +148,8 @@ impl Receiver {
 impl Handler<Server> for Receiver {
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Connect | Ask::Verify(_) => Answer::Taken,
+            Ask::Connect => Answer::Taken,
+            Ask::Verify(text) => self.verify(&text),
             Ask::Etrn(node) => self.etrn(&node).await,
             Ask::Helo { name, esmtp, tls } => {
                 self.helo(name, esmtp, tls);

@@ -11,7 +11,7 @@ use store::{Delivery, ReadTx, Resolution};
 const REFUSED_MAX: usize = 100;
 
 /// What the store knows of a recipient.
-enum Found {
+pub(super) enum Found {
     /// The domain is not ours.
     Elsewhere,
     Unknown,
@@ -74,7 +74,7 @@ fn event(recipient: Recipient, reply: &Reply) -> Event {
 
 /// Accounts that are switched off are left out of an alias; one that is full is only a reason to
 /// refuse when nobody else is left.
-fn find(tx: &ReadTx, address: &mail::Address, octets: u64) -> store::Result<Found> {
+pub(super) fn find(tx: &ReadTx, address: &mail::Address, octets: u64) -> store::Result<Found> {
     let deliveries = match tx.resolve(address)? {
         Resolution::NotLocal => return Ok(Found::Elsewhere),
         Resolution::Unknown => return Ok(Found::Unknown),

@@ -39,6 +39,12 @@ pub const KEYS: &[Key] = &[
         "Networks whose clients may send a password without TLS, e.g. [\"127.0.0.0/8\"].",
     ),
     key("relay_networks", "list of networks", "[]", "Networks whose hosts may send anywhere through the MX port without signing in."),
+    key(
+        "vrfy",
+        "true | false",
+        "false",
+        "Whether VRFY tells users who signed in, and hosts of relay_networks, which addresses there are. Others always hear 252.",
+    ),
     key("dns", "list of address:port", "[]", "DNS resolvers to ask, e.g. [\"127.0.0.1:53\"]. Empty: the system's."),
     key("outbound_port", "port", "25", "Port on which the MX hosts of other domains are reached."),
     key("source_address", "address", "", "Local address from which connections to other servers are made."),

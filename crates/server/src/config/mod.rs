@@ -44,6 +44,9 @@ pub struct Config {
     /// Networks whose hosts may send anywhere through the MX port without signing in.
     #[serde(default)]
     pub relay_networks: Vec<Network>,
+    /// Whether VRFY tells users and relay networks which addresses there are.
+    #[serde(default)]
+    pub vrfy: bool,
     /// Resolvers; none means the system's.
     #[serde(default)]
     pub dns: Vec<SocketAddr>,
@@ -513,6 +516,7 @@ impl Config {
             data,
             allow_plaintext_login: Vec::new(),
             relay_networks: Vec::new(),
+            vrfy: false,
             dns: Vec::new(),
             outbound_port: smtp_port(),
             source_address: None,
