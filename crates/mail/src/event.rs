@@ -173,4 +173,17 @@ pub enum Event {
         /// The answers of DNS it rests on.
         answers: Recorded,
     },
+    /// It was decided whether an account wants it.
+    Judged {
+        /// Whose reader.
+        account: AccountId,
+        /// It goes into Junk.
+        is_junk: bool,
+        /// Hundredths of a point; above zero against it.
+        score: i32,
+        /// Hundredths of a point, and what they are for; the weightiest first.
+        reasons: Vec<(i32, String)>,
+        /// Log-odds and feature: what the teaching rests on, the strongest first.
+        telling: Vec<(String, String)>,
+    },
 }

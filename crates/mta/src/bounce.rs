@@ -159,7 +159,8 @@ fn arrival(octets: &[u8], to: &Address, targets: Vec<Delivery>, smtputf8: bool, 
         digest,
         skip_octets: u32::try_from(RETURN_PATH.len()).unwrap_or(0),
         accepted,
-        authenticated: None,
+        judged: Vec::new(),
+        junk: std::collections::BTreeSet::new(),
         role: mail::Role::Inbox,
     }
 }

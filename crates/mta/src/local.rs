@@ -17,6 +17,9 @@ use mail::{
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Body, Delivery, Error, NewEmail, QueueMessage, QueueRecipient, RecipientState, WriteTx};
 
+/// Recipients of one message that count as people its sender writes to: who writes to more knows them less.
+const CORRESPONDENTS_NOTED_MAX: usize = 50;
+
 /// A message that arrives, with everything that is known of it.
 #[derive(Debug)]
 pub(crate) struct Arrival {
@@ -46,8 +49,10 @@ pub(crate) struct Arrival {
     pub(crate) skip_octets: u32,
     /// The first event of the trail.
     pub(crate) accepted: Event,
-    /// Who it is from, if that was found out.
-    pub(crate) authenticated: Option<Event>,
+    /// What was found out about it, for the trail.
+    pub(crate) judged: Vec<Event>,
+    /// Accounts that get it into Junk.
+    pub(crate) junk: BTreeSet<AccountId>,
     /// Where our users find it.
     pub(crate) role: Role,
 }
@@ -102,7 +107,7 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
     let mut taking =
         Taking { tx, arrival, now, filed: BTreeMap::new(), queued: Vec::new(), queued_keys: BTreeSet::new(), events: Vec::new() };
     taking.events.push(arrival.accepted.clone());
-    taking.events.extend(arrival.authenticated.clone());
+    taking.events.extend(arrival.judged.iter().cloned());
     taking.events.extend(arrival.refused.iter().cloned());
     let outcomes =
         arrival.recipients.iter().map(|(recipient, targets)| taking.recipient(recipient, targets)).collect::<store::Result<Vec<_>>>()?;
@@ -124,6 +129,7 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
     let waiting = queued.len();
     let delivered = outcomes.iter().filter(|outcome| outcome.filed).count() as u64;
     if reached.contains(&true) {
+        note_correspondents(tx, arrival, now)?;
         events.extend(queued.iter().map(|entry| Event::Queued { recipient: entry.recipient.address.clone() }));
         if !queued.is_empty() {
             tx.queue_add(&entry(arrival, receipt, queued, now, settings), &arrival.body)?;
@@ -136,6 +142,12 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         tx.trail_append(receipt, &entries)?;
     }
     Ok(Placed { receipt, reached, delivered, queued: waiting })
+}
+
+/// Remembers to whom an account writes.
+fn note_correspondents(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp) -> store::Result<()> {
+    let (Source::Submission, Some(account)) = (arrival.source, arrival.account) else { return Ok(()) };
+    arrival.recipients.iter().take(CORRESPONDENTS_NOTED_MAX).try_for_each(|(to, _)| tx.correspondent_note(account, &to.address, now))
 }
 
 /// The receipt of an arrival: the one written into it, unless that was given to another meanwhile.
@@ -209,7 +221,8 @@ impl Taking<'_> {
         if let Some(filed) = self.filed.get(&account) {
             return Ok(*filed);
         }
-        let filed = match file(self.tx, account, self.arrival.role, &self.arrival.body, &self.arrival.digest, self.now) {
+        let role = if self.arrival.junk.contains(&account) { Role::Junk } else { self.arrival.role };
+        let filed = match file(self.tx, account, role, &self.arrival.body, &self.arrival.digest, self.now) {
             Ok(filed) => Some(filed),
             Err(Error::OverQuota { .. } | Error::TooManyEmails { .. }) => None,
             Err(error) => return Err(error),

@@ -71,6 +71,23 @@ pub struct Receive {
     pub verify: bool,
     /// Finding out who mail is from.
     pub authentication: Authentication,
+    /// Telling wanted mail from unwanted.
+    pub filter: Filter,
+}
+
+/// Telling wanted mail from unwanted.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Whether it is done at all. Default yes.
+    pub is_on: bool,
+    /// Where the lines are.
+    pub judgement: filter::Settings,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self { is_on: true, judgement: filter::Settings::default() }
+    }
 }
 
 /// Finding out who mail is from.
@@ -114,6 +131,7 @@ impl Default for Receive {
             relay_networks: Vec::new(),
             verify: false,
             authentication: Authentication::default(),
+            filter: Filter::default(),
         }
     }
 }

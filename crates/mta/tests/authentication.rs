@@ -233,3 +233,88 @@ async fn what_our_accounts_send_is_signed_with_keys_that_sign() {
         assert_eq!(results, ["e pass", "r pass"], "{message:.2000}");
     }
 }
+
+/// What the trail says of the verdict for ann: junk, and the names of its reasons.
+fn judged(store: &Store, reply: &Reply) -> (bool, Vec<String>) {
+    let receipt: ReceiptId = reply.text.split(' ').next().unwrap().parse().unwrap();
+    let trail = store.read_blocking(move |tx| tx.trail(receipt)).unwrap();
+    let found = trail.into_iter().find_map(|entry| match entry.event {
+        Event::Judged { is_junk, reasons, .. } => {
+            Some((is_junk, reasons.iter().map(|(_, words)| words.split(':').next().unwrap_or_default().to_owned()).collect()))
+        }
+        _ => None,
+    });
+    found.expect("the trail tells of it")
+}
+
+const PROGRAM: &str = "From: joe@far.example\r\nDate: x\r\nMessage-ID: <p@far.example>\r\nX-Postrider-Verdict: accept;\r\n forged\r\n\
+     Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nSee the file.\r\n--b\r\n\
+     Content-Type: application/octet-stream; name=\"invoice.pdf.exe\"\r\n\r\nMZ\r\n--b--\r\n";
+
+#[tokio::test]
+async fn unwanted_mail_goes_to_junk_and_says_why() {
+    let (long, ours) = ("Lines and lines.\r\n".repeat(10), "X-Postrider-Verdict: junk; score=8.00; disguised-program=8.00\r\n");
+    for chunks in [&[PROGRAM][..], &[PROGRAM, &long]] {
+        let store = store();
+        let context = context(&store, dns(), Dmarc::Obey);
+        let reply = send(&context, Role::Mx, "192.0.2.1", "joe@far.example", chunks).await;
+        assert_eq!(judged(&store, &reply), (true, vec!["disguised-program".to_owned()]));
+        let message = latest(&store, MailboxRole::Junk).unwrap();
+        assert!(message.contains(ours) && !message.contains("forged"), "{message}");
+        assert_eq!(latest(&store, MailboxRole::Inbox), None);
+        // What comes from nearby is not judged.
+        send(&context, Role::Mx, "127.0.0.1", "joe@far.example", chunks).await;
+        assert!(latest(&store, MailboxRole::Inbox).is_some());
+    }
+}
+
+#[tokio::test]
+async fn whom_our_users_write_to_is_trusted_and_imitators_are_not() {
+    let store = store();
+    let context = context(&store, dns(), Dmarc::Obey);
+    let noted = store.write_blocking(|tx| tx.correspondent_note(mail::AccountId(1), &Address::parse("joe@far.example").unwrap(), NOW));
+    noted.unwrap();
+    let reply = send(&context, Role::Mx, "192.0.2.1", "joe@far.example", &[PROGRAM]).await;
+    assert_eq!(judged(&store, &reply), (false, ["disguised-program", "correspondent"].map(str::to_owned).to_vec()));
+    let imitated = "From: joe@fаr.example\r\nDate: x\r\nMessage-ID: <i@x.example>\r\n\r\nPlease pay.\r\n";
+    let reply = send(&context, Role::Mx, "192.0.2.9", "x@y.example", &[imitated]).await;
+    let (is_junk, reasons) = judged(&store, &reply);
+    assert!(is_junk && reasons.contains(&"imitation".to_owned()), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn our_users_writing_makes_correspondents() {
+    let store = store();
+    let context = context(&store, dns(), Dmarc::Obey);
+    let message = "From: ann@ours.example\r\nTo: ann@ours.example\r\n\r\nHi\r\n";
+    assert_eq!(send(&context, Role::Submission, "192.0.2.7", "ann@ours.example", &[message]).await.code, 250);
+    let features = filter::Features { author: Some("ann@ours.example".to_owned()), ..filter::Features::default() };
+    let known = store.read_blocking(move |tx| tx.acquaintance(mail::AccountId(1), &features)).unwrap();
+    assert!(known.is_correspondent);
+}
+
+#[tokio::test]
+async fn what_people_move_into_junk_is_found_there_next_time() {
+    let store = store();
+    let context = context(&store, dns(), Dmarc::Obey);
+    let mail = |n: u32, text: &str| {
+        format!("From: joe@far.example\r\nDate: x\r\nMessage-ID: <{n}@far.example>\r\nSubject: {text}\r\n\r\n{text}\r\n")
+    };
+    for n in 0..40 {
+        let text = if n < 20 { "Cheap watches and pills, order today" } else { "Minutes of the meeting, see you there" };
+        send(&context, Role::Mx, "192.0.2.1", "joe@far.example", &[&mail(n, text)]).await;
+    }
+    assert_eq!(latest(&store, MailboxRole::Junk), None);
+    let moved = store.write_blocking(|tx| {
+        let account = mail::AccountId(1);
+        let role = |tx: &store::WriteTx, role| tx.mailbox_by_role(account, role).unwrap().unwrap().id;
+        let (inbox, junk, archive) = (role(tx, MailboxRole::Inbox), role(tx, MailboxRole::Junk), role(tx, MailboxRole::Archive));
+        tx.email_move(account, inbox, &"1:20".parse().unwrap(), junk, NOW)?;
+        tx.email_move(account, inbox, &"21:40".parse().unwrap(), archive, NOW)
+    });
+    assert_eq!(moved.unwrap().len(), 20);
+    let reply = send(&context, Role::Mx, "192.0.2.1", "joe@far.example", &[&mail(50, "Order pills and cheap watches")]).await;
+    assert_eq!(judged(&store, &reply), (true, vec!["taught".to_owned()]));
+    let reply = send(&context, Role::Mx, "192.0.2.1", "joe@far.example", &[&mail(51, "Minutes of another meeting")]).await;
+    assert_eq!(judged(&store, &reply), (false, vec!["taught".to_owned()]));
+}

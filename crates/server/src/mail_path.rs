@@ -18,6 +18,8 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.receive.relay_networks = config.relay_networks.iter().map(|network| network.0).collect();
     settings.receive.authentication = authentication(&config.authentication);
     settings.receive.verify = config.vrfy;
+    settings.receive.filter.is_on = config.filter.check;
+    settings.receive.filter.judgement.junk_at = i32::from(config.filter.junk_points) * 100;
     settings.queue.retry = config.queue.retry.iter().map(|wait| wait.0).collect();
     // A host that does not answer is not left alone for longer than the operator wants to wait.
     let (first, last) = (settings.queue.retry.first(), settings.queue.retry.iter().max());

@@ -350,7 +350,7 @@ impl WriteTx {
 }
 
 /// The spaces whose keys start with the account.
-pub(crate) const OF_AN_ACCOUNT: [Space; 19] = [
+pub(crate) const OF_AN_ACCOUNT: [Space; 22] = [
     Space::Account,
     Space::Counters,
     Space::Mailbox,
@@ -370,6 +370,9 @@ pub(crate) const OF_AN_ACCOUNT: [Space; 19] = [
     Space::Token,
     Space::Pop3,
     Space::Pop3Message,
+    Space::Lesson,
+    Space::Taught,
+    Space::Correspondent,
 ];
 
 fn name_check(name: &str) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::body::Body;
 use crate::error::{Error, Result};
 use crate::index::KeyRange;
 use crate::key;
+use crate::lesson;
 use crate::message::{MessageRecord, Walk, Which};
 use crate::record::{Record, decode_front, encode, unreadable};
 use crate::schema::Space;
@@ -147,7 +148,7 @@ pub(crate) fn digest_write(digest: &Digest) -> Vec<u8> {
     if octets.len() > DIGEST_OCTETS_MAX { Vec::new() } else { octets }
 }
 
-fn digest_read(octets: &[u8]) -> Option<Digest> {
+pub(crate) fn digest_read(octets: &[u8]) -> Option<Digest> {
     match octets.split_first() {
         Some((&DIGEST_FORMAT, digest)) => postcard::from_bytes(digest).ok(),
         _ => None,
@@ -196,8 +197,10 @@ impl WriteTx {
         to: MailboxId,
         now: Timestamp,
     ) -> Result<Vec<(Uid, Uid)>> {
-        self.mailbox_record(account, from)?;
+        let role = self.mailbox_record(account, from)?.role;
         let mut record = self.mailbox_record(account, to)?;
+        let lesson = lesson::of_move(role, record.role);
+        let mut taught = Vec::new();
         let mut counters = self.counters(account)?;
         let mod_seq = counters.next_mod_seq();
         let mut copied = Vec::new();
@@ -215,10 +218,16 @@ impl WriteTx {
                 let new = self.message_put(account, to, &mut record, &copy)?;
                 self.email_enter(account, copy.email, to, new)?;
                 copied.push((uid, new));
+                if lesson.is_some() && taught.len() < lesson::LESSONS_MAX {
+                    taught.push(copy.email);
+                }
             }
         }
         if !copied.is_empty() {
             self.mailbox_advance(account, to, record, &counters, &[])?;
+        }
+        if let Some(class) = lesson {
+            self.teach(account, &taught, class)?;
         }
         Ok(copied)
     }
@@ -266,6 +275,7 @@ impl WriteTx {
         counters.email_out(record.octets);
         self.delete(Space::Email, &key::email(account, id));
         self.delete(Space::Grams, &key::email(account, id));
+        self.delete(Space::Taught, &key::email(account, id));
         self.thread_leave(account, &Joined { thread: record.thread, ids: record.thread_ids })?;
         self.blob_release(&record.blob)?;
         Ok(true)

@@ -98,9 +98,25 @@ pub(crate) fn message_uid(key: &[u8]) -> Option<Uid> {
     number_u32(key, 8).map(Uid)
 }
 
-/// `Email`, `Grams`.
+/// `Email`, `Grams`, `Taught`.
 pub(crate) fn email(account: AccountId, email: EmailId) -> Vec<u8> {
     Key::default().u32(account.0).u64(email.0).done()
+}
+
+/// `Lesson`; without a bucket: of all messages.
+pub(crate) fn lesson(account: AccountId, bucket: Option<u32>) -> Vec<u8> {
+    let key = Key::default().u32(account.0);
+    bucket.map_or(key.clone(), |bucket| key.u32(bucket)).done()
+}
+
+/// `ServerLesson`; without a bucket: of all messages.
+pub(crate) fn server_lesson(bucket: Option<u32>) -> Vec<u8> {
+    bucket.map_or(Key::default(), |bucket| Key::default().u32(bucket)).done()
+}
+
+/// `Correspondent`.
+pub(crate) fn correspondent(account: AccountId, is_domain: bool, slot: u32) -> Vec<u8> {
+    Key::default().u32(account.0).u8(u8::from(is_domain)).u32(slot).done()
 }
 
 /// `Thread`.

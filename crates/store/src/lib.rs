@@ -42,6 +42,7 @@ mod keeper;
 mod key;
 #[cfg(test)]
 mod kill_tests;
+mod lesson;
 mod lock;
 mod log;
 mod mailbox;
@@ -83,6 +84,7 @@ pub use feed::{QueueSubscription, Subscription};
 pub use figures::{Figures, SYNC_MICROS};
 pub use grams::{Reindexed, reindex};
 pub use index::{Direction, KeyRange};
+pub use lesson::{Acquaintance, BUCKETS_ACCOUNT, BUCKETS_SERVER, CORRESPONDENTS_MAX, LESSONS_MAX};
 pub use log::{Damage, OpenError};
 pub use mailbox::{
     DELIMITER, MAILBOX_DEPTH_MAX, MAILBOX_KEYWORDS_MAX, MAILBOX_NAME_OCTETS_MAX, MAILBOXES_MAX, Mailbox, SUBSCRIPTIONS_MAX, mailbox_name,

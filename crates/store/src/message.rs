@@ -11,6 +11,7 @@ use crate::change::{ChangeRecord, uid_entries};
 use crate::error::{Error, Result};
 use crate::index::{Direction, KeyRange};
 use crate::key;
+use crate::lesson;
 use crate::mailbox::MailboxRecord;
 use crate::record::{Record, decode, unreadable};
 use crate::schema::Space;
@@ -329,6 +330,7 @@ impl WriteTx {
     ) -> Result<FlagOutcome> {
         let mut record = self.mailbox_record(account, mailbox)?;
         let mut counters = self.counters(account)?;
+        let mut lessons = Vec::new();
         let mut outcome = FlagOutcome { mod_seq: counters.mod_seq, ..FlagOutcome::default() };
         let mod_seq = counters.next_mod_seq();
         let mut walk = Walk::new(account, mailbox, uids);
@@ -347,6 +349,7 @@ impl WriteTx {
                     outcome.unchanged.insert(uid);
                     continue;
                 }
+                lessons.extend(lesson::of_flags(&message.flags, &flags, record.role).map(|class| (message.email, class)));
                 outcome.changed.push(self.message_flags(account, mailbox, &mut record, uid, message, flags, mod_seq)?);
             }
         }
@@ -355,6 +358,9 @@ impl WriteTx {
             self.keywords_note(account, mailbox, change.added())?;
             let uids = outcome.changed.iter().map(|message| message.uid).collect();
             self.mailbox_advance(account, mailbox, record, &counters, &uid_entries(&uids, ChangeRecord::Flags))?;
+        }
+        for (email, class) in lessons.into_iter().take(lesson::LESSONS_MAX) {
+            self.teach(account, &[email], class)?;
         }
         Ok(outcome)
     }

@@ -139,6 +139,15 @@ spaces! {
     TlsResult = 61, "tls_result";
     /// time (8, sign bit flipped), hash (8) → a TLS report that came in.
     TlsReport = 62, "tls_report";
+    // 76 to 85: what mail is wanted.
+    /// account (4), bucket (4; missing: all messages) → `LessonRecord`: in how many messages a feature was.
+    Lesson = 76, "lesson";
+    /// bucket (4; missing: all messages) → `ServerLessonRecord`: the same for the whole server.
+    ServerLesson = 77, "server_lesson";
+    /// account (4), email (8) → `TaughtRecord`: what the email has taught.
+    Taught = 78, "taught";
+    /// account (4), domain? (1), slot (4) → `CorrespondentRecord`: to whom the account has written.
+    Correspondent = 79, "correspondent";
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@
 //! nobody else gets the message, it is refused. LMTP has a reply for each and needs neither.
 
 use super::inspect::Inspected;
+use super::judge::Judged;
 use super::{Accepted, Receiver, Transaction, refusal};
 use crate::counters::Counters;
 use crate::local::Arrival;
 use crate::local::{self, Placed, WhenFull};
 use crate::transport::tls_rpt;
+use filter::Authenticity;
 use mail::date::DateTime;
 use mail::digest::Digest;
 use mail::event::Source;
@@ -62,11 +64,13 @@ struct Watch {
     reader: Option<mailauth::Reader>,
     /// For our signature.
     hash: Option<mailauth::BodyHash>,
+    /// The start of the message, for the verdict.
+    sample: Option<Vec<u8>>,
 }
 
 impl Watch {
     const fn is_idle(&self) -> bool {
-        self.reader.is_none() && self.hash.is_none()
+        self.reader.is_none() && self.hash.is_none() && self.sample.is_none()
     }
 
     fn body(&mut self, chunk: &[u8]) {
@@ -76,6 +80,10 @@ impl Watch {
         if let Some(hash) = &mut self.hash {
             hash.update(chunk);
         }
+        if let Some(sample) = &mut self.sample {
+            let room = filter::Limits::default().message_octets_max.saturating_sub(sample.len());
+            sample.extend_from_slice(chunk.get(..room).unwrap_or(chunk));
+        }
     }
 }
 
@@ -83,6 +91,7 @@ impl Watch {
 #[derive(Default)]
 struct Findings {
     inspected: Option<Inspected>,
+    judged: Judged,
     hash: Option<mailauth::BodyDigest>,
 }
 
@@ -107,6 +116,7 @@ struct Ready {
     eight_bit: bool,
     facts: Facts,
     inspected: Option<Inspected>,
+    judged: Judged,
 }
 
 impl Spilled {
@@ -162,7 +172,7 @@ impl Receiver {
     }
 
     fn watch(&self, block: &[u8]) -> Watch {
-        Watch { reader: self.reader(block), hash: self.body_hash() }
+        Watch { reader: self.reader(block), hash: self.body_hash(), sample: self.is_judged().then(|| block.to_vec()) }
     }
 
     /// The end of the message: everything is decided here.
@@ -195,11 +205,12 @@ impl Receiver {
             start.extend_from_slice(&completed);
         } else {
             start.extend_from_slice(findings.inspected.as_ref().map_or("", |inspected| &inspected.field).as_bytes());
+            start.extend_from_slice(findings.judged.field.as_bytes());
             start.extend_from_slice(received.as_bytes());
             // Without any header what the message starts with is its body.
             let headless = header::fields(block).next().is_none() && !block.starts_with(b"\r\n");
             start.extend_from_slice(if headless { b"\r\n" } else { b"" });
-            start.extend_from_slice(&self.without_forged_results(block));
+            start.extend_from_slice(&self.without_forged_verdicts(self.without_forged_results(block)));
         }
         let skip_octets = u32::try_from(return_path.len()).unwrap_or(0);
         let tls_optional = header::value(block, "TLS-Required").is_some_and(|value| value.trim().eq_ignore_ascii_case("no"));
@@ -244,17 +255,17 @@ impl Receiver {
         let failed = |error| refusal::from_store(&error, false);
         spilled.take(&last).map_err(failed)?;
         let body = spilled.draft.finish().map_err(failed)?;
-        let (body, facts, inspected) = match spilled.start {
-            Start::Written(facts) => (body, *facts, None),
+        let (body, facts, inspected, judged) = match spilled.start {
+            Start::Written(facts) => (body, *facts, None, Judged::default()),
             Start::Held(block, watch) => {
                 let findings = self.findings(transaction, *watch).await?;
                 let (start, facts) = self.start(transaction, &block, &findings);
-                (self.joined(&start, &body).map_err(failed)?, facts, findings.inspected)
+                (self.joined(&start, &body).map_err(failed)?, facts, findings.inspected, findings.judged)
             }
         };
         let digest = local::digest(&body).map_err(failed)?;
         let eight_bit = spilled.eight_bit || inspected.as_ref().is_some_and(|inspected| !inspected.field.is_ascii());
-        Ok(Ready { body, digest, eight_bit, facts, inspected })
+        Ok(Ready { body, digest, eight_bit, facts, inspected, judged })
     }
 
     /// A message that came in one piece.
@@ -273,7 +284,7 @@ impl Receiver {
         stored.extend_from_slice(body);
         let digest = Digest::of(&stored);
         let eight_bit = !stored.is_ascii();
-        Ok(Ready { body: Body::from_vec(stored), digest, eight_bit, facts, inspected: findings.inspected })
+        Ok(Ready { body: Body::from_vec(stored), digest, eight_bit, facts, inspected: findings.inspected, judged: findings.judged })
     }
 
     async fn findings(&self, transaction: &Transaction, watch: Watch) -> Result<Findings, Reply> {
@@ -282,7 +293,12 @@ impl Receiver {
             Some(evidence) => self.inspect(transaction, &evidence).await?,
             None => None,
         };
-        Ok(Findings { inspected, hash })
+        let authenticity = inspected.as_ref().map_or(Authenticity::Unknown, |inspected| inspected.authenticity);
+        let judged = match watch.sample {
+            Some(sample) => self.wanted(transaction, &sample, authenticity).await,
+            None => Judged::default(),
+        };
+        Ok(Findings { inspected, judged, hash })
     }
 
     /// A body with what stands before it.
@@ -344,7 +360,7 @@ impl Receiver {
 
     fn arrival(&self, transaction: &Transaction, ready: Ready) -> Arrival {
         let command = &transaction.mail;
-        let Ready { body, digest, eight_bit, facts, inspected } = ready;
+        let Ready { body, digest, eight_bit, facts, inspected, judged } = ready;
         let role = if inspected.as_ref().is_some_and(|inspected| inspected.is_junk) { mail::Role::Junk } else { mail::Role::Inbox };
         let source = match self.role {
             Role::Mx => Source::Mx,
@@ -380,7 +396,8 @@ impl Receiver {
             digest,
             skip_octets: facts.skip_octets,
             accepted,
-            authenticated: inspected.map(|inspected| inspected.event),
+            judged: inspected.map(|inspected| inspected.event).into_iter().chain(judged.events).collect(),
+            junk: judged.junk,
             role,
         }
     }

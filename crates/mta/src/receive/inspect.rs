@@ -19,11 +19,13 @@
 
 use super::{Receiver, Transaction, refusal};
 use crate::settings::Dmarc as Obeyed;
+use filter::Authenticity;
 use mail::lookup::{Answer, Question, Recorded};
 use mail::{Domain, Event, header};
+use mailauth::dkim::DkimResult;
 use mailauth::dmarc::{DmarcResult, Policy};
 use mailauth::dns::Step;
-use mailauth::spf::Session;
+use mailauth::spf::{Session, SpfResult};
 use mailauth::{Evidence, Outcome, Reader, results};
 use net::DnsError;
 use net::resolve::{Dns, Family};
@@ -44,6 +46,8 @@ pub(super) struct Inspected {
     pub(super) event: Event,
     /// Our users shall look at it with suspicion.
     pub(super) is_junk: bool,
+    /// What a verdict has to know.
+    pub(super) authenticity: Authenticity,
 }
 
 impl Receiver {
@@ -78,7 +82,8 @@ impl Receiver {
         let event = Event::Authenticated { results: one_line(&value), asked: asked.to_string(), answers: recorded };
         let field = format!("{}: {value}\r\n", results::FIELD);
         let obeyed = self.context.settings.receive.authentication.dmarc != Obeyed::Ignore;
-        Ok(Some(Inspected { field, event, is_junk: obeyed && asked != Policy::None }))
+        let is_junk = obeyed && asked != Policy::None;
+        Ok(Some(Inspected { field, event, is_junk, authenticity: authenticity(&outcome, obeyed) }))
     }
 
     /// The header as we pass it on: what claims to be our word and is not goes (RFC 8601 §5).
@@ -108,6 +113,18 @@ impl Receiver {
                 Step::Need(questions) => ask_all(dns, questions, deadline, &mut recorded).await,
             }
         }
+    }
+}
+
+/// What the outcome says of the author, in the verdict's words.
+fn authenticity(outcome: &Outcome, obeyed: bool) -> Authenticity {
+    let anybody = outcome.mail_from.result == SpfResult::Pass || outcome.dkim.iter().any(|dkim| dkim.result == DkimResult::Pass);
+    match outcome.dmarc.result {
+        DmarcResult::Pass => Authenticity::Proven,
+        DmarcResult::Fail if obeyed && outcome.dmarc.asked != Policy::None => Authenticity::Unwanted,
+        DmarcResult::Fail if obeyed => Authenticity::Contradicted,
+        DmarcResult::None if !anybody => Authenticity::Unproven,
+        _ => Authenticity::Unknown,
     }
 }
 

@@ -20,6 +20,7 @@
 mod data;
 mod etrn;
 mod inspect;
+mod judge;
 mod mail_from;
 mod rcpt;
 mod refusal;

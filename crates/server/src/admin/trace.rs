@@ -162,6 +162,14 @@ fn words(tx: &ReadTx, event: &Event) -> String {
             let asked = if asked == "none" { String::new() } else { format!("; its domain asks for {asked}") };
             format!("found out who it is from, by {} answers of DNS{asked}: {results}", answers.len())
         }
+        Event::Judged { account, is_junk, score, reasons, telling } => {
+            let points = |hundredths: i32| format!("{:+.2}", f64::from(hundredths) / 100.0);
+            let reasons = reasons.iter().map(|(weight, words)| format!("; {} {words}", points(*weight))).collect::<String>();
+            let telling: Vec<_> = telling.iter().map(|(weight, feature)| format!("{feature} {weight}")).collect();
+            let telling = if telling.is_empty() { String::new() } else { format!("; taught: {}", telling.join(", ")) };
+            let place = if *is_junk { "Junk" } else { "no junk" };
+            format!("judged for {} as {place}, {} points{reasons}{telling}", account_name(tx, *account), points(*score))
+        }
         _ => "an event that this version does not know".to_owned(),
     }
 }

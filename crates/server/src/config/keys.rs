@@ -101,6 +101,18 @@ pub const KEYS: &[Key] = &[
         "How long one message may wait for DNS; what is not answered by then counts as a failure of DNS.",
     ),
     key(
+        "filter.check",
+        "true | false",
+        "true",
+        "Judge mail from other servers by rules and by what users have taught, and put what is unwanted into Junk. Mail from loopback and relay networks is not judged.",
+    ),
+    key(
+        "filter.junk_points",
+        "number",
+        "5",
+        "From so many points on mail goes into Junk. Lower: less spam in the inbox, more good mail in Junk.",
+    ),
+    key(
         "queue.retry",
         "list of spans",
         "[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\", \"2h\", \"3h\", \"4h\"]",

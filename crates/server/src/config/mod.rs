@@ -80,6 +80,9 @@ pub struct Config {
     /// Bearer tokens.
     #[serde(default)]
     pub oauth: OAuth,
+    /// Telling wanted mail from unwanted.
+    #[serde(default)]
+    pub filter: Filter,
     /// POP3.
     #[serde(default)]
     pub pop3: Pop3,
@@ -97,6 +100,22 @@ fn default_data() -> PathBuf {
 
 const fn smtp_port() -> u16 {
     25
+}
+
+/// `[filter]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    /// Whether mail from other servers is judged.
+    pub check: bool,
+    /// From so many points on it goes to Junk.
+    pub junk_points: u16,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self { check: true, junk_points: 5 }
+    }
 }
 
 /// `[authentication]`
@@ -523,6 +542,7 @@ impl Config {
             tls: TlsFiles::default(),
             transport: Transport::default(),
             authentication: Authentication::default(),
+            filter: Filter::default(),
             queue: Queue::default(),
             limits: Limits::default(),
             trail: Trail::default(),

@@ -13,6 +13,7 @@ use crate::change::{AnnotationChange, ChangeRecord};
 use crate::dkim_key::{DkimKey, DkimKeyState};
 use crate::domain::DomainRecord;
 use crate::email::EmailRecord;
+use crate::lesson::{CorrespondentRecord, LessonRecord, ServerLessonRecord, TaughtRecord};
 use crate::mailbox::{KeywordRecord, MailboxRecord, NameRecord, RoleRecord};
 use crate::message::MessageRecord;
 use crate::metadata::{AnnotationRecord, ServerAnnotationRecord};
@@ -141,6 +142,10 @@ fn accounts(fixtures: &mut Fixtures) {
     fixtures.check("grant", &GrantRecord(Rights::parse("lrtea").unwrap()));
     fixtures.check("annotation", &AnnotationRecord(b"a\0b".to_vec()));
     fixtures.check("server_annotation", &ServerAnnotationRecord(b"x".to_vec()));
+    fixtures.check("lesson", &LessonRecord { ham: 300, spam: 2 });
+    fixtures.check("server_lesson", &ServerLessonRecord(LessonRecord { ham: 1, spam: 70_000 }));
+    fixtures.check("taught", &TaughtRecord { spam: true });
+    fixtures.check("correspondent", &CorrespondentRecord { name: "bob@example.org".into(), last: now() });
     fixtures.check("keyword", &KeywordRecord(Keyword::parse("$Forwarded").unwrap()));
 }
 
@@ -268,6 +273,10 @@ fn events(fixtures: &mut Fixtures) {
     fixtures.check("trail", &TrailRecord::Entries(entries.to_vec()));
     let event = Event::Authenticated { results: "mx.example; spf=pass".into(), asked: "none".into(), answers: answers() };
     fixtures.check("trail.authenticated", &TrailRecord::Entries(vec![TrailEntry { at: now(), event }]));
+    let reasons = vec![(500, "program: the file \"a.exe\" is a program".into())];
+    let telling = vec![("+4.20".into(), "word:free".into())];
+    let event = Event::Judged { account: AccountId(300), is_junk: true, score: 720, reasons, telling };
+    fixtures.check("trail.judged", &TrailRecord::Entries(vec![TrailEntry { at: now(), event }]));
     let state = DkimKeyState::Signing;
     let key = DkimKey { algorithm: "rsa-sha256".into(), pkcs8: vec![1, 2], record: "v=DKIM1".into(), state, created: now() };
     fixtures.check("dkim_key", &key);

@@ -1,0 +1,147 @@
+//! Is this message wanted? Asked of every message that another server brings, for each of our accounts that
+//! gets it, after it was asked who it is from.
+//!
+//! The verdict is `filter`'s, a pure function; here its evidence is read from the store, and what follows is
+//! done: a field in the message, an event in its trail for each account, and the Junk mailbox.
+//!
+//! The message is stored once for all its readers, so there is one field: it has the verdict of the only
+//! reader, or, where there are several, what the server alone would say.
+//!
+//! Invariants
+//! - A message that cannot be judged is taken all the same, unjudged.
+//! - Nothing is refused here.
+
+use super::{Receiver, Transaction};
+use filter::{Action, Authenticity, Evidence, Features, Limits, Verdict};
+use mail::digest::Digest;
+use mail::{AccountId, Event, header};
+use smtp::server::Role;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use store::{Acquaintance, Delivery};
+
+/// Our word in a message.
+const FIELD: &str = "X-Postrider-Verdict";
+/// Most accounts that are judged for themselves; for those beyond counts what the server alone says.
+const ACCOUNTS_MAX: usize = 32;
+/// Features that the trail tells of.
+const TOLD_MAX: usize = 8;
+
+/// What was decided.
+#[derive(Default)]
+pub(super) struct Judged {
+    /// The field with its line end.
+    pub(super) field: String,
+    /// For the trail.
+    pub(super) events: Vec<Event>,
+    /// Who gets it into Junk.
+    pub(super) junk: BTreeSet<AccountId>,
+}
+
+impl Receiver {
+    /// Whether what this peer brings is judged.
+    pub(super) fn is_judged(&self) -> bool {
+        let settings = &self.context.settings.receive;
+        let peer = self.peer.to_canonical();
+        self.role == Role::Mx
+            && self.account.is_none()
+            && settings.filter.is_on
+            && !peer.is_loopback()
+            && !settings.relay_networks.iter().any(|network| network.contains(peer))
+    }
+
+    /// Judges the start of a message.
+    pub(super) async fn wanted(&self, transaction: &Transaction, sample: &[u8], authenticity: Authenticity) -> Judged {
+        let accounts = accounts(transaction);
+        if accounts.is_empty() {
+            return Judged::default();
+        }
+        let features = Features::of(sample, &Digest::of(sample), &Limits::default());
+        let (asked, of) = (accounts.clone(), features.clone());
+        let read = self.context.store.read(move |tx| {
+            let known = |account: &AccountId| Ok((*account, tx.acquaintance(*account, &of)?));
+            asked.iter().take(ACCOUNTS_MAX).map(known).collect::<store::Result<Vec<_>>>()
+        });
+        match read.await {
+            Ok(known) => self.judged(&accounts, &features, authenticity, &known),
+            Err(error) => {
+                tracing::warn!(%error, "a message could not be judged");
+                Judged::default()
+            }
+        }
+    }
+
+    fn judged(
+        &self,
+        accounts: &BTreeSet<AccountId>,
+        features: &Features,
+        authenticity: Authenticity,
+        known: &[(AccountId, Acquaintance)],
+    ) -> Judged {
+        let settings = &self.context.settings.receive.filter.judgement;
+        let verdict = |known: &Acquaintance| {
+            let evidence = Evidence {
+                features,
+                authenticity,
+                server: &known.server,
+                account: &known.account,
+                is_correspondent: known.is_correspondent,
+                is_reply: false,
+                imitated: known.imitated.as_deref(),
+            };
+            filter::judge(&evidence, settings)
+        };
+        let Some((_, first)) = known.first() else { return Judged::default() };
+        let of_server = verdict(&Acquaintance { server: first.server.clone(), ..Acquaintance::default() });
+        let verdicts: Vec<(AccountId, Verdict)> = known.iter().map(|(account, known)| (*account, verdict(known))).collect();
+        let told = match verdicts.as_slice() {
+            [(_, only)] => only,
+            _ => &of_server,
+        };
+        let is_junk = |account: &AccountId| {
+            let own = verdicts.iter().find(|(of, _)| of == account).map_or(&of_server, |(_, verdict)| verdict);
+            own.action != Action::Accept
+        };
+        Judged {
+            field: format!("{FIELD}: {}\r\n", told.short()),
+            junk: accounts.iter().copied().filter(is_junk).collect(),
+            events: verdicts.iter().map(|(account, verdict)| event(*account, verdict)).collect(),
+        }
+    }
+
+    /// The header as we pass it on: verdicts that others wrote in our name go.
+    pub(super) fn without_forged_verdicts<'a>(&self, block: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
+        if self.role != Role::Mx || header::value(&block, FIELD).is_none() {
+            return block;
+        }
+        let mut kept = Vec::with_capacity(block.len());
+        let mut at = 0;
+        for field in header::fields(&block).filter(|field| field.is(FIELD)) {
+            kept.extend_from_slice(block.get(at..field.start).unwrap_or_default());
+            at = field.end;
+        }
+        kept.extend_from_slice(block.get(at..).unwrap_or_default());
+        Cow::Owned(kept)
+    }
+}
+
+/// Our accounts that get a message.
+fn accounts(transaction: &Transaction) -> BTreeSet<AccountId> {
+    let deliveries = transaction.recipients.iter().flat_map(|accepted| &accepted.targets);
+    let account = |delivery: &Delivery| match delivery {
+        Delivery::Mailbox { account, .. } => Some(*account),
+        Delivery::Forward(_) => None,
+    };
+    deliveries.filter_map(account).collect()
+}
+
+fn event(account: AccountId, verdict: &Verdict) -> Event {
+    let telling = verdict.opinion.as_ref().map(|opinion| opinion.telling.as_slice()).unwrap_or_default();
+    Event::Judged {
+        account,
+        is_junk: verdict.action != Action::Accept,
+        score: verdict.score,
+        reasons: verdict.reasons.iter().map(|reason| (reason.weight, format!("{}: {}", reason.name, reason.words))).collect(),
+        telling: telling.iter().take(TOLD_MAX).map(|one| (format!("{:+.2}", one.weight), one.feature.clone())).collect(),
+    }
+}
