@@ -110,8 +110,10 @@ impl ReadTx {
     ///
     /// [`Error::NotFound`] when the account has no such email.
     pub fn digest(&self, account: AccountId, id: EmailId) -> Result<Digest> {
-        let (record, cached) = self.email_record(account, id)?.ok_or_else(|| Error::NotFound("email".into()))?;
-        match digest_read(&cached) {
+        let key = key::email(account, id);
+        let octets = self.get(Space::Email, &key)?.ok_or_else(|| Error::NotFound("email".into()))?;
+        let (record, cached) = decode_front::<EmailRecord>(&key, &octets)?;
+        match digest_read(cached) {
             Some(digest) => Ok(digest),
             None => Ok(Digest::of(&self.blob_whole(&record.blob, record.octets)?)),
         }
