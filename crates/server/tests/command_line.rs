@@ -216,3 +216,18 @@ fn init_writes_a_config_that_serve_reads() {
     assert_eq!(json(&place, "user list")[0]["address"], "ann@example.test");
     assert_eq!(run(&place, &line, "").0, 1, "twice");
 }
+
+#[test]
+fn the_records_of_a_domain_can_be_copied_into_its_zone() {
+    let place = TempDir::new().unwrap();
+    let line = "init --non-interactive --hostname mail.example.test --domain example.test --admin ann@example.test --random";
+    assert_eq!(run(&place, &format!("--data {} {line}", place.path().join("data").display()), "").0, 0);
+    let records = json(&place, "domain records example.test");
+    let of = |kind: &str, start: &str| {
+        let all = records.as_array().unwrap().iter();
+        all.filter(|record| record["type"] == kind && record["data"].as_str().unwrap().starts_with(start)).count()
+    };
+    assert_eq!((of("MX", "10 mail.example.test."), of("TLSA", "3 1 1 "), of("TXT", "\"v=spf1")), (1, 1, 1));
+    assert_eq!((of("TXT", "\"v=DKIM1"), of("TXT", "\"v=DMARC1")), (2, 1));
+    assert_eq!(run(&place, "domain records other.test", "").0, 3, "no such domain");
+}

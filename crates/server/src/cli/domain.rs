@@ -29,7 +29,7 @@ pub(super) enum Domain {
         /// Users and addresses elsewhere; none: such mail is refused
         targets: Vec<String>,
     },
-    /// Print the DNS records that mail to a domain needs: MX, TLSA (DANE), MTA-STS, TLS reports
+    /// Print the DNS records that a domain's mail needs: MX, SPF, DKIM, DMARC, TLSA (DANE), MTA-STS, TLS reports
     Records {
         /// Its name
         domain: String,
@@ -87,19 +87,29 @@ struct RecordView {
 
 fn records(context: &Context, domain: &str) -> Result<()> {
     let config = context.config()?;
+    let signing = context.call(domain::Show { domain: domain.to_owned() })?.dns;
     let domain = crate::admin::domain_name(domain)?;
     let hostname = &config.hostname;
     let certificate = crate::wire_up::certificate(&config)?.certificate;
     let tlsa = net::tls::record_of_file(&certificate).map_err(|error| Failure::failed(&certificate.display().to_string(), error))?;
     let policy = config.transport.own_policy(hostname).to_string();
     let record = |name: String, kind, data: String, remark| RecordView { name, kind, data, remark };
-    let views = [
+    let mut views = vec![
         record(format!("{domain}."), "MX", format!("10 {hostname}."), "who takes its mail"),
+        record(format!("{domain}."), "TXT", "\"v=spf1 mx -all\"".to_owned(), "SPF: who sends its mail; add a smarthost's"),
         record(format!("_25._tcp.{hostname}."), "TLSA", tlsa.to_string(), "only if the zone is signed; new with each new key"),
         record(format!("_mta-sts.{domain}."), "TXT", format!("\"v=STSv1; id={}\"", policy_id(&policy)), "with an mta-sts listener"),
         record(format!("mta-sts.{domain}."), "CNAME", format!("{hostname}."), "its certificate must have this name, too"),
         record(format!("_smtp._tls.{domain}."), "TXT", format!("\"v=TLSRPTv1; rua=mailto:postmaster@{domain}\""), "reports of TLS"),
     ];
+    let keys = signing.iter().filter_map(|line| line.split_once(" IN TXT "));
+    views.extend(keys.map(|(name, data)| record(name.to_owned(), "TXT", data.to_owned(), "DKIM: a key that signs its mail")));
+    views.push(record(
+        format!("_dmarc.{domain}."),
+        "TXT",
+        format!("\"v=DMARC1; p=none; rua=mailto:postmaster@{domain}\""),
+        "DMARC: raise p when SPF and DKIM pass",
+    ));
     let columns = [whole("name"), whole("type"), whole("data"), words("remark")];
     context.printer.list(&views, &columns, |view| vec![view.name.clone(), view.kind.to_owned(), view.data.clone(), view.remark.to_owned()]);
     Ok(())
