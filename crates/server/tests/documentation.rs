@@ -50,6 +50,7 @@ fn heading(table: &'static str) -> &'static str {
         "tls" => "`[tls]`",
         "transport" => "`[transport]`",
         "authentication" => "`[authentication]`",
+        "filter" => "`[filter]`; [how mail is judged](filter.md)",
         "queue" => "`[queue]`",
         "limits" => "`[limits]`",
         "trail" => "`[trail]`",
