@@ -164,11 +164,11 @@ fn words(tx: &ReadTx, event: &Event) -> String {
         }
         Event::Judged { account, is_junk, score, reasons, telling } => {
             let points = |hundredths: i32| format!("{:+.2}", f64::from(hundredths) / 100.0);
-            let reasons = reasons.iter().map(|(weight, words)| format!("; {} {words}", points(*weight))).collect::<String>();
+            let reasons: Vec<_> = reasons.iter().map(|(weight, words)| format!("; {} {words}", points(*weight))).collect();
             let telling: Vec<_> = telling.iter().map(|(weight, feature)| format!("{feature} {weight}")).collect();
             let telling = if telling.is_empty() { String::new() } else { format!("; taught: {}", telling.join(", ")) };
             let place = if *is_junk { "Junk" } else { "no junk" };
-            format!("judged for {} as {place}, {} points{reasons}{telling}", account_name(tx, *account), points(*score))
+            format!("judged for {} as {place}, {} points{}{telling}", account_name(tx, *account), points(*score), reasons.concat())
         }
         _ => "an event that this version does not know".to_owned(),
     }

@@ -5,6 +5,7 @@
 //! what counting gives, and the check finds nothing.
 
 use super::{add, findings, flags, now, tx, world};
+use crate::schema::Space;
 use crate::{FlagChange, Store};
 use mail::{AccountId, Flags, MailboxId, ModSeq, Uid, UidSet};
 use proptest::prelude::*;
@@ -315,11 +316,10 @@ proptest! {
         let (account, store) = (world.account, world.store.clone());
         tx(&store, move |tx| tx.account_remove(account));
         let left = store.read_blocking(|tx| {
-            let spaces = crate::schema::Space::ALL.iter().copied();
+            let spaces = Space::ALL.iter().copied();
             let keys = spaces.map(|space| Ok((space, tx.keys(space, &crate::KeyRange::all(), 10)?.len())));
             keys.collect::<crate::Result<Vec<_>>>()
         }).unwrap();
-        use crate::schema::Space;
         // What the account taught the server stays with the server.
         let kept = [Space::Meta, Space::Count, Space::Domain, Space::Segment, Space::ServerLesson];
         for (space, keys) in left {
