@@ -38,7 +38,7 @@ pub struct QueueMessage {
     pub smtputf8: bool,
     /// Its octets.
     pub blob: BlobHash,
-    /// How many octets at its start are not sent: a Return-Path field of our own.
+    /// How many octets at its start are not sent: our Return-Path field, and the verdict for our own readers.
     pub skip_octets: u32,
     /// Octets that are sent.
     pub octets: u64,

@@ -102,7 +102,7 @@ struct Facts {
     receipt: ReceiptId,
     /// How many `Received` fields it came with.
     hops: usize,
-    /// Octets of `Return-Path` at the start.
+    /// Octets at the start that are for our own readers: `Return-Path` and the verdict.
     skip_octets: u32,
     /// It says `TLS-Required: No` (RFC 8689 §3).
     tls_optional: bool,
@@ -197,6 +197,9 @@ impl Receiver {
         let hops = received::count(block);
         let mut start = Vec::with_capacity(return_path.len() + received.len() + block.len() + 1024);
         start.extend_from_slice(return_path.as_bytes());
+        start.extend_from_slice(findings.judged.field.as_bytes());
+        // Neither is for whom it is passed on to.
+        let skip_octets = u32::try_from(start.len()).unwrap_or(0);
         if self.role == Role::Submission {
             let completed = self.completed(block, receipt, now);
             let signatures = findings.hash.as_ref().map(|hash| self.signatures(&completed, hash, now));
@@ -205,14 +208,12 @@ impl Receiver {
             start.extend_from_slice(&completed);
         } else {
             start.extend_from_slice(findings.inspected.as_ref().map_or("", |inspected| &inspected.field).as_bytes());
-            start.extend_from_slice(findings.judged.field.as_bytes());
             start.extend_from_slice(received.as_bytes());
             // Without any header what the message starts with is its body.
             let headless = header::fields(block).next().is_none() && !block.starts_with(b"\r\n");
             start.extend_from_slice(if headless { b"\r\n" } else { b"" });
             start.extend_from_slice(&self.without_forged_verdicts(self.without_forged_results(block)));
         }
-        let skip_octets = u32::try_from(return_path.len()).unwrap_or(0);
         let tls_optional = header::value(block, "TLS-Required").is_some_and(|value| value.trim().eq_ignore_ascii_case("no"));
         (start, Facts { receipt, hops, skip_octets, tls_optional })
     }
