@@ -53,14 +53,7 @@ pub(super) struct Inspected {
 impl Receiver {
     /// Whether what this peer brings is inspected.
     pub(super) fn is_inspected(&self) -> bool {
-        let settings = &self.context.settings.receive;
-        let peer = self.peer.to_canonical();
-        self.role == Role::Mx
-            && self.account.is_none()
-            && self.context.dns.is_some()
-            && settings.authentication.is_on
-            && !peer.is_loopback()
-            && !settings.relay_networks.iter().any(|network| network.contains(peer))
+        self.is_stranger() && self.context.dns.is_some() && self.context.settings.receive.authentication.is_on
     }
 
     /// Reads a message's header for its inspection, if there will be one.

@@ -41,13 +41,7 @@ pub(super) struct Judged {
 impl Receiver {
     /// Whether what this peer brings is judged.
     pub(super) fn is_judged(&self) -> bool {
-        let settings = &self.context.settings.receive;
-        let peer = self.peer.to_canonical();
-        self.role == Role::Mx
-            && self.account.is_none()
-            && settings.filter.is_on
-            && !peer.is_loopback()
-            && !settings.relay_networks.iter().any(|network| network.contains(peer))
+        self.is_stranger() && self.context.settings.receive.filter.is_on
     }
 
     /// Judges the start of a message.

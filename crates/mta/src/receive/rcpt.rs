@@ -57,6 +57,11 @@ impl Receiver {
         self.context.settings.receive.relay_networks.iter().any(|network| network.contains(self.peer))
     }
 
+    /// Whether the peer is another server of which nothing is known: neither signed in, nor ours, nor on this machine.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.role == Role::Mx && self.account.is_none() && !self.peer.to_canonical().is_loopback() && !self.is_relay()
+    }
+
     fn may_relay(&self, recipient: &Recipient) -> bool {
         let settings = &self.context.settings;
         match self.role {
