@@ -50,7 +50,16 @@ impl World {
         host
     }
 
-    /// The same with settings of its own, and without an MX record.
+    /// A with ann and B with bob: mx.a.example and mx.b.example.
+    pub fn two_hosts(&self) -> (Host, Host) {
+        let a = self.host("mx.a.example", "a.example");
+        let b = self.host("mx.b.example", "b.example");
+        a.account("ann@a.example");
+        b.account("bob@b.example");
+        (a, b)
+    }
+
+    /// A host with settings of its own, and without an MX record.
     pub fn host_with(&self, name: &str, domain: &str, change: impl FnOnce(&mut mta::Settings)) -> Host {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let number = u8::try_from(hosts.len() + 1).expect("at most 255 hosts");

@@ -9,10 +9,7 @@ use store::WriteTx;
 
 /// A with ann, and B with bob, which nobody reaches for a while.
 fn two(world: &World, down: Duration) -> (Host, Host) {
-    let a = world.host("mx.a.example", "a.example");
-    let b = world.host("mx.b.example", "b.example");
-    a.account("ann@a.example");
-    b.account("bob@b.example");
+    let (a, b) = world.two_hosts();
     world.down("mx.b.example", down);
     (a, b)
 }

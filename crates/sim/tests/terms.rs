@@ -8,10 +8,8 @@ use std::time::Duration;
 
 /// A with ann and joe, and B with bob.
 fn two(world: &World) -> (Host, Host) {
-    let a = world.host("mx.a.example", "a.example");
-    let b = world.host("mx.b.example", "b.example");
-    a.account("ann@a.example").account("joe@a.example");
-    b.account("bob@b.example");
+    let (a, b) = world.two_hosts();
+    a.account("joe@a.example");
     (a, b)
 }
 

@@ -12,14 +12,6 @@ fn domain(name: &str) -> Domain {
     Domain::parse(name).unwrap()
 }
 
-fn two(world: &World) -> (Host, Host) {
-    let a = world.host("mx.a.example", "a.example");
-    let b = world.host("mx.b.example", "b.example");
-    a.account("ann@a.example");
-    b.account("bob@b.example");
-    (a, b)
-}
-
 /// The names of b.example are signed, or bogus.
 fn say(world: &World, security: Security) {
     for name in ["b.example", "mx.b.example", "_25._tcp.mx.b.example"] {
@@ -37,7 +29,7 @@ async fn waits(world: &World, a: &Host, b: &Host, reason: &str) {
 #[test]
 fn bogus_dns_makes_mail_wait_until_it_is_repaired() {
     sim::run(1, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         say(world, Security::Bogus);
         a.submit("ann@a.example", &["bob@b.example"], "hello").await;
         waits(world, &a, &b, "DNSSEC").await;
@@ -51,7 +43,7 @@ fn bogus_dns_makes_mail_wait_until_it_is_repaired() {
 #[test]
 fn where_tlsa_records_are_nothing_goes_in_clear_text() {
     sim::run(2, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         let name = domain("_25._tcp.mx.b.example");
         drop(world.dns().clone().with_tlsa(&name, Tlsa { usage: 3, selector: 1, matching: 1, data: vec![1; 32] }));
         say(world, Security::Secure);
@@ -70,7 +62,7 @@ fn where_tlsa_records_are_nothing_goes_in_clear_text() {
 #[test]
 fn an_enforced_policy_holds_while_its_server_and_its_record_are_gone() {
     sim::run(3, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         let record = domain("_mta-sts.b.example");
         drop(world.dns().clone().with_txt(&record, "v=STSv1; id=1"));
         world.policies().set("b.example", Some(ENFORCE));
@@ -89,7 +81,7 @@ fn an_enforced_policy_holds_while_its_server_and_its_record_are_gone() {
 #[test]
 fn without_a_way_to_keep_the_policy_the_sender_hears_of_it() {
     sim::run(4, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         drop(world.dns().clone().with_txt(&domain("_mta-sts.b.example"), "v=STSv1; id=1"));
         world.policies().set("b.example", Some(&ENFORCE.replace("*.b.example", "mx.c.example")));
         a.submit("ann@a.example", &["bob@b.example"], "hello").await;

@@ -2,20 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
 use mail::{Domain, Event};
-use sim::{Faults, Host, World};
+use sim::{Faults, Host};
 use std::time::Duration;
 
 fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
-}
-
-/// A with ann and B with bob.
-fn two(world: &World) -> (Host, Host) {
-    let a = world.host("mx.a.example", "a.example");
-    let b = world.host("mx.b.example", "b.example");
-    a.account("ann@a.example");
-    b.account("bob@b.example");
-    (a, b)
 }
 
 /// The status and reason of every failure in the trails of a host.
@@ -36,7 +27,7 @@ fn attempts(host: &Host) -> usize {
 #[test]
 fn mail_goes_from_a_to_b_at_once() {
     sim::run(1, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         a.submit("ann@a.example", &["bob@b.example"], "hello\r\n.dots\r\n..").await;
         world.pass(Duration::from_secs(1)).await;
         let inbox = b.inbox("bob@b.example");
@@ -53,7 +44,7 @@ fn mail_goes_from_a_to_b_at_once() {
 #[test]
 fn a_connection_is_used_for_many_messages() {
     sim::run(1, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         for n in 0..100 {
             a.submit("ann@a.example", &["bob@b.example"], &format!("{n}")).await;
         }
@@ -67,7 +58,7 @@ fn a_connection_is_used_for_many_messages() {
 #[test]
 fn what_the_other_server_refuses_comes_back() {
     sim::run(1, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         a.submit("ann@a.example", &["nobody@b.example", "bob@b.example"], "hello").await;
         world.settle().await;
         let reports = a.inbox("ann@a.example");
@@ -90,7 +81,7 @@ fn what_the_other_server_refuses_comes_back() {
 #[test]
 fn domains_that_take_no_mail_fail_at_once_with_the_right_status() {
     sim::run(1, async |world| {
-        let (a, _) = two(world);
+        let (a, _) = world.two_hosts();
         drop(world.dns().clone().with_mx(&domain("null.example"), 0, None));
         drop(world.dns().clone().with_txt(&domain("empty.example"), "no mail here"));
         drop(world.dns().clone().with_mx(&domain("mine.example"), 10, Some(a.name())));
@@ -123,7 +114,7 @@ fn a_domain_without_mx_is_reached_by_its_address() {
 #[test]
 fn the_next_host_is_tried_when_the_best_is_down() {
     sim::run(1, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         drop(world.dns().clone().with_mx(&domain("b.example"), 5, Some(&domain("dead.example"))));
         drop(world.dns().clone().with_address(&domain("dead.example"), "10.9.9.9".parse().unwrap()));
         a.submit("ann@a.example", &["bob@b.example"], "hello").await;
@@ -135,7 +126,7 @@ fn the_next_host_is_tried_when_the_best_is_down() {
 #[test]
 fn a_server_that_was_down_gets_its_mail_later() {
     sim::run(1, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         world.down("mx.b.example", Duration::from_hours(3));
         for n in 0..10 {
             a.submit("ann@a.example", &["bob@b.example"], &format!("{n}")).await;
@@ -153,7 +144,7 @@ fn five_days_of_retries_end_with_a_report() {
     // Takes under a second of real time; shown, not asserted, because a busy machine is no fault of the queue.
     let started = std::time::Instant::now();
     sim::run(1, async |world| {
-        let (a, _) = two(world);
+        let (a, _) = world.two_hosts();
         world.down("mx.b.example", Duration::from_hours(24 * 30));
         let began = world.now();
         a.submit("ann@a.example", &["bob@b.example"], "hello").await;
@@ -173,7 +164,7 @@ fn five_days_of_retries_end_with_a_report() {
 #[test]
 fn a_full_disk_refuses_for_now_and_nothing_is_lost() {
     sim::run(1, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         b.disk().fail_at(b.disk().operations() + 1, store::disk::sim::Fault::Full);
         a.submit("ann@a.example", &["bob@b.example"], "hello").await;
         world.pass(Duration::from_mins(1)).await;
@@ -189,7 +180,7 @@ fn a_full_disk_refuses_for_now_and_nothing_is_lost() {
 #[test]
 fn a_report_that_cannot_be_delivered_is_not_reported() {
     sim::run(1, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         // What B takes for list@b.example goes on to somebody who does not exist at A; the report of that
         // goes back to ann, who is gone by then.
         let forward = vec![store::Target::Address(mail::Address::parse("nobody@a.example").unwrap())];
@@ -241,7 +232,7 @@ fn mail_passes_over_a_smarthost() {
 /// A busy hour with faults of every kind that cannot make duplicates; both sides are killed now and then.
 fn storm(seed: u64, faults: Faults, kills: usize) -> (String, sim::Audit, usize) {
     sim::run(seed, async |world| {
-        let (a, b) = two(world);
+        let (a, b) = world.two_hosts();
         b.account("bea@b.example");
         a.account("ada@a.example");
         world.faults("mx.b.example", faults);
