@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod stage;
-
+use crate::stage::{folder, options};
 use mail::{Address, BodyType, DeliverBy, Envelope, Late, Notify, Priority, Recipient, Ret, ReversePath, Terms, Timestamp};
 use smtp::client::{Answer, Client, Config, Limits, TlsPolicy, Transaction};
-use stage::{folder, options};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 use wire::sasl::Secret;

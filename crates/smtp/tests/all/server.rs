@@ -3,12 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod stage;
-
+use crate::stage::{folder, options};
 use proptest::prelude::*;
 use smtp::Reply;
 use smtp::server::{Answer, Ask, Config, Connection, Limits, Role, Server};
-use stage::{folder, options};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,0 +1,6 @@
+//! The integration tests of this crate, one module a subject: one binary, linked once.
+
+mod queue;
+mod terms;
+mod transport;
+mod two_servers;
