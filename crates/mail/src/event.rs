@@ -186,4 +186,53 @@ pub enum Event {
         /// Log-odds and feature: what the teaching rests on, the strongest first.
         telling: Vec<(String, String)>,
     },
+    /// It leaves us for an address elsewhere that one of ours leads to.
+    Forwarded {
+        /// As the sender wrote it.
+        recipient: Address,
+        /// Where it goes.
+        to: Address,
+        /// With which reverse-path.
+        return_path: ReversePath,
+        /// Why those who get it will take it for genuine, in words.
+        reason: String,
+    },
+    /// It was not forwarded to an address elsewhere that one of ours leads to: it is kept here instead.
+    NotForwarded {
+        /// As the sender wrote it.
+        recipient: Address,
+        /// Where it would have gone.
+        to: Address,
+        /// Why, in words.
+        reason: String,
+    },
+    /// What a failed attempt means, in one word.
+    Classified {
+        /// To whom.
+        recipient: Address,
+        /// `bad-mailbox`, `our-address-blocked` …
+        class: String,
+    },
+    /// A server that had taken it told later that it could not deliver it.
+    Returned {
+        /// To whom it was.
+        recipient: Address,
+        /// The report's own receipt.
+        receipt: ReceiptId,
+        /// Enhanced status, if the report has one.
+        status: Option<EnhancedStatus>,
+        /// What it means, in one word.
+        class: String,
+        /// What the report says, in words.
+        reason: String,
+    },
+    /// Its destination refuses our address: it goes over the relay instead.
+    Detoured {
+        /// To whom.
+        recipient: Address,
+        /// The relay.
+        relay: String,
+        /// What the destination said.
+        reason: String,
+    },
 }

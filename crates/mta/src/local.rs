@@ -296,6 +296,7 @@ fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>,
         recipients,
         tls: arrival.tls,
         terms: arrival.terms,
+        return_paths: BTreeMap::new(),
     }
 }
 

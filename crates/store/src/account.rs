@@ -350,7 +350,7 @@ impl WriteTx {
 }
 
 /// The spaces whose keys start with the account.
-pub(crate) const OF_AN_ACCOUNT: [Space; 22] = [
+pub(crate) const OF_AN_ACCOUNT: [Space; 23] = [
     Space::Account,
     Space::Counters,
     Space::Mailbox,
@@ -373,6 +373,7 @@ pub(crate) const OF_AN_ACCOUNT: [Space; 22] = [
     Space::Lesson,
     Space::Taught,
     Space::Correspondent,
+    Space::Suppression,
 ];
 
 fn name_check(name: &str) -> Result<()> {

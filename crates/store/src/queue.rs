@@ -16,8 +16,9 @@ use crate::record::{Record, decode};
 use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
 use mail::event::Source;
-use mail::{AccountId, BlobHash, BodyType, EnhancedStatus, ReceiptId, Recipient, Ret, ReversePath, Terms, Timestamp, TlsDemand};
+use mail::{AccountId, Address, BlobHash, BodyType, EnhancedStatus, ReceiptId, Recipient, Ret, ReversePath, Terms, Timestamp, TlsDemand};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A message on its way to other servers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,56 @@ pub struct QueueMessage {
     pub tls: TlsDemand,
     /// What its sender asks of the time.
     pub terms: Terms,
+    /// With which reverse-path it leaves for a recipient, by that one's place, where that is not the message's own:
+    /// because it is forwarded, or because its sender wants a return path for each.
+    pub return_paths: BTreeMap<u32, Address>,
+}
+
+/// Format 2 of [`QueueMessage`]: one reverse-path for all.
+#[derive(Serialize, Deserialize)]
+struct QueueMessage2 {
+    receipt: ReceiptId,
+    source: Source,
+    reverse_path: ReversePath,
+    ret: Option<Ret>,
+    envelope_id: Option<String>,
+    body: BodyType,
+    smtputf8: bool,
+    blob: BlobHash,
+    skip_octets: u32,
+    octets: u64,
+    accepted: Timestamp,
+    expires: Timestamp,
+    held: bool,
+    account: Option<AccountId>,
+    recipients: Vec<QueueRecipient>,
+    tls: TlsDemand,
+    terms: Terms,
+}
+
+impl From<QueueMessage2> for QueueMessage {
+    fn from(old: QueueMessage2) -> Self {
+        Self {
+            receipt: old.receipt,
+            source: old.source,
+            reverse_path: old.reverse_path,
+            ret: old.ret,
+            envelope_id: old.envelope_id,
+            body: old.body,
+            smtputf8: old.smtputf8,
+            blob: old.blob,
+            skip_octets: old.skip_octets,
+            octets: old.octets,
+            accepted: old.accepted,
+            expires: old.expires,
+            held: old.held,
+            account: old.account,
+            recipients: old.recipients,
+            tls: old.tls,
+            terms: old.terms,
+            return_paths: BTreeMap::new(),
+        }
+    }
 }
 
 /// Format 1 of [`QueueMessage`]: nothing was said of TLS, nor asked of the time.
@@ -98,6 +149,7 @@ impl From<QueueMessage1> for QueueMessage {
             recipients: old.recipients,
             tls: TlsDemand::ByPolicy,
             terms: Terms::default(),
+            return_paths: BTreeMap::new(),
         }
     }
 }
@@ -158,10 +210,14 @@ pub enum Final {
 impl Record for QueueMessage {
     const SPACE: Space = Space::Queue;
     const NAME: &'static str = "queue record";
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
 
     fn upgrade(format: u8, octets: &[u8]) -> Option<Self> {
-        (format == 1).then(|| postcard::from_bytes::<QueueMessage1>(octets).ok().map(Self::from)).flatten()
+        match format {
+            1 => postcard::from_bytes::<QueueMessage1>(octets).ok().map(Self::from),
+            2 => postcard::from_bytes::<QueueMessage2>(octets).ok().map(Self::from),
+            _ => None,
+        }
     }
 }
 
@@ -169,6 +225,12 @@ impl Record for QueueMessage {
 pub(crate) const QUEUE_LEN: &[u8] = b"queue_len";
 
 impl QueueMessage {
+    /// With which reverse-path it leaves for the recipient at a place.
+    pub fn return_path(&self, place: usize) -> ReversePath {
+        let own = u32::try_from(place).ok().and_then(|place| self.return_paths.get(&place));
+        own.map_or_else(|| self.reverse_path.clone(), |own| ReversePath(Some(own.clone())))
+    }
+
     /// When it is looked at next; `None`: it is held.
     pub fn due(&self) -> Option<Timestamp> {
         let open = self.recipients.iter().filter_map(|recipient| match recipient.state {
@@ -307,6 +369,7 @@ pub(crate) mod tests {
             recipients: vec![QueueRecipient { recipient: Recipient::new(address("x@y.example")), state: open(next) }],
             tls: TlsDemand::ByPolicy,
             terms: Terms::default(),
+            return_paths: BTreeMap::new(),
         }
     }
 

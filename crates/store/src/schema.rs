@@ -139,6 +139,13 @@ spaces! {
     TlsResult = 61, "tls_result";
     /// time (8, sign bit flipped), hash (8) → a TLS report that came in.
     TlsReport = 62, "tls_report";
+    // Mail to other servers, 70 to 72.
+    /// token → `LongSender`: a sender whose rewritten address would be too long.
+    LongSender = 70, "long_sender";
+    /// account (4; 0: everybody), address in lower case → `Suppression`: mail to it failed for good.
+    Suppression = 71, "suppression";
+    /// domain → `Detour`: its servers refuse our address, so that its mail goes over a relay.
+    Detour = 72, "detour";
     // 76 to 85: what mail is wanted.
     /// account (4), bucket (4; missing: all messages) → `LessonRecord`: in how many messages a feature was.
     Lesson = 76, "lesson";
@@ -148,6 +155,8 @@ spaces! {
     Taught = 78, "taught";
     /// account (4), domain? (1), slot (4) → `CorrespondentRecord`: to whom the account has written.
     Correspondent = 79, "correspondent";
+    /// day since 1970 (4), source, 0 (1), domain → `Sent`: how much a source that warms up has sent there.
+    Sent = 93, "sent";
 }
 
 #[cfg(test)]

@@ -331,6 +331,7 @@ mod tests {
             recipients: Vec::new(),
             tls: mail::TlsDemand::ByPolicy,
             terms: mail::Terms::default(),
+            return_paths: std::collections::BTreeMap::new(),
         };
         Job { message: Arc::new(message), recipients: vec![0], given_back: false }
     }

@@ -231,6 +231,7 @@ mod tests {
             recipients: vec![QueueRecipient { recipient, state }],
             tls: mail::TlsDemand::ByPolicy,
             terms: mail::Terms::default(),
+            return_paths: std::collections::BTreeMap::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::acl::GrantRecord;
 use crate::alias::{AddressRecord, Target};
 use crate::auth::Credentials;
 use crate::change::{AnnotationChange, ChangeRecord};
+use crate::detour::{Detour, Sent};
 use crate::dkim_key::{DkimKey, DkimKeyState};
 use crate::domain::DomainRecord;
 use crate::email::EmailRecord;
@@ -20,6 +21,8 @@ use crate::metadata::{AnnotationRecord, ServerAnnotationRecord};
 use crate::pop3::{Pop3Deletion, Pop3Message, Pop3Settings};
 use crate::queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 use crate::record::{Record, decode, encode};
+use crate::return_path::LongSender;
+use crate::suppression::Suppression;
 use crate::thread::{Link, ThreadRecord};
 use crate::token::TokenRecord;
 use crate::trail::TrailRecord;
@@ -208,11 +211,22 @@ fn queue(fixtures: &mut Fixtures) {
         recipients: states.map(|state| QueueRecipient { recipient: recipient.clone(), state }).to_vec(),
         tls: TlsDemand::ByPolicy,
         terms: Terms::default(),
+        return_paths: BTreeMap::new(),
     };
     fixtures.reads("queue", &message);
     let deliver_by = Some(DeliverBy { at: now(), late: Late::Return, trace: true });
     let terms = Terms { priority: Priority::new(-4).unwrap(), hold_until: Some(now()), deliver_by };
-    fixtures.check("queue.2", &QueueMessage { tls: TlsDemand::Required, terms, ..message });
+    let message = QueueMessage { tls: TlsDemand::Required, terms, ..message };
+    fixtures.reads("queue.2", &message);
+    fixtures.check("queue.3", &QueueMessage { return_paths: [(1, address("srs0=x@example.org"))].into(), ..message });
+    fixtures.check("long_sender", &LongSender { address: address("x@y.example"), last: now() });
+    fixtures.check(
+        "suppression",
+        &Suppression { address: address("x@y.example"), failures: 2, last: now(), until: Some(now()), reason: "no".into() },
+    );
+    let detour = Detour { since: now(), next_probe: now(), probes: 3, host: "mx.y.example".into(), reason: "554 no".into() };
+    fixtures.check("detour", &detour);
+    fixtures.check("sent", &Sent(70_000));
     fixtures.check("sts_policy", &StsPolicy { id: "1".into(), text: "mode: none".into(), fetched: now(), expires: now() });
     fixtures.check("tls_result", &TlsResult("{}".into()));
     fixtures.check("tls_report", &TlsReport("{}".into()));
@@ -277,6 +291,28 @@ fn events(fixtures: &mut Fixtures) {
     let telling = vec![("+4.20".into(), "word:free".into())];
     let event = Event::Judged { account: AccountId(300), is_junk: true, score: 720, reasons, telling };
     fixtures.check("trail.judged", &TrailRecord::Entries(vec![TrailEntry { at: now(), event }]));
+    let (to, reason) = (address("z@y.example"), "why".to_owned());
+    let recipient = address("x@example.org");
+    let forwarded = Event::Forwarded {
+        recipient: recipient.clone(),
+        to: to.clone(),
+        return_path: ReversePath(Some(address("srs0=a@example.org"))),
+        reason: reason.clone(),
+    };
+    let entries = [
+        forwarded,
+        Event::NotForwarded { recipient: recipient.clone(), to, reason: reason.clone() },
+        Event::Classified { recipient: recipient.clone(), class: "bad-mailbox".into() },
+        Event::Returned {
+            recipient: recipient.clone(),
+            receipt: ReceiptId(9),
+            status: Some(status),
+            class: "bad-mailbox".into(),
+            reason: reason.clone(),
+        },
+        Event::Detoured { recipient, relay: "relay.example:587".into(), reason },
+    ];
+    fixtures.check("trail.routes", &TrailRecord::Entries(entries.map(|event| TrailEntry { at: now(), event }).to_vec()));
     let state = DkimKeyState::Signing;
     let key = DkimKey { algorithm: "rsa-sha256".into(), pkcs8: vec![1, 2], record: "v=DKIM1".into(), state, created: now() };
     fixtures.check("dkim_key", &key);
