@@ -235,4 +235,15 @@ pub enum Event {
         /// What the destination said.
         reason: String,
     },
+    /// A program outside, a milter or a hook, was asked about it.
+    Advised {
+        /// Its name in the settings.
+        by: String,
+        /// `continue`, `accept`, `discard`, `reject`, `defer`, `quarantine`, or `none` where it could not be asked.
+        decision: String,
+        /// What it changed, or why it was not asked, in words.
+        changes: Vec<String>,
+        /// From the end of the message to its last word, milliseconds.
+        millis: u64,
+    },
 }

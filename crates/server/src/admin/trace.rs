@@ -170,6 +170,11 @@ fn words(tx: &ReadTx, event: &Event) -> String {
             let place = if *is_junk { "Junk" } else { "no junk" };
             format!("judged for {} as {place}, {} points{}{telling}", account_name(tx, *account), points(*score), reasons.concat())
         }
+        Event::Advised { by, decision, changes, millis } => {
+            let said = if decision == "none" { "was not asked".to_owned() } else { format!("says {decision} after {millis} ms") };
+            let changes: Vec<_> = changes.iter().map(|change| format!("; {change}")).collect();
+            format!("{by} {said}{}", changes.concat())
+        }
         _ => "an event that this version does not know".to_owned(),
     }
 }

@@ -313,6 +313,8 @@ fn events(fixtures: &mut Fixtures) {
         Event::Detoured { recipient, relay: "relay.example:587".into(), reason },
     ];
     fixtures.check("trail.routes", &TrailRecord::Entries(entries.map(|event| TrailEntry { at: now(), event }).to_vec()));
+    let event = Event::Advised { by: "rspamd".into(), decision: "accept".into(), changes: vec!["add header X: y".into()], millis: 5 };
+    fixtures.check("trail.advised", &TrailRecord::Entries(vec![TrailEntry { at: now(), event }]));
     let state = DkimKeyState::Signing;
     let key = DkimKey { algorithm: "rsa-sha256".into(), pkcs8: vec![1, 2], record: "v=DKIM1".into(), state, created: now() };
     fixtures.check("dkim_key", &key);
