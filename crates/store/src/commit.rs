@@ -414,12 +414,13 @@ impl Committer {
         let position = Position { segment, offset, sequence: self.sequence };
         let Some(writer) = &mut self.writer else { return Err(Error::Closed) };
         derive(&**writer, &mut changes)?;
+        let changes = [Arc::new(changes)];
         if let Err(e) = writer.apply(&changes, position) {
             tracing::warn!(error = %e, "the index refused a commit; once more with the reserve given up");
             self.give_up_reserve();
             self.writer.as_mut().map_or(Ok(()), |writer| writer.apply(&changes, position))?;
         }
-        for (number, change) in changes.space(Space::File) {
+        for (number, change) in changes.iter().flat_map(|changes| changes.space(Space::File)) {
             if let (None, Ok(number)) = (change, number.as_slice().try_into()) {
                 self.shared.files.condemn(FileName::Body(u64::from_be_bytes(number)));
             }

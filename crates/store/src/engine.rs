@@ -10,6 +10,7 @@ use crate::draft::Draft;
 use crate::error::{Error, Result};
 use crate::figures::Figures;
 use crate::index::memory::Memory;
+use crate::index::recent::Recent;
 use crate::index::sqlite::{self, Sizes};
 use crate::keeper::{Keeper, Stop};
 use crate::lock::DataLock;
@@ -35,6 +36,8 @@ pub(crate) struct Engine {
     door: Arc<Door>,
     /// None: reads run in place.
     readers: Option<Arc<Backlog<ReadJob>>>,
+    /// None: what is applied is written to the index in place.
+    recent: Option<Arc<Recent>>,
     stop: Arc<Stop>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<DataLock>>,
@@ -52,10 +55,11 @@ impl Engine {
         };
         let (index, writer) = sqlite::open(&settings.data.join("index.sqlite"), sizes)?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&settings.data));
-        let parts = Parts { disk, index: Arc::new(index), writer: Box::new(writer) };
+        let (index, writer) = Recent::over(Arc::new(index), Box::new(writer), settings.recent_octets_max);
+        let parts = Parts { disk, index: Arc::new(index.clone()), writer: Box::new(writer) };
         let committer = migrated(recover(parts, settings)?, schema::FORMAT, migrate::STEPS)?;
         committer.hold_reserve();
-        Self::with_threads(committer, Some(lock))
+        Self::with_threads(committer, index, Some(lock))
     }
 
     /// On a simulated disk, with an index in memory, in place.
@@ -65,7 +69,8 @@ impl Engine {
 
     /// The same with an index that knows something already.
     pub(crate) fn in_place(disk: &SimDisk, index: &Memory, settings: &Settings, steps: &[Step]) -> std::result::Result<Self, OpenError> {
-        let parts = Parts { disk: Arc::new(disk.clone()), index: Arc::new(index.clone()), writer: Box::new(index.clone()) };
+        let (index, writer) = Recent::over(Arc::new(index.clone()), Box::new(index.clone()), settings.recent_octets_max);
+        let parts = Parts { disk: Arc::new(disk.clone()), index: Arc::new(index), writer: Box::new(writer) };
         let known = steps.last().map_or(schema::FORMAT, |step| step.to);
         let committer = migrated(recover(parts, settings)?, known, steps)?;
         committer.hold_reserve();
@@ -73,10 +78,10 @@ impl Engine {
         reclaim::orphans(&shared, shared.files.first_new_body())?;
         shared.files.sweep();
         let door = Arc::new(Door::InPlace(Box::new(Mutex::new(committer))));
-        Ok(Self { shared, door, readers: None, stop: Arc::default(), threads: Mutex::default(), lock: Mutex::default() })
+        Ok(Self { shared, door, readers: None, recent: None, stop: Arc::default(), threads: Mutex::default(), lock: Mutex::default() })
     }
 
-    fn with_threads(committer: Committer, lock: Option<DataLock>) -> std::result::Result<Self, OpenError> {
+    fn with_threads(committer: Committer, recent: Arc<Recent>, lock: Option<DataLock>) -> std::result::Result<Self, OpenError> {
         let shared = committer.shared().clone();
         let writes = Backlog::new(shared.settings.writes_waiting_max);
         let reads: Arc<Backlog<ReadJob>> = Backlog::new(shared.settings.reads_waiting_max);
@@ -85,6 +90,7 @@ impl Engine {
             shared: shared.clone(),
             door: door.clone(),
             readers: Some(reads.clone()),
+            recent: Some(recent.clone()),
             stop: Arc::default(),
             threads: Mutex::default(),
             lock: Mutex::new(lock),
@@ -92,6 +98,7 @@ impl Engine {
         let keeper = Keeper { orphans_below: shared.files.first_new_body(), shared, door, stop: engine.stop.clone() };
         engine.spawn("store-writer", move || door::write_loop(committer, &writes))?;
         engine.spawn("store-keeper", move || keeper.run())?;
+        engine.spawn("store-index", move || recent.attend())?;
         for number in 0..engine.shared.settings.readers.max(1) {
             let reads = reads.clone();
             engine.spawn(&format!("store-read-{number}"), move || read_loop(&reads))?;
@@ -174,6 +181,9 @@ impl Engine {
         }
         if let Some(readers) = &self.readers {
             readers.close();
+        }
+        if let Some(recent) = &self.recent {
+            recent.end();
         }
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         // The last clone of the store may have been in a closure that runs on one of these threads.

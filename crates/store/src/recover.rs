@@ -206,7 +206,7 @@ impl Replayed<'_> {
         let mut batch = std::mem::take(&mut self.batch);
         self.writer.begin()?;
         derive(&*self.writer, &mut batch)?;
-        self.writer.apply(&batch, self.position)
+        self.writer.apply(&[Arc::new(batch)], self.position)
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Settings {
     pub readers: usize,
     /// The writer's page cache in octets. Default 32 MiB.
     pub writer_cache_octets: usize,
+    /// How much of the index gathers in memory before it is written, in octets; up to twice as much
+    /// waits while it is. Default 8 MiB.
+    pub recent_octets_max: usize,
     /// Each reader's page cache in octets. Default 4 MiB.
     pub reader_cache_octets: usize,
     /// How often the index is made durable. Default 2 s.
@@ -69,6 +72,7 @@ impl Settings {
             reads_waiting_max: 1024,
             readers: (2 * processors).min(8),
             writer_cache_octets: 32 << 20,
+            recent_octets_max: 8 << 20,
             reader_cache_octets: 4 << 20,
             checkpoint_interval: Duration::from_secs(2),
             checkpoint_octets: 32 * MIB,
@@ -83,9 +87,9 @@ impl Settings {
         }
     }
 
-    /// What suits a simulated disk: no place, nothing set aside or held back.
+    /// What suits a simulated disk: no place, nothing set aside, held back or gathered.
     #[must_use]
     pub fn simulated() -> Self {
-        Self { segment_ahead_octets: 0, reserve_octets: 0, free_octets_min: 0, ..Self::at("") }
+        Self { segment_ahead_octets: 0, reserve_octets: 0, free_octets_min: 0, recent_octets_max: 0, ..Self::at("") }
     }
 }

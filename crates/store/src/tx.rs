@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::feed::News;
 use crate::files::{Files, Reading};
 use crate::index::overlay;
-use crate::index::{Direction, KeyRange, Overlay, View, Writer};
+use crate::index::{Direction, KeyRange, Overlay, View, Visit, Writer};
 use crate::log::record::{BodyRecord, Place};
 use crate::roster::Rosters;
 use crate::schema::Space;
@@ -85,7 +85,8 @@ impl ReadTx {
         direction: Direction,
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()> {
-        overlay::scan(self.view(), [&self.own, &self.earlier], space, range, direction, &mut visit)
+        let mut below = |visit: Visit<'_>| self.view().scan(space, range, direction, visit);
+        overlay::scan(&mut below, [&self.own, &self.earlier], space, range, direction, &mut visit)
     }
 
     /// What is known of a stored body.

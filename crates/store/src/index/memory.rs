@@ -82,9 +82,9 @@ impl Writer for Memory {
         Ok(())
     }
 
-    fn apply(&mut self, changes: &Overlay, position: Position) -> Result<()> {
+    fn apply(&mut self, changes: &[Arc<Overlay>], position: Position) -> Result<()> {
         let mut state = self.lock();
-        for (space, key, change) in changes.iter() {
+        for (space, key, change) in changes.iter().flat_map(|changes| changes.iter()) {
             let map = Arc::make_mut(state.maps.entry(space).or_default());
             match change {
                 Some(value) => map.insert(key.clone(), value.clone()),

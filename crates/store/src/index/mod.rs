@@ -11,6 +11,7 @@
 pub(crate) mod derive;
 pub(crate) mod memory;
 pub(crate) mod overlay;
+pub(crate) mod recent;
 pub(crate) mod sqlite;
 
 pub(crate) use overlay::Overlay;
@@ -18,6 +19,7 @@ pub(crate) use overlay::Overlay;
 use crate::error::Result;
 use crate::schema::Space;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Keys from `from` (with it) up to `to` (without it); no `to`: to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -132,8 +134,8 @@ pub(crate) trait Index: Send + Sync {
 pub(crate) trait Writer: View {
     /// Begins what [`Writer::apply`] or [`Writer::end`] ends.
     fn begin(&mut self) -> Result<()>;
-    /// Makes all changes and the position visible, or none of them.
-    fn apply(&mut self, changes: &Overlay, position: Position) -> Result<()>;
+    /// Makes all changes, later ones over earlier ones, and the position visible, or none of them.
+    fn apply(&mut self, changes: &[Arc<Overlay>], position: Position) -> Result<()>;
     /// Ends without changes.
     fn end(&mut self);
     /// What has been applied.

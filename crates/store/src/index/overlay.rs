@@ -3,13 +3,16 @@
 //! A transaction's own changes, and those of the transactions before it in the same group. Deleted
 //! keys are present with no value, so that they hide what is below.
 
-use super::{Direction, KeyRange, View, Visit};
+use super::{Direction, KeyRange, Visit};
 use crate::error::Result;
 use crate::schema::Space;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
+
+/// What a map needs for an entry beside its octets: two vectors and its part of a node.
+const ENTRY_OCTETS: usize = 64;
 
 /// A key's new value; none: the key is deleted.
 pub(crate) type Change = Option<Vec<u8>>;
@@ -36,6 +39,11 @@ impl Overlay {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.spaces.values().all(BTreeMap::is_empty)
+    }
+
+    /// About how much memory it takes: keys, values, and what a map needs for each.
+    pub(crate) fn octets(&self) -> usize {
+        self.iter().map(|(_, key, change)| key.len() + change.as_ref().map_or(0, Vec::len) + ENTRY_OCTETS).sum()
     }
 
     /// How many keys are changed.
@@ -91,6 +99,9 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
+/// A scan of the same range, in the same direction, of what is below.
+pub(crate) type Below<'a> = &'a mut dyn FnMut(Visit<'_>) -> Result<()>;
+
 /// Two overlays in key order; where both know a key, `upper` is right.
 struct Merged<'a> {
     upper: Peekable<Entries<'a>>,
@@ -122,9 +133,9 @@ fn in_order(direction: Direction, a: &[u8], b: &[u8]) -> Ordering {
     }
 }
 
-/// Scans `view` as if `lower`, and `upper` over it, had been applied.
+/// Scans what `below` scans as if `lower`, and `upper` over it, had been applied.
 pub(crate) fn scan(
-    view: &dyn View,
+    below: Below<'_>,
     [upper, lower]: [&Overlay; 2],
     space: Space,
     range: &KeyRange,
@@ -140,10 +151,10 @@ pub(crate) fn scan(
         direction,
     };
     if changes.peek().is_none() {
-        return view.scan(space, range, direction, visit);
+        return below(visit);
     }
     let mut flow = ControlFlow::Continue(());
-    view.scan(space, range, direction, &mut |key, value| {
+    below(&mut |key, value| {
         flow = with_changes_before(&mut changes, key, visit);
         if flow.is_continue() {
             flow = match changes.peek() {

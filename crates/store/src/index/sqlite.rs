@@ -268,8 +268,8 @@ impl SqliteWriter {
         run().map(drop).map_err(|e| failed(&e))
     }
 
-    fn change(&self, changes: &Overlay, position: Position) -> Result<()> {
-        for (space, key, change) in changes.iter() {
+    fn change(&self, changes: &[Arc<Overlay>], position: Position) -> Result<()> {
+        for (space, key, change) in changes.iter().flat_map(|changes| changes.iter()) {
             let statements = statements(space)?;
             let outcome = match change {
                 Some(value) => self.connection.prepare_cached(&statements.put).and_then(|mut put| put.execute([key, value])),
@@ -298,7 +298,7 @@ impl Writer for SqliteWriter {
         if self.connection.is_autocommit() { self.run("BEGIN IMMEDIATE") } else { Ok(()) }
     }
 
-    fn apply(&mut self, changes: &Overlay, position: Position) -> Result<()> {
+    fn apply(&mut self, changes: &[Arc<Overlay>], position: Position) -> Result<()> {
         self.begin()?;
         let applied = self.change(changes, position).and_then(|()| self.run("COMMIT"));
         if applied.is_err() {
