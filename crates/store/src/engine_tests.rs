@@ -29,6 +29,7 @@ fn small() -> Settings {
         restate_octets: 3000,
         dead_percent: 30,
         open_files_max: 3,
+        recent_octets_max: 2000,
         ..Settings::simulated()
     }
 }
