@@ -246,4 +246,27 @@ pub enum Event {
         /// From the end of the message to its last word, milliseconds.
         millis: u64,
     },
+    /// It waits in its sender's Outbox.
+    Held {
+        /// When it may leave.
+        until: Timestamp,
+        /// Whose Outbox.
+        account: AccountId,
+        /// Its mailbox.
+        mailbox: MailboxId,
+        /// The sender's copy.
+        email: EmailId,
+        /// Under which Uid.
+        uid: Uid,
+    },
+    /// Its time came: from here on it is on its way.
+    Released {
+        /// Whose Outbox it was in.
+        account: AccountId,
+    },
+    /// It was taken out of the Outbox before its time, and is not sent.
+    Withdrawn {
+        /// Whose Outbox it was in.
+        account: AccountId,
+    },
 }

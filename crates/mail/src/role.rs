@@ -1,4 +1,6 @@
 //! What a mailbox is for (RFC 6154 §2, RFC 8621 §2).
+//!
+//! Roles are stored by their place: new ones come last.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,11 +19,15 @@ pub enum Role {
     Trash,
     /// `\Archive`
     Archive,
+    /// `\Scheduled`: what leaves at a later time.
+    Outbox,
 }
 
 impl Role {
-    /// Every role, in the order mailboxes are made for a new account.
-    pub const ALL: [Self; 6] = [Self::Inbox, Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive];
+    /// Every role.
+    pub const ALL: [Self; 7] = [Self::Inbox, Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive, Self::Outbox];
+    /// Those of a new account's mailboxes, in the order they are made; others are made when they are needed.
+    pub const INITIAL: [Self; 6] = [Self::Inbox, Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive];
 
     /// The mailbox made for this role: English names, because macOS Mail matches by name.
     pub const fn default_name(self) -> &'static str {
@@ -32,10 +38,11 @@ impl Role {
             Self::Junk => "Junk",
             Self::Trash => "Trash",
             Self::Archive => "Archive",
+            Self::Outbox => "Outbox",
         }
     }
 
-    /// The SPECIAL-USE attribute of LIST (RFC 6154 §2); the inbox has none.
+    /// The SPECIAL-USE attribute of LIST (RFC 6154 §2, and IANA's registry for the Outbox); the inbox has none.
     pub const fn attribute(self) -> Option<&'static str> {
         match self {
             Self::Inbox => None,
@@ -44,6 +51,7 @@ impl Role {
             Self::Junk => Some("\\Junk"),
             Self::Trash => Some("\\Trash"),
             Self::Archive => Some("\\Archive"),
+            Self::Outbox => Some("\\Scheduled"),
         }
     }
 }

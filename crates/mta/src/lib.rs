@@ -19,6 +19,7 @@ pub mod bounce;
 pub mod counters;
 pub mod deliver;
 mod local;
+mod outbox;
 pub mod queue;
 pub mod receive;
 pub mod route;

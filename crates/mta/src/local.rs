@@ -6,6 +6,7 @@
 //! message once however many recipients lead to it.
 
 use crate::bounce;
+use crate::outbox;
 use crate::queue::schedule::retry_at;
 use crate::settings::Settings;
 use mail::digest::Digest;
@@ -49,6 +50,8 @@ pub(crate) struct Arrival {
     pub(crate) skip_octets: u32,
     /// The first event of the trail.
     pub(crate) accepted: Event,
+    /// Its sender's copy, for the Outbox, if it waits.
+    pub(crate) copy: Option<(Body, Digest)>,
     /// What was found out about it, for the trail.
     pub(crate) judged: Vec<Event>,
     /// Accounts that get it into Junk.
@@ -133,6 +136,7 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         events.extend(queued.iter().map(|entry| Event::Queued { recipient: entry.recipient.address.clone() }));
         if !queued.is_empty() {
             tx.queue_add(&entry(arrival, receipt, queued, now, settings), &arrival.body)?;
+            events.extend(outbox::enter(tx, arrival, receipt, now)?);
         }
         if let Some(report) = &arrival.tls_report {
             tx.tls_report_add(now, report)?;

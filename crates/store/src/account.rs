@@ -182,7 +182,7 @@ impl WriteTx {
         self.save(&key::account(id), &record)?;
         let counters = Counters { uid_validity: self.uid_validity_start(now)?, quota_octets_max, ..Counters::default() };
         self.counters_save(id, &counters)?;
-        for role in Role::ALL {
+        for role in Role::INITIAL {
             self.mailbox_create(id, role.default_name(), Some(role))?;
             self.mailbox_subscribe(id, role.default_name(), true)?;
         }
@@ -317,6 +317,7 @@ impl WriteTx {
         self.uid_validity_retire(counters.uid_validity)?;
         // Who watches the account wakes and finds it gone.
         self.announce(id, counters.mod_seq.next());
+        self.outbox_forget(id)?;
         self.emails_release(id)?;
         self.shares_forget(id)?;
         self.annotations_of_viewer_forget(id)?;
@@ -350,7 +351,7 @@ impl WriteTx {
 }
 
 /// The spaces whose keys start with the account.
-pub(crate) const OF_AN_ACCOUNT: [Space; 23] = [
+pub(crate) const OF_AN_ACCOUNT: [Space; 25] = [
     Space::Account,
     Space::Counters,
     Space::Mailbox,
@@ -374,6 +375,8 @@ pub(crate) const OF_AN_ACCOUNT: [Space; 23] = [
     Space::Taught,
     Space::Correspondent,
     Space::Suppression,
+    Space::Outbox,
+    Space::Hold,
 ];
 
 fn name_check(name: &str) -> Result<()> {

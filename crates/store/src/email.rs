@@ -16,13 +16,14 @@ use crate::index::KeyRange;
 use crate::key;
 use crate::lesson;
 use crate::message::{MessageRecord, Walk, Which};
+use crate::outbox;
 use crate::record::{Record, decode_front, encode, unreadable};
 use crate::schema::Space;
 use crate::thread::Joined;
 use crate::tx::{ReadTx, WriteTx};
 use crate::uid::Counters;
 use mail::digest::Digest;
-use mail::{AccountId, BlobHash, EmailId, Flags, MailboxId, ModSeq, ThreadId, Timestamp, Uid, UidSet, UidValidity};
+use mail::{AccountId, BlobHash, EmailId, Flags, MailboxId, ModSeq, Role, ThreadId, Timestamp, Uid, UidSet, UidValidity};
 use serde::{Deserialize, Serialize};
 
 /// Most places of one email: more copies are refused. Our own bound; every copy writes the list anew.
@@ -215,8 +216,9 @@ impl WriteTx {
                 break;
             }
             for (uid, message) in batch {
-                self.keywords_note(account, to, message.flags.keywords())?;
-                let copy = MessageRecord { mod_seq, came: mod_seq, saved: now, ..message };
+                let flags = if role == Some(Role::Outbox) { outbox::flags_outside(&message.flags, record.role) } else { message.flags };
+                self.keywords_note(account, to, flags.keywords())?;
+                let copy = MessageRecord { flags, mod_seq, came: mod_seq, saved: now, ..message };
                 let new = self.message_put(account, to, &mut record, &copy)?;
                 self.email_enter(account, copy.email, to, new)?;
                 copied.push((uid, new));
@@ -313,7 +315,6 @@ impl NewEmail<'_> {
 mod tests {
     use super::*;
     use crate::testing::{add, digest, findings, flags, inbox, message_text, now, said, tx, uids, world};
-    use mail::Role;
     use std::time::Duration;
 
     #[test]

@@ -43,7 +43,7 @@ impl Key {
     }
 }
 
-/// `Account`, `Counters`.
+/// `Account`, `Counters`, `Hold`.
 pub(crate) fn account(account: AccountId) -> Vec<u8> {
     Key::default().u32(account.0).done()
 }
@@ -72,6 +72,7 @@ pub(crate) fn role(account: AccountId, role: Role) -> Vec<u8> {
         Role::Junk => 4,
         Role::Trash => 5,
         Role::Archive => 6,
+        Role::Outbox => 7,
     };
     Key::default().u32(account.0).u8(number).done()
 }
@@ -98,7 +99,7 @@ pub(crate) fn message_uid(key: &[u8]) -> Option<Uid> {
     number_u32(key, 8).map(Uid)
 }
 
-/// `Email`, `Grams`, `Taught`.
+/// `Email`, `Grams`, `Taught`, `Outbox`.
 pub(crate) fn email(account: AccountId, email: EmailId) -> Vec<u8> {
     Key::default().u32(account.0).u64(email.0).done()
 }
@@ -140,7 +141,7 @@ pub(crate) fn change_mod_seq(key: &[u8]) -> Option<ModSeq> {
     number_u64(key, 8).map(ModSeq)
 }
 
-/// `Queue`, and the start of the keys of `Trail`.
+/// `Queue`, `OutboxLink`, and the start of the keys of `Trail`.
 pub(crate) fn receipt(receipt: ReceiptId) -> Vec<u8> {
     Key::default().u64(receipt.0).done()
 }

@@ -50,6 +50,7 @@ mod mailbox;
 mod message;
 mod metadata;
 mod migrate;
+mod outbox;
 mod pop3;
 mod queue;
 mod quota;
@@ -96,6 +97,7 @@ pub use mailbox::{
 };
 pub use message::{Expunged, FlagChange, FlagOutcome, Message};
 pub use metadata::{ANNOTATION_OCTETS_MAX, ANNOTATIONS_MAX, Annotated, Annotating, ENTRY_OCTETS_MAX, EntryName};
+pub use outbox::{HOLD_MAX, OutboxState, Outgoing};
 pub use pop3::{POP3_FOLDERS_MAX, POP3_UIDL_OCTETS_MAX, Pop3Deletion, Pop3Message, Pop3Settings};
 pub use queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 pub use quota::Quota;

@@ -331,6 +331,7 @@ impl WriteTx {
         let mut record = self.mailbox_record(account, mailbox)?;
         let mut counters = self.counters(account)?;
         let mut lessons = Vec::new();
+        let in_outbox = self.outbox_knows(account)?;
         let mut outcome = FlagOutcome { mod_seq: counters.mod_seq, ..FlagOutcome::default() };
         let mod_seq = counters.next_mod_seq();
         let mut walk = Walk::new(account, mailbox, uids);
@@ -358,6 +359,9 @@ impl WriteTx {
             self.keywords_note(account, mailbox, change.added())?;
             let uids = outcome.changed.iter().map(|message| message.uid).collect();
             self.mailbox_advance(account, mailbox, record, &counters, &uid_entries(&uids, ChangeRecord::Flags))?;
+        }
+        if in_outbox {
+            self.outbox_marked(account, mailbox, &outcome.changed)?;
         }
         for (email, class) in lessons.into_iter().take(lesson::LESSONS_MAX) {
             self.teach(account, &[email], class)?;
@@ -451,6 +455,7 @@ impl WriteTx {
         let mut counters = self.counters(account)?;
         let mut gone = Expunged { mod_seq: counters.mod_seq, ..Expunged::default() };
         let pop3_knows = self.pop3_knows(account, mailbox)?;
+        let in_outbox = self.outbox_knows(account)?;
         let mut walk = Walk::new(account, mailbox, &self.going(account, mailbox, uids, which)?);
         loop {
             let batch = walk.next(self)?;
@@ -469,6 +474,9 @@ impl WriteTx {
                 }
                 if self.email_leave(account, &mut counters, message.email, mailbox, uid)? {
                     gone.destroyed.push(message.email);
+                }
+                if in_outbox {
+                    self.outbox_left(account, mailbox, message.email)?;
                 }
                 gone.uids.insert(uid);
             }

@@ -320,7 +320,8 @@ impl WriteTx {
         self.save(&key::receipt(message.receipt), message)
     }
 
-    /// Takes a message out of the queue and lets go of its octets. One that is not there is no error.
+    /// Takes a message out of the queue and lets go of its octets; its copy in the Outbox goes too. One that is not
+    /// there is no error.
     pub fn queue_remove(&mut self, receipt: ReceiptId) -> Result<()> {
         let Some(message) = self.queue_message(receipt)? else { return Ok(()) };
         if let Some(due) = message.due() {
@@ -331,7 +332,7 @@ impl WriteTx {
         let len = self.queue_len()?;
         self.count_save(QUEUE_LEN, len.saturating_sub(1))?;
         self.announce_queue();
-        Ok(())
+        if message.account.is_some() { self.outbox_sent(receipt) } else { Ok(()) }
     }
 }
 

@@ -146,6 +146,13 @@ spaces! {
     Suppression = 71, "suppression";
     /// domain → `Detour`: its servers refuse our address, so that its mail goes over a relay.
     Detour = 72, "detour";
+    // 73 to 75: the Outbox.
+    /// account (4), email (8) → `OutboxRecord`: which queued message it is the sender's copy of, and whether it waits.
+    Outbox = 73, "outbox";
+    /// receipt (8) → `OutboxLink`: the sender's copy of a queued message.
+    OutboxLink = 74, "outbox_link";
+    /// account (4) → `HoldRecord`: how long what the account sends waits in its Outbox.
+    Hold = 75, "hold";
     // 76 to 85: what mail is wanted.
     /// account (4), bucket (4; missing: all messages) → `LessonRecord`: in how many messages a feature was.
     Lesson = 76, "lesson";

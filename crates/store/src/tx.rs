@@ -17,7 +17,7 @@ use crate::index::{Direction, KeyRange, Overlay, View, Visit, Writer};
 use crate::log::record::{BodyRecord, Place};
 use crate::roster::Rosters;
 use crate::schema::Space;
-use mail::{AccountId, BlobHash, MailboxId, ModSeq};
+use mail::{AccountId, BlobHash, MailboxId, ModSeq, Timestamp};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::{ControlFlow, Deref};
@@ -161,6 +161,8 @@ pub struct WriteTx {
     news: News,
     /// The disk is full: no new bodies.
     full: bool,
+    /// When this is done, if whoever does it says so.
+    at: Option<Timestamp>,
 }
 
 /// A body that a transaction adds.
@@ -193,12 +195,23 @@ impl WriteTx {
         let reading = files.reading();
         let next = Place { segment: 0, offset: 0 };
         let read = ReadTx::over(Base::Writer(writer), files, reading);
-        Self { read, next, appended: Vec::new(), restated: Overlay::default(), news: News::default(), full }
+        Self { read, next, appended: Vec::new(), restated: Overlay::default(), news: News::default(), full, at: None }
     }
 
     /// Begins the next transaction of the group, whose records will be at `next`.
     pub(crate) fn begin(&mut self, next: Place) {
         self.next = next;
+        self.at = None;
+    }
+
+    /// Says when this is done: what follows from an act by itself has that time in its trail.
+    pub fn happens_at(&mut self, now: Timestamp) {
+        self.at = Some(now);
+    }
+
+    /// When this is done, if that was said.
+    pub(crate) const fn time(&self) -> Option<Timestamp> {
+        self.at
     }
 
     /// Ends this transaction: takes what it has done, which nobody sees any more.

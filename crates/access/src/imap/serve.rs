@@ -314,6 +314,11 @@ impl Server {
         &self,
         mut f: impl FnMut(&mut WriteTx) -> store::Result<T> + Send + 'static,
     ) -> Result<T, Status> {
+        let now = self.now();
+        let mut f = move |tx: &mut WriteTx| {
+            tx.happens_at(now);
+            f(tx)
+        };
         let Some(notify) = &self.notify else { return self.shared.store.write(f).await.map_err(|error| refusal(&error)) };
         let account = self.account;
         let noting = move |tx: &mut WriteTx| Ok((tx.mod_seq(account)?, f(tx)?, tx.mod_seq(account)?));

@@ -193,6 +193,7 @@ impl Server {
         }
         let (account, now) = (lock.account, (self.clock)());
         let closed = self.store.write(move |tx| {
+            tx.happens_at(now);
             for (mailbox, uids) in &deleted {
                 delete(tx, account, *mailbox, uids, settings.deletion, now)?;
             }

@@ -9,6 +9,9 @@
 //! | `@ flags MAILBOX UID FLAGS` | another program sets flags |
 //! | `@ expunge MAILBOX UID` | another program removes a message |
 //! | `@ delete MAILBOX` | another program deletes a mailbox |
+//! | `@ outbox RECEIPT TEXT` | Ann has sent this message, which waits in her Outbox |
+//! | `@ release RECEIPT`, `@ sent RECEIPT` | its time comes; it is sent |
+//! | `@ queue` | behind `S=` is what is queued, `held` if it does not leave, and what was last said of each message |
 //! | `@ quota OCTETS` | Ann's quota |
 //! | `@ account NAME` | there is NAME@example.org too |
 //! | `@ give MAILBOX NAME RIGHTS` | Ann gives NAME, or `anyone`, rights to her mailbox |
@@ -31,14 +34,14 @@ use access::imap::compression::Compression;
 use access::imap::serve::{Server, Shared};
 use access::imap::{Answer, Ask, Config, Session};
 use mail::digest::Digest;
-use mail::{AccountId, Address, Domain, Flag, MailboxId, Rights, Timestamp, Uid, UidSet};
+use mail::{AccountId, Address, Domain, Flag, MailboxId, ReceiptId, Recipient, Rights, Timestamp, Uid, UidSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use store::auth::{Authenticator, Credentials, Tokens};
-use store::{Body, FlagChange, Grant, Grantee, NewAccount, NewEmail, Store};
+use store::{Body, FlagChange, Grant, Grantee, NewAccount, NewEmail, QueueMessage, QueueRecipient, RecipientState, Store};
 use wire::sasl::{Mechanism, SaslAnswer, Secret, TokenError};
 use wire::transcript::{escape, octets};
 use wire::{Handler, Input, Output, Session as _, Tls};
@@ -222,6 +225,15 @@ impl World {
                 let mailbox = self.mailbox(mailbox);
                 self.store.write_blocking(move |tx| tx.mailbox_delete(account, mailbox)).unwrap();
             }
+            "outbox" => self.outbox(ReceiptId(mailbox.parse().unwrap()), &message(argument)),
+            "release" => {
+                let (receipt, now) = (ReceiptId(mailbox.parse().unwrap()), self.now());
+                self.store.write_blocking(move |tx| tx.outbox_release(receipt, now)).unwrap();
+            }
+            "sent" => {
+                let receipt = ReceiptId(mailbox.parse().unwrap());
+                self.store.write_blocking(move |tx| tx.queue_remove(receipt)).unwrap();
+            }
             "quota" => {
                 let octets = mailbox.parse().unwrap();
                 self.store.write_blocking(move |tx| tx.account_set_quota(account, Some(octets))).unwrap();
@@ -246,6 +258,43 @@ impl World {
             "secure" => self.config.plaintext_login = false,
             other => panic!("unknown event: @ {other}"),
         }
+    }
+
+    /// Ann has sent a message that waits.
+    fn outbox(&self, receipt: ReceiptId, text: &[u8]) {
+        let (account, now) = (self.account, self.now());
+        let (body, digest) = (Body::new(text), Digest::of(text));
+        let next = now.after(Duration::from_hours(1));
+        let recipient = Recipient::new(Address::parse("bob@far.example").unwrap());
+        let message = QueueMessage {
+            receipt,
+            source: mail::event::Source::Submission,
+            reverse_path: mail::ReversePath(Address::parse("ann@example.org").ok()),
+            ret: None,
+            envelope_id: None,
+            body: mail::BodyType::SevenBit,
+            smtputf8: false,
+            blob: body.hash(),
+            skip_octets: 0,
+            octets: body.octets(),
+            accepted: now,
+            expires: next,
+            held: false,
+            account: Some(account),
+            recipients: vec![QueueRecipient {
+                recipient,
+                state: RecipientState::Open { attempts: 0, next, delay_reported: false, last: None },
+            }],
+            tls: mail::TlsDemand::ByPolicy,
+            terms: mail::Terms { hold_until: Some(next), ..mail::Terms::default() },
+            return_paths: std::collections::BTreeMap::new(),
+        };
+        let send = move |tx: &mut store::WriteTx| {
+            tx.receipt_take(receipt)?;
+            tx.queue_add(&message, &body)?;
+            tx.outbox_add(account, receipt, &body, &digest, now)
+        };
+        self.store.write_blocking(send).unwrap().expect("room");
     }
 
     /// Every Uid of a mailbox.
@@ -442,6 +491,7 @@ impl Stage<'_> {
                 let octets: Vec<_> = (0..hex.len()).step_by(2).map(octet).collect();
                 self.client(0).send_raw(now, &octets);
             }
+            ("queue", _) => self.queue(),
             ("eof", _) => self.client(0).input(now, Input::Eof),
             ("stop", _) => {
                 self.client(0).session.stop(now);
@@ -456,6 +506,24 @@ impl Stage<'_> {
             ("ready2", mailbox) => self.clients[1] = Some(self.world.ready(now, mailbox)),
             (time, _) if time.starts_with('+') => self.pass(time[1..].parse().unwrap()),
             _ => self.world.event(event),
+        }
+    }
+
+    fn queue(&mut self) {
+        let read = self.world.store.read_blocking(|tx| {
+            let mut lines = Vec::new();
+            for number in 1..=9 {
+                let queued = tx.queue_message(ReceiptId(number))?.map(|message| if message.held { "held" } else { "queued" });
+                let last = tx.trail(ReceiptId(number))?.pop().map(|entry| format!(" {} {:?}", entry.at.seconds() - NOON, entry.event));
+                if queued.is_some() || last.is_some() {
+                    lines.push(format!("S= {number} {}{}", queued.unwrap_or("gone"), last.unwrap_or_default()));
+                }
+            }
+            Ok(lines)
+        });
+        for line in read.unwrap() {
+            self.out.push_str(&line);
+            self.out.push('\n');
         }
     }
 

@@ -9,6 +9,7 @@ use super::post::Post;
 use crate::bounce;
 use crate::counters::Counters;
 use crate::local;
+use crate::outbox;
 use crate::settings::Settings;
 use mail::{AccountId, Address, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
 use smtp::client::Class;
@@ -188,6 +189,7 @@ pub(crate) fn write_judged(
     settings: &Settings,
 ) -> store::Result<Vec<Event>> {
     let Judged { states, mut events, reports } = judged;
+    let has_failed = states.iter().any(|(_, state)| matches!(state, RecipientState::Done(Final::Failed { .. })));
     for (place, state) in states {
         if let Some(entry) = message.recipients.get_mut(place) {
             entry.state = state;
@@ -198,6 +200,9 @@ pub(crate) fn write_judged(
     }
     let entries: Vec<TrailEntry> = events.iter().map(|event| TrailEntry { at: now, event: event.clone() }).collect();
     tx.trail_append(message.receipt, &entries)?;
+    if has_failed {
+        outbox::failed(tx, message, now)?;
+    }
     if message.recipients.iter().all(|entry| matches!(entry.state, RecipientState::Done(_))) {
         tx.queue_remove(message.receipt)?;
     } else {

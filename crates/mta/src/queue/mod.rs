@@ -24,6 +24,7 @@ pub mod schedule;
 use crate::counters::Counters;
 use crate::deliver::World;
 use crate::deliver::connection::Connection;
+use crate::outbox;
 use crate::route::{self, Destination};
 use crate::settings::Settings;
 use board::{Board, Job};
@@ -124,6 +125,8 @@ type Ways = Vec<(Destination, Vec<usize>)>;
 #[derive(Default)]
 struct Due {
     messages: Vec<(QueueMessage, Ways)>,
+    /// Messages whose time has come and that are still in their sender's Outbox.
+    waiting: Vec<ReceiptId>,
     /// There is more that is due.
     more: bool,
     next: Option<Timestamp>,
@@ -171,8 +174,11 @@ impl Runner {
                     Due { next: Some(now.after(READ_AGAIN_AFTER)), ..Due::default() }
                 }
             };
-            self.unread = due.more;
+            self.unread = due.more || !due.waiting.is_empty();
             self.next_due = due.next;
+            if !due.waiting.is_empty() {
+                self.release(due.waiting).await;
+            }
             for (message, ways) in due.messages {
                 self.put(message, ways, now).await;
             }
@@ -183,6 +189,17 @@ impl Runner {
         let on_board = self.post.board.messages();
         let settings = Arc::clone(&self.post.settings);
         self.post.store.read(move |tx| due(tx, now, max, &on_board, &settings)).await
+    }
+
+    /// Lets messages out of their sender's Outbox; they are found due again. Those that cannot be are left for a while.
+    async fn release(&mut self, waiting: Vec<ReceiptId>) {
+        let now = self.now();
+        let released = self.post.store.write(move |tx| waiting.iter().try_for_each(|receipt| tx.outbox_release(*receipt, now).map(drop)));
+        if let Err(error) = released.await {
+            tracing::error!(%error, "what waits in an Outbox cannot leave it");
+            self.unread = false;
+            self.next_due = Some(now.after(READ_AGAIN_AFTER));
+        }
     }
 
     async fn put(&self, message: QueueMessage, ways: Ways, now: Timestamp) {
@@ -270,11 +287,15 @@ fn due(tx: &ReadTx, now: Timestamp, max: usize, on_board: &BTreeSet<ReceiptId>, 
         if on_board.contains(&receipt) {
             continue;
         }
-        if due.messages.len() == max {
+        if due.messages.len() + due.waiting.len() == max {
             due.more = true;
             break;
         }
         if let Some(message) = tx.queue_message(receipt)? {
+            if outbox::waits(tx, &message)? {
+                due.waiting.push(receipt);
+                continue;
+            }
             let ways = ways(tx, &message, now, settings, &mut local)?;
             due.messages.push((message, ways));
         }

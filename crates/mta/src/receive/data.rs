@@ -104,6 +104,8 @@ struct Facts {
     hops: usize,
     /// Octets at the start that are for our own readers: `Return-Path` and the verdict.
     skip_octets: u32,
+    /// Octets at the start that are not the sender's.
+    own_octets: usize,
     /// It says `TLS-Required: No` (RFC 8689 §3).
     tls_optional: bool,
 }
@@ -200,11 +202,13 @@ impl Receiver {
         start.extend_from_slice(findings.judged.field.as_bytes());
         // Neither is for whom it is passed on to.
         let skip_octets = u32::try_from(start.len()).unwrap_or(0);
+        let mut own_octets = 0;
         if self.role == Role::Submission {
             let completed = self.completed(block, receipt, now);
             let signatures = findings.hash.as_ref().map(|hash| self.signatures(&completed, hash, now));
             start.extend_from_slice(signatures.unwrap_or_default().as_bytes());
             start.extend_from_slice(received.as_bytes());
+            own_octets = start.len();
             start.extend_from_slice(&completed);
         } else {
             start.extend_from_slice(findings.inspected.as_ref().map_or("", |inspected| &inspected.field).as_bytes());
@@ -215,7 +219,7 @@ impl Receiver {
             start.extend_from_slice(&self.without_forged_verdicts(self.without_forged_results(block)));
         }
         let tls_optional = header::value(block, "TLS-Required").is_some_and(|value| value.trim().eq_ignore_ascii_case("no"));
-        (start, Facts { receipt, hops, skip_octets, tls_optional })
+        (start, Facts { receipt, hops, skip_octets, own_octets, tls_optional })
     }
 
     /// Where our own accounts sent from is not told to the world: their address stays in the trail.
@@ -261,7 +265,7 @@ impl Receiver {
             Start::Held(block, watch) => {
                 let findings = self.findings(transaction, *watch).await?;
                 let (start, facts) = self.start(transaction, &block, &findings);
-                (self.joined(&start, &body).map_err(failed)?, facts, findings.inspected, findings.judged)
+                (self.joined(&start, &body, 0).map_err(failed)?, facts, findings.inspected, findings.judged)
             }
         };
         let digest = local::digest(&body).map_err(failed)?;
@@ -302,11 +306,11 @@ impl Receiver {
         Ok(Findings { inspected, judged, hash })
     }
 
-    /// A body with what stands before it.
-    fn joined(&self, start: &[u8], body: &Body) -> store::Result<Body> {
+    /// A body from an octet on, with what stands before it.
+    pub(super) fn joined(&self, start: &[u8], body: &Body, from: u64) -> store::Result<Body> {
         let mut draft = self.context.store.draft();
         draft.write(start)?;
-        let mut at = 0;
+        let mut at = from;
         while at < body.octets() {
             let chunk = body.read(at, COPIED_OCTETS)?;
             if chunk.is_empty() {
@@ -341,7 +345,10 @@ impl Receiver {
     }
 
     async fn commit(&self, transaction: Transaction, ready: Ready) -> Answer {
-        let arrival = Arc::new(self.arrival(&transaction, ready));
+        let arrival = match self.arrival(&transaction, ready) {
+            Ok(arrival) => Arc::new(arrival),
+            Err(error) => return self.reply(refusal::from_store(&error, false)),
+        };
         let all_or_nothing = self.role != Role::Lmtp;
         let (inside, now) = (Arc::clone(&arrival), self.context.clock.wall());
         let settings = Arc::clone(&self.context.settings);
@@ -359,7 +366,9 @@ impl Receiver {
         }
     }
 
-    fn arrival(&self, transaction: &Transaction, ready: Ready) -> Arrival {
+    fn arrival(&self, transaction: &Transaction, ready: Ready) -> store::Result<Arrival> {
+        let terms = self.terms(transaction)?;
+        let copy = self.outbox_copy(transaction, &terms, &ready.body, &ready.digest, ready.facts.own_octets)?;
         let command = &transaction.mail;
         let Ready { body, digest, eight_bit, facts, inspected, judged } = ready;
         let role = if inspected.as_ref().is_some_and(|inspected| inspected.is_junk) { mail::Role::Junk } else { mail::Role::Inbox };
@@ -378,7 +387,7 @@ impl Receiver {
             message_id: digest.message_id.clone(),
             octets: body.octets(),
         };
-        Arrival {
+        Ok(Arrival {
             receipt: Some(facts.receipt),
             source,
             account: self.account,
@@ -389,7 +398,7 @@ impl Receiver {
             smtputf8: command.smtputf8,
             tls: demand(command, &facts),
             tls_report: if source == Source::Mx { tls_report(&body, &digest) } else { None },
-            terms: command.terms,
+            terms,
             recipients: transaction.recipients.iter().map(|Accepted { recipient, targets }| (recipient.clone(), targets.clone())).collect(),
             refused: transaction.refused.clone(),
             when_full: if self.role == Role::Lmtp { WhenFull::Refuse } else { WhenFull::QueueUnlessAll },
@@ -397,10 +406,11 @@ impl Receiver {
             digest,
             skip_octets: facts.skip_octets,
             accepted,
+            copy,
             judged: inspected.map(|inspected| inspected.event).into_iter().chain(judged.events).collect(),
             junk: judged.junk,
             role,
-        }
+        })
     }
 
     fn accepted(&self, arrival: &Arrival, placed: &Placed, over_quota_is_permanent: bool) -> Answer {

@@ -22,6 +22,7 @@ mod etrn;
 mod inspect;
 mod judge;
 mod mail_from;
+mod outbox;
 mod rcpt;
 mod refusal;
 mod sign;

@@ -7,12 +7,13 @@
 //! | `@ from ADDRESS` | later connections come from there |
 //! | `@ as LOGIN` | the connection is signed in as this account |
 //! | `C:`, `S:` | as in `wire::transcript` |
-//! | `= mailbox LOGIN`, `= queue`, `= trail` | what the store holds; the trail of the latest receipt |
+//! | `= mailbox LOGIN [NAME]`, `= queue`, `= trail` | what the store holds; the trail of the latest receipt |
+//! | `@ hold LOGIN SECONDS` | what the account sends waits so long |
 //!
 //! `UPDATE=1` rewrites the files. Not for sockets: those are the server's tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
 
-use mail::{Address, Domain, Role as MailboxRole, Timestamp, Uid};
+use mail::{Address, Domain, Timestamp, Uid};
 use mta::receive::{Context, Receiver};
 use mta::{Counters, Settings};
 use smtp::server::{Answer, Ask, Config, Connection, Role, Server};
@@ -115,7 +116,9 @@ impl Stage {
             ["@", "from", peer] => self.peer = peer.parse().unwrap(),
             ["@", "as", login] => self.sign_in(login),
             ["@", role] => self.connect(role),
-            ["=", "mailbox", login] => self.mailbox(login),
+            ["@", "hold", login, seconds] => self.hold(login, seconds.parse().unwrap()),
+            ["=", "mailbox", login] => self.mailbox(login, "INBOX"),
+            ["=", "mailbox", login, name] => self.mailbox(login, name),
             ["=", "queue"] => self.queue(),
             ["=", "trail"] => self.trail(),
             _ => {
@@ -204,15 +207,26 @@ impl Stage {
         }
     }
 
-    fn mailbox(&mut self, login: &str) {
+    fn hold(&self, login: &str, seconds: u64) {
         let login = login.to_owned();
+        let set = move |tx: &mut store::WriteTx| {
+            let account = tx.account_by_login(&login)?.unwrap().id;
+            tx.hold_set(account, Some(std::time::Duration::from_secs(seconds)))
+        };
+        self.context.store.write_blocking(set).unwrap();
+    }
+
+    fn mailbox(&mut self, login: &str, name: &str) {
+        let (login, name) = (login.to_owned(), name.to_owned());
         let read = self.context.store.read_blocking(move |tx| {
             let account = tx.account_by_login(&login)?.unwrap().id;
-            let inbox = tx.mailbox_by_role(account, MailboxRole::Inbox)?.unwrap();
+            let Some(mailbox) = tx.mailbox_by_name(account, &name)? else { return Ok("[no such mailbox]".to_owned()) };
             let mut texts = Vec::new();
-            for message in tx.messages(account, inbox.id, Uid(1), Uid(u32::MAX), 100)? {
+            for message in tx.messages(account, mailbox.id, Uid(1), Uid(u32::MAX), 100)? {
                 let text = tx.blob_read(&message.blob, 0, usize::MAX)?;
-                texts.push(format!("[{} {} octets]\n{}", message.uid, text.len(), String::from_utf8_lossy(&text)));
+                let flags: Vec<_> = message.flags.iter().map(|flag| flag.to_string()).collect();
+                let gap = if flags.is_empty() { "" } else { " " };
+                texts.push(format!("[{} {} octets{gap}{}]\n{}", message.uid, text.len(), flags.join(" "), String::from_utf8_lossy(&text)));
             }
             Ok(texts.join("\n"))
         });

@@ -14,6 +14,7 @@ pub mod dkim;
 pub mod domain;
 pub mod link;
 pub mod mailbox;
+pub mod outgoing;
 pub mod pop3;
 pub mod queue;
 pub mod service;
@@ -124,6 +125,7 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         user::Set,
         user::SetPassword,
         user::Remove, //
+        outgoing::Hold,
         alias::Add,
         alias::List,
         alias::Remove, //

@@ -175,6 +175,11 @@ fn words(tx: &ReadTx, event: &Event) -> String {
             let changes: Vec<_> = changes.iter().map(|change| format!("; {change}")).collect();
             format!("{by} {said}{}", changes.concat())
         }
+        Event::Held { until, account, .. } => format!("waits in the Outbox of {} until {}", account_name(tx, *account), rfc3339(*until)),
+        Event::Released { account } => format!("left the Outbox of {}: its time had come", account_name(tx, *account)),
+        Event::Withdrawn { account } => {
+            format!("taken out of the Outbox of {} before its time: it is not sent", account_name(tx, *account))
+        }
         _ => "an event that this version does not know".to_owned(),
     }
 }

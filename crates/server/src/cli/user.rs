@@ -1,9 +1,10 @@
 //! `postrider user`
 
 use super::Context;
+use crate::admin::outgoing;
 use crate::admin::pop3::{self, Deleted, Pop3View};
 use crate::admin::user::{self, UserDetails, UserView};
-use crate::config::Octets;
+use crate::config::{Octets, Span};
 use crate::failure::{Failure, Result};
 use crate::output::{number, plural, size, whole, words};
 use crate::secret::{Password, confirm};
@@ -94,6 +95,13 @@ pub(super) enum User {
         /// Take unique ids of another server from a file: on each line a Uid of the INBOX and its unique id
         #[arg(long, value_name = "FILE", conflicts_with_all = ["deleted", "folders", "recent", "uidl"])]
         uidl_file: Option<PathBuf>,
+    },
+    /// Show or set how long what a user sends waits in the Outbox, where it can be called back
+    Hold {
+        /// Address
+        address: String,
+        /// The time, e.g. 10s, at most 24h; 0s: it leaves at once. Without it the time is shown
+        time: Option<Span>,
     },
     /// Show or set how much mail a user may have
     Quota {
@@ -196,6 +204,7 @@ impl User {
                 let view = context.call(change)?;
                 context.printer.done(&view, &format!("{} POP3 for {}", context.did("changed", "change"), view.user));
             }
+            Self::Hold { address, time } => hold(context, address, time)?,
             Self::Quota { address, size, emails } => quota(context, address, size.as_deref(), emails.as_deref())?,
         }
         Ok(())
@@ -250,6 +259,17 @@ fn show_made(context: &Context, user: &UserView, password: Option<&str>, did: &s
         crate::output::print(password.unwrap_or_default());
     }
     context.printer.done(&Made { user, password }, &sentence);
+}
+
+fn hold(context: &Context, address: String, time: Option<Span>) -> Result<()> {
+    let set_seconds = time.map(|time| time.0.as_secs());
+    let view = context.call(outgoing::Hold { address, set_seconds })?;
+    if set_seconds.is_none() {
+        context.printer.one(&view, &[("user", view.user.clone()), ("what it sends", view.words())]);
+    } else {
+        context.printer.done(&view, &format!("{} the hold: what {} sends {}", context.did("set", "set"), view.user, view.words()));
+    }
+    Ok(())
 }
 
 fn quota(context: &Context, address: String, size: Option<&str>, emails: Option<&str>) -> Result<()> {

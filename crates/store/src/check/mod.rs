@@ -15,6 +15,7 @@ mod emails;
 mod feeds;
 mod grams;
 mod mailboxes;
+mod outbox;
 mod queue;
 mod sharing;
 
@@ -160,6 +161,7 @@ impl<'a> Check<'a> {
         self.strangers()?;
         self.shares()?;
         self.queue()?;
+        self.outbox()?;
         self.trails()?;
         let blobs = self.blobs()?;
         Ok((self.told(), blobs))

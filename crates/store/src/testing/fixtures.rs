@@ -18,6 +18,7 @@ use crate::lesson::{CorrespondentRecord, LessonRecord, ServerLessonRecord, Taugh
 use crate::mailbox::{KeywordRecord, MailboxRecord, NameRecord, RoleRecord};
 use crate::message::MessageRecord;
 use crate::metadata::{AnnotationRecord, ServerAnnotationRecord};
+use crate::outbox::{HoldRecord, OutboxLink, OutboxRecord, OutboxState};
 use crate::pop3::{Pop3Deletion, Pop3Message, Pop3Settings};
 use crate::queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 use crate::record::{Record, decode, encode};
@@ -140,6 +141,7 @@ fn accounts(fixtures: &mut Fixtures) {
         changes: 6,
     };
     fixtures.check("mailbox", &mailbox);
+    fixtures.check("mailbox.outbox", &MailboxRecord { role: Some(Role::Outbox), ..mailbox.clone() });
     fixtures.check("mailbox_name", &NameRecord(MailboxId(300)));
     fixtures.check("mailbox_role", &RoleRecord(MailboxId(300)));
     fixtures.check("grant", &GrantRecord(Rights::parse("lrtea").unwrap()));
@@ -193,6 +195,13 @@ fn queue(fixtures: &mut Fixtures) {
         RecipientState::Done(Final::Failed { at: now(), status: EnhancedStatus::new(5, 1, 1), reason: "no such user".into() }),
         RecipientState::Done(Final::Dropped { at: now() }),
     ];
+    let (receipt, mailbox) = (ReceiptId(u64::MAX - 1), MailboxId(7));
+    let record = OutboxRecord { receipt, mailbox, state: OutboxState::Withheld, failed: true, added_octets: 300 };
+    fixtures.check("outbox", &record);
+    fixtures.check("outbox.waiting", &OutboxRecord { state: OutboxState::Waiting, ..record.clone() });
+    fixtures.check("outbox.released", &OutboxRecord { state: OutboxState::Released, ..record });
+    fixtures.check("outbox_link", &OutboxLink { account: AccountId(300), email: EmailId(1000) });
+    fixtures.check("hold", &HoldRecord { seconds: 3600 });
     let message = QueueMessage {
         receipt: ReceiptId(u64::MAX - 1),
         source: Source::Submission,
@@ -315,6 +324,13 @@ fn events(fixtures: &mut Fixtures) {
     fixtures.check("trail.routes", &TrailRecord::Entries(entries.map(|event| TrailEntry { at: now(), event }).to_vec()));
     let event = Event::Advised { by: "rspamd".into(), decision: "accept".into(), changes: vec!["add header X: y".into()], millis: 5 };
     fixtures.check("trail.advised", &TrailRecord::Entries(vec![TrailEntry { at: now(), event }]));
+    let account = AccountId(300);
+    let events = [
+        Event::Held { until: now(), account, mailbox: MailboxId(7), email: EmailId(1000), uid: Uid(5) },
+        Event::Released { account },
+        Event::Withdrawn { account },
+    ];
+    fixtures.check("trail.outbox", &TrailRecord::Entries(events.map(|event| TrailEntry { at: now(), event }).to_vec()));
     let state = DkimKeyState::Signing;
     let key = DkimKey { algorithm: "rsa-sha256".into(), pkcs8: vec![1, 2], record: "v=DKIM1".into(), state, created: now() };
     fixtures.check("dkim_key", &key);
