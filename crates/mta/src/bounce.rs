@@ -7,6 +7,7 @@
 //!
 //! Invariant: nothing is reported about a message with a null reverse-path.
 
+use crate::forward::Prospect;
 use crate::local::{self, Arrival, WhenFull};
 use crate::queue::schedule::scramble;
 use crate::settings::Settings;
@@ -163,6 +164,7 @@ fn arrival(octets: &[u8], to: &Address, targets: Vec<Delivery>, smtputf8: bool, 
         judged: Vec::new(),
         junk: std::collections::BTreeSet::new(),
         role: mail::Role::Inbox,
+        prospect: Prospect::unasked(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Not the record of what happened: that is the trail. Counters start at zero with the process.
 
+use crate::bounce_class::{BounceClass, CLASSES_LEN};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Messages and recipients since the start of the process.
@@ -27,9 +28,18 @@ pub struct Counters {
     pub bounced: AtomicU64,
     /// Connections opened to other servers.
     pub connections: AtomicU64,
+    /// Attempts that failed, by [`BounceClass::place`].
+    pub failed: [AtomicU64; CLASSES_LEN],
 }
 
 impl Counters {
+    /// Counts a failed attempt.
+    pub fn classified(&self, class: Option<BounceClass>) {
+        if let Some(counter) = class.and_then(|class| self.failed.get(class.place())) {
+            Self::count(counter);
+        }
+    }
+
     /// Adds one.
     pub fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);

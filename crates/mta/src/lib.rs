@@ -16,14 +16,19 @@
 //! - Every decision leaves an event in the message's trail.
 
 pub mod bounce;
+pub mod bounce_class;
 pub mod counters;
 pub mod deliver;
+mod forward;
 mod local;
 mod outbox;
 pub mod queue;
 pub mod receive;
+pub mod return_path;
+mod returned;
 pub mod route;
 pub mod settings;
+mod suppress;
 pub mod transport;
 
 #[doc(hidden)]
@@ -47,6 +52,21 @@ pub mod fuzz {
         let _ = crate::transport::tls_rpt::find(data, &mail::digest::Digest::of(data));
     }
 
+    /// The text of a reply, and an address that claims to be a return path of ours.
+    pub fn returns(data: &[u8]) {
+        use crate::return_path::{Key, srs, verp};
+        let text = String::from_utf8_lossy(data);
+        let given = crate::bounce_class::Given { stage: None, code: None, status: None, text: &text };
+        let _ = crate::bounce_class::classify(&given);
+        let _ = crate::bounce_class::of_words(&text);
+        let Ok(address) = mail::Address::parse(&text) else { return };
+        let key = Key::new(&[7; 32]);
+        let _ = (srs::back(&key, &address, 20_000), verp::read(&key, &address));
+        if let Some(srs::Rewritten::Whole(there)) = srs::rewrite(&key, &address, address.domain(), 20_000) {
+            assert!(srs::back(&key, &there, 20_000).is_ok(), "{there} does not lead back");
+        }
+    }
+
     #[cfg(test)]
     mod tests {
         use proptest::prelude::*;
@@ -56,6 +76,8 @@ pub mod fuzz {
             fn hostile_octets_do_no_harm(data in prop::collection::vec(any::<u8>(), 0..400)) {
                 super::mta_sts(&data);
                 super::tls_report(&data);
+                super::returns(&data);
+                super::returns(&[b"SRS1=aaaaaa=", data.as_slice(), b"@x.example"].concat());
                 super::mta_sts(&[b"version: STSv1\nmode: none\nmax_age: 1\n", data.as_slice()].concat());
             }
         }

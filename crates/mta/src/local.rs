@@ -6,8 +6,12 @@
 //! message once however many recipients lead to it.
 
 use crate::bounce;
+use crate::forward::{self, Prospect};
 use crate::outbox;
 use crate::queue::schedule::retry_at;
+use crate::return_path::srs::{self, Rewritten};
+use crate::return_path::{Key, verp};
+use crate::returned;
 use crate::settings::Settings;
 use mail::digest::Digest;
 use mail::event::Source;
@@ -16,7 +20,7 @@ use mail::{
     TlsDemand, TrailEntry, Uid,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use store::{Body, Delivery, Error, NewEmail, QueueMessage, QueueRecipient, RecipientState, WriteTx};
+use store::{Body, Delivery, Error, NewEmail, QueueMessage, QueueRecipient, RecipientState, Resolution, WriteTx};
 
 /// Recipients of one message that count as people its sender writes to: who writes to more knows them less.
 const CORRESPONDENTS_NOTED_MAX: usize = 50;
@@ -58,6 +62,8 @@ pub(crate) struct Arrival {
     pub(crate) junk: BTreeSet<AccountId>,
     /// Where our users find it.
     pub(crate) role: Role,
+    /// What becomes of it if it is forwarded.
+    pub(crate) prospect: Prospect,
 }
 
 /// What is done about recipients whose mailbox is full.
@@ -107,14 +113,25 @@ impl Filed {
 /// Takes a message. Full mailboxes are no error here: [`Placed::reached`] tells.
 pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings: &Settings) -> store::Result<Placed> {
     let receipt = receipt(tx, arrival, now)?;
-    let mut taking =
-        Taking { tx, arrival, now, filed: BTreeMap::new(), queued: Vec::new(), queued_keys: BTreeSet::new(), events: Vec::new() };
+    let key = Key::of(tx)?;
+    let mut taking = Taking {
+        tx,
+        arrival,
+        now,
+        settings,
+        key: key.as_ref(),
+        filed: BTreeMap::new(),
+        queued: Vec::new(),
+        queued_keys: BTreeSet::new(),
+        return_paths: BTreeMap::new(),
+        events: Vec::new(),
+    };
     taking.events.push(arrival.accepted.clone());
     taking.events.extend(arrival.judged.iter().cloned());
     taking.events.extend(arrival.refused.iter().cloned());
     let outcomes =
         arrival.recipients.iter().map(|(recipient, targets)| taking.recipient(recipient, targets)).collect::<store::Result<Vec<_>>>()?;
-    let Taking { mut queued, mut events, .. } = taking;
+    let Taking { mut queued, mut events, mut return_paths, .. } = taking;
     let mut reached: Vec<bool> = outcomes.iter().map(|outcome| outcome.reached).collect();
     let queue_full = match arrival.when_full {
         WhenFull::Refuse => false,
@@ -135,7 +152,8 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         note_correspondents(tx, arrival, now)?;
         events.extend(queued.iter().map(|entry| Event::Queued { recipient: entry.recipient.address.clone() }));
         if !queued.is_empty() {
-            tx.queue_add(&entry(arrival, receipt, queued, now, settings), &arrival.body)?;
+            return_path_each(arrival, receipt, key.as_ref(), &queued, &mut return_paths, settings);
+            tx.queue_add(&QueueMessage { return_paths, ..entry(arrival, receipt, queued, now, settings) }, &arrival.body)?;
             events.extend(outbox::enter(tx, arrival, receipt, now)?);
         }
         if let Some(report) = &arrival.tls_report {
@@ -144,6 +162,7 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         events.extend(report_success(tx, arrival, &outcomes, receipt, now, settings)?);
         let entries: Vec<_> = events.into_iter().map(|event| TrailEntry { at: now, event }).collect();
         tx.trail_append(receipt, &entries)?;
+        returned::note(tx, key.as_ref(), arrival, receipt, now, settings)?;
     }
     Ok(Placed { receipt, reached, delivered, queued: waiting })
 }
@@ -152,6 +171,25 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
 fn note_correspondents(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp) -> store::Result<()> {
     let (Source::Submission, Some(account)) = (arrival.source, arrival.account) else { return Ok(()) };
     arrival.recipients.iter().take(CORRESPONDENTS_NOTED_MAX).try_for_each(|(to, _)| tx.correspondent_note(account, &to.address, now))
+}
+
+/// Gives each recipient elsewhere a return path of its own, if the sender's mail has that.
+fn return_path_each(
+    arrival: &Arrival,
+    receipt: ReceiptId,
+    key: Option<&Key>,
+    queued: &[QueueRecipient],
+    return_paths: &mut BTreeMap<u32, Address>,
+    settings: &Settings,
+) {
+    let (Source::Submission, Some(sender), Some(key)) = (arrival.source, &arrival.reverse_path.0, key) else { return };
+    if !settings.delivery.return_paths.iter().any(|one| one.matches(sender)) {
+        return;
+    }
+    for place in 0..queued.len() {
+        let own = u32::try_from(place).ok().zip(verp::make(key, sender, receipt, place));
+        return_paths.extend(own.filter(|(place, _)| !return_paths.contains_key(place)));
+    }
 }
 
 /// The receipt of an arrival: the one written into it, unless that was given to another meanwhile.
@@ -175,9 +213,14 @@ struct Taking<'a> {
     tx: &'a mut WriteTx,
     arrival: &'a Arrival,
     now: Timestamp,
+    settings: &'a Settings,
+    /// By which return paths are signed.
+    key: Option<&'a Key>,
     filed: BTreeMap<AccountId, Option<Filed>>,
     queued: Vec<QueueRecipient>,
     queued_keys: BTreeSet<String>,
+    /// By places in `queued`.
+    return_paths: BTreeMap<u32, Address>,
     events: Vec<Event>,
 }
 
@@ -199,13 +242,78 @@ impl Taking<'_> {
                     }
                     None => outcome.full.push(*account),
                 },
-                Delivery::Forward(address) => {
+                Delivery::Forward(address) if recipient.address == *address => {
                     outcome.reached = true;
                     self.queue(recipient, address);
                 }
+                Delivery::Forward(address) => self.forward(recipient, address, targets, &mut outcome)?,
             }
         }
         Ok(outcome)
+    }
+
+    /// An address of ours leads elsewhere: there it goes if it will be believed there, or if nobody here could keep it.
+    fn forward(&mut self, recipient: &Recipient, to: &Address, targets: &[Delivery], outcome: &mut Outcome) -> store::Result<()> {
+        let returns = srs::is_rewritten(&recipient.address);
+        let reason = match &self.arrival.prospect {
+            Prospect::Fails(why) if self.settings.forwarding.keep && !returns => match self.keep(recipient, targets, outcome)? {
+                Some(kept) => {
+                    let reason = format!("{why}; {kept}");
+                    self.events.push(Event::NotForwarded { recipient: recipient.address.clone(), to: to.clone(), reason });
+                    return Ok(());
+                }
+                None => format!("sent all the same, because nobody here could keep it: {why}"),
+            },
+            Prospect::Fails(why) => format!("sent all the same: {why}"),
+            Prospect::Survives(why) => why.clone(),
+        };
+        outcome.reached = true;
+        let return_path = self.return_path(&recipient.address)?;
+        let told = ReversePath(return_path.clone().or_else(|| self.arrival.reverse_path.0.clone()));
+        self.events.push(Event::Forwarded { recipient: recipient.address.clone(), to: to.clone(), return_path: told, reason });
+        if self.queue(recipient, to)
+            && let (Some(own), Ok(place)) = (return_path, u32::try_from(self.queued.len().saturating_sub(1)))
+        {
+            self.return_paths.insert(place, own);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that somebody here has a message that is not forwarded; who, in words.
+    fn keep(&mut self, recipient: &Recipient, targets: &[Delivery], outcome: &mut Outcome) -> store::Result<Option<String>> {
+        if targets.iter().any(|target| matches!(target, Delivery::Mailbox { .. })) {
+            return Ok(Some("it is in the mailbox here".to_owned()));
+        }
+        let Some(keeper) = self.settings.forwarding.keep_at.clone() else { return Ok(None) };
+        let Resolution::Found(deliveries) = self.tx.resolve(&keeper)? else { return Ok(None) };
+        let mut kept = None;
+        for delivery in deliveries {
+            let Delivery::Mailbox { account, .. } = delivery else { continue };
+            match self.file_once(account)? {
+                Some(filed) => {
+                    self.events.push(filed.event(&recipient.address, account));
+                    (outcome.reached, outcome.filed) = (true, true);
+                }
+                None => outcome.full.push(account),
+            }
+            kept = Some(format!("{keeper} keeps it"));
+        }
+        Ok(kept)
+    }
+
+    /// The sender under which an alias's mail leaves, if it is not the message's own.
+    fn return_path(&mut self, alias: &Address) -> store::Result<Option<Address>> {
+        let sender = &self.arrival.reverse_path;
+        let is_ours = sender.0.as_ref().map(|sender| self.tx.domain(sender.domain())).transpose()?.flatten().is_some();
+        let rewritten = forward::return_path(&self.settings.forwarding, self.key, sender, is_ours, alias, self.now);
+        match (rewritten, &sender.0) {
+            (Some(Rewritten::Named { address, token }), Some(sender)) => {
+                self.tx.long_sender_note(&token, sender, self.now)?;
+                Ok(Some(address))
+            }
+            (Some(Rewritten::Whole(address)), _) => Ok(Some(address)),
+            _ => Ok(None),
+        }
     }
 
     /// When it may leave us, and be filed.
@@ -235,13 +343,15 @@ impl Taking<'_> {
         Ok(filed)
     }
 
-    fn queue(&mut self, recipient: &Recipient, to: &Address) {
+    /// Whether it was not queued for that address already.
+    fn queue(&mut self, recipient: &Recipient, to: &Address) -> bool {
         if !self.queued_keys.insert(to.key()) {
-            return;
+            return false;
         }
         let original = recipient.original.clone().or_else(|| (recipient.address != *to).then(|| format!("rfc822;{}", recipient.address)));
         let recipient = Recipient { address: to.clone(), notify: recipient.notify, original };
         self.queued.push(QueueRecipient { recipient, state: open(self.release()) });
+        true
     }
 }
 

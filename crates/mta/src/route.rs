@@ -5,7 +5,7 @@
 //! The order: our own domains are local; then the rules for recipient domains, in the order
 //! written; then the rules for sender domains; then the rule for everything; then MX.
 
-use mail::{Domain, TlsDemand};
+use mail::{Address, Domain, TlsDemand};
 use std::fmt;
 use std::sync::Arc;
 
@@ -58,6 +58,35 @@ impl Pattern {
         match self {
             Self::Exact(exact) => exact == domain,
             Self::Below(above) => domain.as_str().strip_suffix(above.as_str()).is_some_and(|rest| rest.ends_with('.')),
+        }
+    }
+}
+
+/// Whose mail something is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sender {
+    /// This address's, with or without detail.
+    Address(Address),
+    /// That of all addresses of a domain.
+    Domain(Pattern),
+}
+
+impl Sender {
+    /// Reads `ann@example.org`, `example.org` or `*.example.org`.
+    ///
+    /// # Errors
+    /// When the text is neither an address nor a domain.
+    pub fn parse(text: &str) -> Result<Self, mail::AddressError> {
+        if text.contains('@') { Address::parse(text).map(Self::Address) } else { Ok(Self::Domain(Pattern::parse(text)?)) }
+    }
+
+    /// Whether it is an address's.
+    pub fn matches(&self, address: &Address) -> bool {
+        match self {
+            Self::Address(own) => {
+                own.key() == address.key() || address.without_detail().is_some_and(|(without, _)| without.key() == own.key())
+            }
+            Self::Domain(pattern) => pattern.matches(address.domain()),
         }
     }
 }
@@ -271,6 +300,21 @@ mod tests {
         assert!(!accepts(&[], &domain));
         let relay = Rule { matching: Matching::Recipients(patterns("x.example")), accept: true, next: Next::Mx };
         assert!(accepts(&[relay], &domain));
+    }
+
+    #[test]
+    fn senders_are_addresses_or_domains() {
+        for (sender, address, want) in [
+            ("ann@a.example", "Ann@a.example", true),
+            ("ann@a.example", "ann+news@a.example", true),
+            ("ann@a.example", "bob@a.example", false),
+            ("a.example", "bob@a.example", true),
+            ("a.example", "bob@x.a.example", false),
+            ("*.a.example", "bob@x.a.example", true),
+        ] {
+            assert_eq!(Sender::parse(sender).unwrap().matches(&Address::parse(address).unwrap()), want, "{sender} {address}");
+        }
+        assert!(Sender::parse("a b").is_err() && Sender::parse("@").is_err());
     }
 
     #[test]

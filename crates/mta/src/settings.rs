@@ -3,7 +3,7 @@
 //!
 //! Invariant: a session and an attempt keep the snapshot they started with.
 
-use crate::route::Rule;
+use crate::route::{Rule, Sender};
 use mail::{Address, Domain};
 use net::Network;
 use std::collections::BTreeMap;
@@ -26,13 +26,58 @@ pub struct Settings {
     pub transport: Transport,
     /// Where it goes, in order.
     pub routes: Vec<Rule>,
+    /// Mail that addresses of ours lead elsewhere.
+    pub forwarding: Forwarding,
+    /// When an address elsewhere gets no more mail.
+    pub suppression: Suppression,
 }
 
 impl Settings {
     /// The defaults under a hostname.
     pub fn new(hostname: Domain) -> Self {
         let (receive, queue, delivery) = (Receive::default(), Queue::default(), Delivery::default());
-        Self { hostname, receive, queue, delivery, transport: Transport::default(), routes: Vec::new() }
+        let (transport, forwarding, suppression) = (Transport::default(), Forwarding::default(), Suppression::default());
+        Self { hostname, receive, queue, delivery, transport, routes: Vec::new(), forwarding, suppression }
+    }
+}
+
+/// Mail that addresses of ours lead elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarding {
+    /// Whether senders elsewhere are rewritten (SRS). Default yes.
+    pub rewrite: bool,
+    /// The domain of rewritten senders; it must be ours. Default that of the address that leads elsewhere.
+    pub rewrite_domain: Option<Domain>,
+    /// Whether mail that its next server will not take for genuine is kept in a mailbox here, if there is one, instead
+    /// of being sent there. Default yes.
+    pub keep: bool,
+    /// Whose mailbox keeps what is not sent where the address itself has none. Default nobody's: it is sent all the same.
+    pub keep_at: Option<Address>,
+    /// Whether what is forwarded is sealed (RFC 8617) if the domain of the address has a signing key. Default yes.
+    pub seal: bool,
+}
+
+impl Default for Forwarding {
+    fn default() -> Self {
+        Self { rewrite: true, rewrite_domain: None, keep: true, keep_at: None, seal: true }
+    }
+}
+
+/// When an address elsewhere gets no more mail of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Suppression {
+    /// After so many failures because there is no such mailbox; 0: never. Default 2.
+    pub after: u32,
+    /// Failures that are further apart do not count together. Default 30 days.
+    pub within: Duration,
+    /// How long it gets none. Default 30 days.
+    pub time: Duration,
+}
+
+impl Default for Suppression {
+    fn default() -> Self {
+        let days = |n: u64| Duration::from_hours(24 * n);
+        Self { after: 2, within: days(30), time: days(30) }
     }
 }
 
@@ -217,6 +262,8 @@ pub struct Delivery {
     pub credentials: BTreeMap<String, Credentials>,
     /// Seed of the order among MX hosts of equal preference.
     pub seed: u64,
+    /// Whose mail has a return path for each recipient (VERP). Default nobody's.
+    pub return_paths: Vec<Sender>,
 }
 
 impl Default for Delivery {
@@ -234,6 +281,7 @@ impl Default for Delivery {
             own_names: Vec::new(),
             credentials: BTreeMap::new(),
             seed: 0,
+            return_paths: Vec::new(),
         }
     }
 }

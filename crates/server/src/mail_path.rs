@@ -32,6 +32,9 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.queue.connections_total_max = config.queue.connections;
     settings.delivery.connect_timeout = config.queue.connect_timeout.0;
     settings.transport = config.transport.settings();
+    settings.forwarding = config.forwarding.settings();
+    settings.suppression = config.bounces.suppression();
+    settings.delivery.return_paths = config.bounces.return_paths();
     settings.delivery.port = config.outbound_port;
     settings.delivery.source_ipv4 = config.source_address.filter(IpAddr::is_ipv4);
     settings.delivery.source_ipv6 = config.source_address.filter(IpAddr::is_ipv6);

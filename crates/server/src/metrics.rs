@@ -88,6 +88,8 @@ impl Scrape {
         let recipients =
             [("delivered", &mail.delivered), ("relayed", &mail.relayed), ("deferred", &mail.deferred), ("bounced", &mail.bounced)];
         family(out, "postrider_recipients", "Outcomes of recipients", "outcome", recipients.map(|(n, c)| (n, read(c))))?;
+        let failed = mta::bounce_class::BounceClass::all().zip(&mail.failed).map(|(class, count)| (class.name(), read(count)));
+        family(out, "postrider_attempts_failed", "Attempts to reach other servers that failed, by why", "class", failed)?;
         counter(out, "postrider_smtp_refused", "SMTP commands refused", read(&mail.refused))?;
         counter(out, "postrider_outbound_connections", "Connections opened to other servers", read(&mail.connections))
     }

@@ -1,4 +1,5 @@
-//! Forgets trails that are older than they are to be kept: soon after the start, then once an hour.
+//! Forgets trails that are older than they are to be kept, and what sending mail left behind: soon after the start, then
+//! once an hour.
 //!
 //! Not what is forgotten: the store knows which trails are old and which belong to queued messages.
 //!
@@ -19,6 +20,10 @@ const RECEIPTS_MAX: usize = 500;
 /// Between two transactions of one sweep. Default 50 milliseconds, our own choice.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How long failures to reach an address are remembered that did not suppress it. Our own choice: `bounces.suppress_within`
+/// beyond it counts no further back.
+const SUPPRESSION_DAYS: u32 = 90;
+
 /// Sweeps for ever. `keep` is asked before each sweep how long trails are kept: a reload can change it.
 pub async fn run(store: Store, clock: Arc<dyn Clock>, keep: impl Fn() -> Duration) {
     tokio::time::sleep(FIRST_WAIT).await;
@@ -27,8 +32,23 @@ pub async fn run(store: Store, clock: Arc<dyn Clock>, keep: impl Fn() -> Duratio
             Ok(transactions) => tracing::debug!(transactions, "old trails are forgotten"),
             Err(error) => tracing::warn!(%error, "old trails could not be forgotten"),
         }
+        if let Err(error) = forget_returns(&store, clock.wall()).await {
+            tracing::warn!(%error, "what mail to other servers left behind could not be forgotten");
+        }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// Forgets senders whose rewritten addresses lead nowhere any more, suppressions that are over, and old counts.
+async fn forget_returns(store: &Store, now: Timestamp) -> Result<()> {
+    let days = move |days: u32| oldest_kept(now, Duration::from_hours(24) * days);
+    let written = store.write(move |tx| {
+        // A day more: the last use is known to a day.
+        tx.long_senders_sweep(days(mta::return_path::srs::DAYS_MAX + 2))?;
+        tx.suppressions_sweep(days(SUPPRESSION_DAYS), now)?;
+        tx.sent_sweep(mta::return_path::day(days(2)))
+    });
+    written.await
 }
 
 /// The trails of messages that were accepted earlier are forgotten.

@@ -115,6 +115,8 @@ impl Server {
         let tls = net::tls::server_config(Arc::clone(&certificates)).map_err(|error| Failure::failed("TLS", error))?;
         let authenticator = Authenticator::new(store.clone());
         let pretence_key = *authenticator.pretend_key();
+        let fresh = crate::random::octets()?;
+        store.write(move |tx| tx.secret_keep(store::RETURN_PATH_SECRET, fresh)).await?;
         let (counters, clock): (_, Arc<dyn Clock>) = (Arc::new(mta::Counters::default()), Arc::new(SystemClock));
         let results = Results::default();
         let urge = mta::queue::Urge::default();

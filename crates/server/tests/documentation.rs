@@ -51,6 +51,8 @@ fn heading(table: &'static str) -> &'static str {
         "transport" => "`[transport]`",
         "authentication" => "`[authentication]`",
         "filter" => "`[filter]`; [how mail is judged](filter.md)",
+        "forwarding" => "`[forwarding]`",
+        "bounces" => "`[bounces]`",
         "queue" => "`[queue]`",
         "limits" => "`[limits]`",
         "trail" => "`[trail]`",

@@ -77,9 +77,14 @@ struct Running {
 
 impl Host {
     pub(crate) fn new(name: Domain, address: IpAddr, around: Surroundings) -> Self {
-        let settings = Mutex::new(Arc::new(Settings::new(name.clone())));
+        let mut settings = Settings::new(name.clone());
+        // Scenarios write to people who do not exist, again and again.
+        settings.suppression.after = 0;
+        let settings = Mutex::new(Arc::new(settings));
         let disk = SimDisk::new();
-        let store = Mutex::new(open(&disk));
+        let store = open(&disk);
+        store.write_blocking(|tx| tx.secret_keep(store::RETURN_PATH_SECRET, [7; 32])).expect("a new store takes a secret");
+        let store = Mutex::new(store);
         let inner = Inner {
             name,
             address,

@@ -152,7 +152,7 @@ impl State {
             Cause::Reply(reply) => (Some(reply.code), reply.to_string()),
             Cause::Ours { text, .. } => (None, text.clone()),
         };
-        Attempt { host: self.host.clone(), address: self.address, tls: self.tls.clone(), code, reply, millis }
+        Attempt { host: self.host.clone(), address: self.address, tls: self.tls.clone(), stage: Some(outcome.stage), code, reply, millis }
     }
 
     fn tried(&self, index: usize, outcome: &Outcome, knows: Knows, millis: u64) -> Tried {
@@ -301,7 +301,7 @@ fn transaction(job: &Job, now: Timestamp) -> Transaction {
     let message = &job.message;
     let recipients = job.recipients.iter().filter_map(|place| message.recipients.get(*place)).map(|entry| entry.recipient.clone());
     let envelope = Envelope {
-        reverse_path: message.reverse_path.clone(),
+        reverse_path: message.return_path(job.recipients.first().copied().unwrap_or_default()),
         recipients: recipients.collect(),
         body: message.body,
         smtputf8: message.smtputf8,

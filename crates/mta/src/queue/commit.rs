@@ -7,10 +7,12 @@ use super::board::{Board, Job};
 use super::outcome::{Judged, Tried, judge};
 use super::post::Post;
 use crate::bounce;
+use crate::bounce_class::BounceClass;
 use crate::counters::Counters;
 use crate::local;
 use crate::outbox;
 use crate::settings::Settings;
+use crate::suppress;
 use mail::{AccountId, Address, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
 use smtp::client::Class;
 use std::sync::Arc;
@@ -158,6 +160,7 @@ impl Committer {
                     Counters::count(&self.counters.bounced);
                     tracing::info!(%receipt, %recipient, %status, reason, "failed");
                 }
+                Event::Classified { class, .. } => self.counters.classified(BounceClass::by_name(class)),
                 Event::Reported { action, to, receipt: report } => tracing::info!(%receipt, action, %to, %report, "reported"),
                 Event::Discarded { recipient, reason } => tracing::info!(%receipt, %recipient, reason, "discarded"),
                 _ => {}
@@ -170,12 +173,40 @@ impl Committer {
 fn apply(tx: &mut WriteTx, work: &Work, now: Timestamp, settings: &Settings, told: &mut Told) -> store::Result<()> {
     let Some(mut message) = tx.queue_message(work.receipt)? else { return Ok(()) };
     let judged = match &work.kind {
-        Kind::Tried(tried) => judge(&message, tried, now, &settings.queue),
+        Kind::Tried(tried) => {
+            let judged = judge(&message, tried, now, &settings.queue);
+            note_addresses(tx, &message, tried, &judged, now, settings)?;
+            judged
+        }
         Kind::Parked { places, until } => parked(&message, places, *until, now, settings),
         Kind::Local { places } => file(tx, &message, places, now, settings)?,
     };
     let events = write_judged(tx, &mut message, judged, now, settings)?;
     told.extend(events.into_iter().map(|event| (work.receipt, event)));
+    Ok(())
+}
+
+/// Remembers which addresses took mail, and which do not exist.
+fn note_addresses(
+    tx: &mut WriteTx,
+    message: &QueueMessage,
+    tried: &[Tried],
+    judged: &Judged,
+    now: Timestamp,
+    settings: &Settings,
+) -> store::Result<()> {
+    for (place, state) in &judged.states {
+        let one = tried.iter().find(|one| one.index == *place);
+        let (Some(one), Some(entry)) = (one, message.recipients.get(*place)) else { continue };
+        let address = &entry.recipient.address;
+        match state {
+            RecipientState::Done(Final::Delivered { .. }) => suppress::delivered(tx, message.account, address)?,
+            RecipientState::Done(Final::Failed { reason, .. }) if one.bounce_class().blames_address() => {
+                suppress::failed(tx, message.account, address, reason, now, &settings.suppression)?;
+            }
+            _ => {}
+        }
+    }
     Ok(())
 }
 
@@ -242,7 +273,7 @@ fn unreachable(message: &QueueMessage, place: usize) -> Tried {
 }
 
 /// Files a queued message for recipients that are ours: their mailbox was full, or their domain has
-/// become ours.
+/// become ours. Those that get no mail of its account fail.
 fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timestamp, settings: &Settings) -> store::Result<Judged> {
     let (body, digest) = local::again(tx, message)?;
     let (mut events, mut states, mut tried, mut delivered) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -254,6 +285,10 @@ fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timesta
             continue;
         }
         let address = &entry.recipient.address;
+        if let Some(words) = suppress::reason(tx, message.account, address, now)? {
+            tried.push(Tried::ours(*place, Class::Permanent, suppress::STATUS, words));
+            continue;
+        }
         let account = match mailbox_of(tx, address, *place)? {
             Ok(account) => account,
             Err(nobody) => {

@@ -29,7 +29,7 @@ use crate::route::{self, Destination};
 use crate::settings::Settings;
 use board::{Board, Job};
 use commit::Completion;
-use mail::{Domain, ReceiptId, Timestamp, TlsDemand};
+use mail::{Address, Domain, ReceiptId, Timestamp, TlsDemand};
 use net::Stop;
 use post::Post;
 use std::collections::{BTreeMap, BTreeSet};
@@ -311,7 +311,8 @@ fn ways(
     settings: &Settings,
     local: &mut BTreeMap<Domain, bool>,
 ) -> store::Result<Ways> {
-    let mut ways: BTreeMap<Destination, Vec<usize>> = BTreeMap::new();
+    // What leaves under different reverse-paths cannot share a transaction.
+    let mut ways: BTreeMap<(Destination, Option<&Address>), Vec<usize>> = BTreeMap::new();
     let sender = message.reverse_path.0.as_ref().map(mail::Address::domain);
     // A report goes on where REQUIRETLS is not to be had rather than not at all (RFC 8689 §5).
     let demand = if sender.is_none() && message.tls == TlsDemand::Required { TlsDemand::ByPolicy } else { message.tls };
@@ -324,8 +325,11 @@ fn ways(
             Some(is_local) => *is_local,
             None => *local.entry(domain.clone()).or_insert(tx.domain(domain)?.is_some()),
         };
-        let way = route::route(&settings.routes, domain, sender, is_local).demanding(demand);
-        ways.entry(way).or_default().push(place);
+        // What gets no mail of this account is decided here, without asking anybody.
+        let is_suppressed = !is_local && tx.suppressed(message.account, &entry.recipient.address, now)?.is_some();
+        let way = route::route(&settings.routes, domain, sender, is_local || is_suppressed).demanding(demand);
+        let return_path = u32::try_from(place).ok().and_then(|place| message.return_paths.get(&place));
+        ways.entry((way, return_path)).or_default().push(place);
     }
-    Ok(ways.into_iter().collect())
+    Ok(ways.into_iter().map(|((way, _), places)| (way, places)).collect())
 }

@@ -4,10 +4,11 @@
 
 use super::schedule::retry_at;
 use crate::bounce::{Report, utc};
+use crate::bounce_class::{BounceClass, Given, classify};
 use crate::settings::Queue as Settings;
 use mail::dsn::{Action, RecipientReport};
 use mail::{EnhancedStatus, Event, Notify, Recipient, Timestamp};
-use smtp::client::Class;
+use smtp::client::{Class, Stage};
 use std::net::IpAddr;
 use store::{Final, QueueMessage, RecipientState};
 
@@ -30,6 +31,12 @@ impl Tried {
     pub(crate) fn ours(index: usize, class: Class, status: EnhancedStatus, reply: String) -> Self {
         Self { index, class, status, peer_reports: false, peer_is_timely: false, attempt: Attempt { reply, ..Attempt::default() } }
     }
+
+    /// Why it failed.
+    pub(crate) fn bounce_class(&self) -> BounceClass {
+        let Attempt { stage, code, reply, .. } = &self.attempt;
+        classify(&Given { stage: *stage, code: *code, status: Some(self.status), text: reply })
+    }
 }
 
 /// The attempt as the trail shows it.
@@ -39,6 +46,8 @@ pub(crate) struct Attempt {
     pub(crate) host: String,
     pub(crate) address: Option<IpAddr>,
     pub(crate) tls: Option<String>,
+    /// How far the session was, if there was one.
+    pub(crate) stage: Option<Stage>,
     /// The code of the peer's reply, if there was one.
     pub(crate) code: Option<u16>,
     /// The peer's reply, or what went wrong.
@@ -74,6 +83,10 @@ pub(crate) fn judge(message: &QueueMessage, tried: &[Tried], now: Timestamp, set
         let Some(entry) = message.recipients.get(one.index) else { continue };
         let RecipientState::Open { attempts, delay_reported, .. } = &entry.state else { continue };
         judged.events.push(attempted(&entry.recipient, one));
+        if one.class != Class::Delivered {
+            let class = one.bounce_class().name().to_owned();
+            judged.events.push(Event::Classified { recipient: entry.recipient.address.clone(), class });
+        }
         match one.class {
             Class::Delivered => relayed(&mut judged, message, &entry.recipient, one, now),
             Class::Permanent => failed(&mut judged, message, &entry.recipient, one, one.status, &one.attempt.reply, now),
@@ -95,7 +108,7 @@ pub(crate) fn judge(message: &QueueMessage, tried: &[Tried], now: Timestamp, set
 }
 
 fn attempted(recipient: &Recipient, one: &Tried) -> Event {
-    let Attempt { host, address, tls, code, reply, millis } = one.attempt.clone();
+    let Attempt { host, address, tls, code, reply, millis, .. } = one.attempt.clone();
     Event::Attempted { recipient: recipient.address.clone(), host, address, tls, reply, code, status: Some(one.status), millis }
 }
 
@@ -186,13 +199,22 @@ fn notify(recipient: &Recipient) -> Notify {
     recipient.notify.unwrap_or_default()
 }
 
+/// What went wrong here, or what a server's reply means.
+fn in_words(one: &Tried) -> Option<String> {
+    match (one.attempt.code, one.class) {
+        (None, _) => Some(one.attempt.reply.clone()),
+        (_, Class::Delivered) => None,
+        _ => Some(one.bounce_class()).filter(|class| *class != BounceClass::Unknown).map(|class| class.words().to_owned()),
+    }
+}
+
 fn reported(action: Action, recipient: &Recipient, status: EnhancedStatus, one: &Tried, now: Timestamp) -> RecipientReport {
     let Attempt { host, code, reply, .. } = &one.attempt;
     RecipientReport {
         recipient: recipient.clone(),
         action,
         status,
-        reason: code.is_none().then(|| reply.clone()),
+        reason: in_words(one),
         remote_host: (!host.is_empty()).then(|| host.clone()),
         reply: code.map(|_| reply.clone()),
         last_attempt: Some(utc(now)),

@@ -11,6 +11,7 @@ use super::inspect::Inspected;
 use super::judge::Judged;
 use super::{Accepted, Receiver, Transaction, refusal};
 use crate::counters::Counters;
+use crate::forward::Prospect;
 use crate::local::Arrival;
 use crate::local::{self, Placed, WhenFull};
 use crate::transport::tls_rpt;
@@ -89,10 +90,10 @@ impl Watch {
 
 /// What the message as a whole gave.
 #[derive(Default)]
-struct Findings {
-    inspected: Option<Inspected>,
+pub(super) struct Findings {
+    pub(super) inspected: Option<Inspected>,
     judged: Judged,
-    hash: Option<mailauth::BodyDigest>,
+    pub(super) hash: Option<mailauth::BodyDigest>,
 }
 
 /// What is known once the header is whole.
@@ -159,7 +160,7 @@ impl Receiver {
     /// Begins the draft of a message whose header is whole.
     fn spill(&self, transaction: &Transaction, head: &[u8]) -> store::Result<Spilled> {
         let (block, body) = head.split_at(header::body_start(head));
-        let watch = self.watch(block);
+        let watch = self.watch(transaction, block);
         let mut draft = self.context.store.draft();
         let (first, start) = if watch.is_idle() {
             let (start, facts) = self.start(transaction, block, &Findings::default());
@@ -173,8 +174,8 @@ impl Receiver {
         Ok(spilled)
     }
 
-    fn watch(&self, block: &[u8]) -> Watch {
-        Watch { reader: self.reader(block), hash: self.body_hash(), sample: self.is_judged().then(|| block.to_vec()) }
+    fn watch(&self, transaction: &Transaction, block: &[u8]) -> Watch {
+        Watch { reader: self.reader(block), hash: self.body_hash(transaction), sample: self.is_judged().then(|| block.to_vec()) }
     }
 
     /// The end of the message: everything is decided here.
@@ -200,7 +201,8 @@ impl Receiver {
         let mut start = Vec::with_capacity(return_path.len() + received.len() + block.len() + 1024);
         start.extend_from_slice(return_path.as_bytes());
         start.extend_from_slice(findings.judged.field.as_bytes());
-        // Neither is for whom it is passed on to.
+        start.extend_from_slice(self.kept(transaction, findings).as_bytes());
+        // None of them is for whom it is passed on to.
         let skip_octets = u32::try_from(start.len()).unwrap_or(0);
         let mut own_octets = 0;
         if self.role == Role::Submission {
@@ -211,12 +213,14 @@ impl Receiver {
             own_octets = start.len();
             start.extend_from_slice(&completed);
         } else {
-            start.extend_from_slice(findings.inspected.as_ref().map_or("", |inspected| &inspected.field).as_bytes());
-            start.extend_from_slice(received.as_bytes());
+            let mut passed = findings.inspected.as_ref().map_or("", |inspected| &inspected.field).as_bytes().to_vec();
+            passed.extend_from_slice(received.as_bytes());
             // Without any header what the message starts with is its body.
             let headless = header::fields(block).next().is_none() && !block.starts_with(b"\r\n");
-            start.extend_from_slice(if headless { b"\r\n" } else { b"" });
-            start.extend_from_slice(&self.without_forged_verdicts(self.without_forged_results(block)));
+            passed.extend_from_slice(if headless { b"\r\n" } else { b"" });
+            passed.extend_from_slice(&self.without_forged_verdicts(self.without_forged_results(block)));
+            start.extend_from_slice(self.seal(transaction, &passed, findings, now).as_bytes());
+            start.extend_from_slice(&passed);
         }
         let tls_optional = header::value(block, "TLS-Required").is_some_and(|value| value.trim().eq_ignore_ascii_case("no"));
         (start, Facts { receipt, hops, skip_octets, own_octets, tls_optional })
@@ -282,7 +286,7 @@ impl Receiver {
             whole.extend_from_slice(&last);
         }
         let (block, body) = whole.split_at(header::body_start(&whole));
-        let mut watch = self.watch(block);
+        let mut watch = self.watch(transaction, block);
         watch.body(body);
         let findings = self.findings(transaction, watch).await?;
         let (mut stored, facts) = self.start(transaction, block, &findings);
@@ -407,6 +411,7 @@ impl Receiver {
             skip_octets: facts.skip_octets,
             accepted,
             copy,
+            prospect: inspected.as_ref().map_or_else(Prospect::unasked, |inspected| inspected.prospect.clone()),
             judged: inspected.map(|inspected| inspected.event).into_iter().chain(judged.events).collect(),
             junk: judged.junk,
             role,

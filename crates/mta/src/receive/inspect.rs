@@ -18,10 +18,12 @@
 //!   by then counts as a failure of DNS.
 
 use super::{Receiver, Transaction, refusal};
+use crate::forward::Prospect;
 use crate::settings::Dmarc as Obeyed;
 use filter::Authenticity;
 use mail::lookup::{Answer, Question, Recorded};
 use mail::{Domain, Event, header};
+use mailauth::arc::ArcResult;
 use mailauth::dkim::DkimResult;
 use mailauth::dmarc::{DmarcResult, Policy};
 use mailauth::dns::Step;
@@ -48,6 +50,12 @@ pub(super) struct Inspected {
     pub(super) is_junk: bool,
     /// What a verdict has to know.
     pub(super) authenticity: Authenticity,
+    /// What becomes of it if it is forwarded.
+    pub(super) prospect: Prospect,
+    /// What became of the chain of servers before us.
+    pub(super) arc: ArcResult,
+    /// The results without the field's name.
+    pub(super) results: String,
 }
 
 impl Receiver {
@@ -76,7 +84,8 @@ impl Receiver {
         let field = format!("{}: {value}\r\n", results::FIELD);
         let obeyed = self.context.settings.receive.authentication.dmarc != Obeyed::Ignore;
         let is_junk = obeyed && asked != Policy::None;
-        Ok(Some(Inspected { field, event, is_junk, authenticity: authenticity(&outcome, obeyed) }))
+        let (prospect, arc) = (Prospect::of(&outcome), outcome.arc.result);
+        Ok(Some(Inspected { field, event, is_junk, authenticity: authenticity(&outcome, obeyed), prospect, arc, results: value }))
     }
 
     /// The header as we pass it on: what claims to be our word and is not goes (RFC 8601 §5).

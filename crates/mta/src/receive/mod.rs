@@ -25,6 +25,8 @@ mod mail_from;
 mod outbox;
 mod rcpt;
 mod refusal;
+mod returned;
+mod seal;
 mod sign;
 mod verify;
 

@@ -2,6 +2,7 @@
 
 use super::{Accepted, Receiver, refusal};
 use crate::route;
+use crate::suppress;
 use mail::{EnhancedStatus, Event, Recipient};
 use smtp::Reply;
 use smtp::server::Role;
@@ -39,16 +40,29 @@ impl Receiver {
     }
 
     fn targets(&self, recipient: &Recipient) -> Result<Vec<Delivery>, Reply> {
+        if let Some(targets) = self.way_back(recipient) {
+            return targets;
+        }
         let permanent = self.context.settings.receive.over_quota_is_permanent;
         let octets = self.transaction.as_ref().and_then(|t| t.mail.size).unwrap_or(0);
         let found = self.context.store.read_short(|tx| find(tx, &recipient.address, octets));
         match found.map_err(|error| refusal::from_store(&error, permanent))? {
-            Found::Elsewhere if self.may_relay(recipient) => Ok(vec![Delivery::Forward(recipient.address.clone())]),
+            Found::Elsewhere if self.may_relay(recipient) => self.elsewhere(&recipient.address),
             Found::Elsewhere => Err(refusal::relaying()),
             Found::Unknown => Err(refusal::unknown_user()),
             Found::Disabled => Err(refusal::disabled()),
             Found::OverQuota => Err(refusal::over_quota(permanent)),
             Found::Here(targets) => Ok(targets),
+        }
+    }
+
+    /// An address elsewhere, unless mail to it failed too often.
+    fn elsewhere(&self, address: &mail::Address) -> Result<Vec<Delivery>, Reply> {
+        let now = self.context.clock.wall();
+        match self.context.store.read_short(|tx| suppress::reason(tx, self.account, address, now)) {
+            Ok(None) => Ok(vec![Delivery::Forward(address.clone())]),
+            Ok(Some(words)) => Err(refusal::suppressed(&words)),
+            Err(error) => Err(refusal::from_store(&error, false)),
         }
     }
 

@@ -13,6 +13,22 @@ pub(super) fn unknown_user() -> Reply {
     Reply::new(550, (5, 1, 1), "No such user here")
 }
 
+/// 550 5.7.1: mail to the address failed too often, or an administrator wants none sent there.
+pub(super) fn suppressed(words: &str) -> Reply {
+    let words: String = words.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).take(400).collect();
+    Reply::new(550, (5, 7, 1), words)
+}
+
+/// 550 5.7.1: a rewritten sender is for what is returned to it.
+pub(super) fn reports_only() -> Reply {
+    Reply::new(550, (5, 7, 1), "This address takes reports only")
+}
+
+/// 550 5.1.1: a rewritten sender leads back for some weeks only.
+pub(super) fn too_late() -> Reply {
+    Reply::new(550, (5, 1, 1), "This address was made for one message, too long ago")
+}
+
 /// 550 5.2.1: the account is switched off.
 pub(super) fn disabled() -> Reply {
     Reply::new(550, (5, 2, 1), "This mailbox takes no mail")

@@ -3,7 +3,7 @@
 //! Invariants: a message that cannot be signed is sent unsigned, with a word in the log; a key never leaves
 //! this file's memory.
 
-use super::Receiver;
+use super::{Receiver, Transaction};
 use mail::header::{self, unfold};
 use mail::{Domain, Timestamp};
 use mailauth::dkim::{self, Algorithm, PrivateKey, Signer};
@@ -21,7 +21,7 @@ const KEYS_MAX: usize = 1000;
 pub struct KeyRing(Mutex<HashMap<Vec<u8>, Arc<PrivateKey>>>);
 
 impl KeyRing {
-    fn key(&self, record: &DkimKey) -> Option<Arc<PrivateKey>> {
+    pub(super) fn key(&self, record: &DkimKey) -> Option<Arc<PrivateKey>> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = known.get(record.pkcs8.as_slice()) {
             return Some(Arc::clone(key));
@@ -42,9 +42,9 @@ fn private_key(record: &DkimKey) -> Option<PrivateKey> {
 }
 
 impl Receiver {
-    /// Takes the body's hash, if the message is to be signed.
-    pub(super) fn body_hash(&self) -> Option<BodyHash> {
-        (self.role == Role::Submission).then(dkim::sign::body_hash)
+    /// Takes the body's hash, if the message is to be signed or sealed.
+    pub(super) fn body_hash(&self, transaction: &Transaction) -> Option<BodyHash> {
+        (self.role == Role::Submission || self.sealer(transaction).is_some()).then(dkim::sign::body_hash)
     }
 
     /// The signature fields of a message, with their line ends; none if its author's domain has no keys.

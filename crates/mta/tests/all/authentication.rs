@@ -22,7 +22,7 @@ use wire::Handler;
 
 struct FixedClock(Instant);
 
-const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
 impl net::Clock for FixedClock {
     fn now(&self) -> Instant {
@@ -33,11 +33,11 @@ impl net::Clock for FixedClock {
     }
 }
 
-fn domain(text: &str) -> Domain {
+pub(super) fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
 
-fn store() -> Store {
+pub(super) fn store() -> Store {
     let store = Store::memory();
     store
         .write_blocking(|tx| {
@@ -50,7 +50,7 @@ fn store() -> Store {
     store
 }
 
-fn context(store: &Store, dns: FakeDns, dmarc: Dmarc) -> Arc<Context> {
+pub(super) fn context(store: &Store, dns: FakeDns, dmarc: Dmarc) -> Arc<Context> {
     let mut settings = Settings::new(domain("mx.ours.example"));
     settings.receive.authentication.dmarc = dmarc;
     Arc::new(Context {
@@ -68,7 +68,7 @@ fn context(store: &Store, dns: FakeDns, dmarc: Dmarc) -> Arc<Context> {
 }
 
 /// far.example: 192.0.2.1 may send; everything else is to be refused. doubt.example: the same set aside.
-fn dns() -> FakeDns {
+pub(super) fn dns() -> FakeDns {
     FakeDns::new()
         .with_txt(&domain("far.example"), "v=spf1 ip4:192.0.2.1 -all")
         .with_txt(&domain("_dmarc.far.example"), "v=DMARC1; p=reject")
@@ -79,6 +79,11 @@ fn dns() -> FakeDns {
 
 /// Sends one message in chunks; what is said to its end.
 async fn send(context: &Arc<Context>, role: Role, peer: &str, reverse_path: &str, chunks: &[&str]) -> Reply {
+    send_to(context, role, peer, (reverse_path, "ann@ours.example"), chunks).await
+}
+
+/// The same from somebody to somebody.
+pub(super) async fn send_to(context: &Arc<Context>, role: Role, peer: &str, (from, to): (&str, &str), chunks: &[&str]) -> Reply {
     let mut receiver = Receiver::new(Arc::clone(context), role, peer.parse().unwrap());
     receiver.answer(Ask::Connect).await;
     receiver.answer(Ask::Helo { name: "mx.far.example".into(), esmtp: true, tls: None }).await;
@@ -86,7 +91,7 @@ async fn send(context: &Arc<Context>, role: Role, peer: &str, reverse_path: &str
         receiver.answer(Ask::Authenticated { account: 1, login: "ann@ours.example".into() }).await;
     }
     let mail = MailCommand {
-        reverse_path: ReversePath(Some(Address::parse(reverse_path).unwrap())),
+        reverse_path: ReversePath(Address::parse(from).ok()),
         size: None,
         body: BodyType::SevenBit,
         smtputf8: false,
@@ -97,7 +102,7 @@ async fn send(context: &Arc<Context>, role: Role, peer: &str, reverse_path: &str
         terms: mail::Terms::default(),
     };
     assert!(matches!(receiver.answer(Ask::Mail(mail)).await, Answer::Reply(reply) if reply.code == 250));
-    receiver.answer(Ask::Rcpt(Recipient::new(Address::parse("ann@ours.example").unwrap()))).await;
+    receiver.answer(Ask::Rcpt(Recipient::new(Address::parse(to).unwrap()))).await;
     let (last, first) = chunks.split_last().unwrap();
     for chunk in first {
         assert!(matches!(receiver.answer(Ask::Body(chunk.as_bytes().to_vec())).await, Answer::Taken));
@@ -109,7 +114,7 @@ async fn send(context: &Arc<Context>, role: Role, peer: &str, reverse_path: &str
 }
 
 /// The latest message of a mailbox of ann's.
-fn latest(store: &Store, role: MailboxRole) -> Option<String> {
+pub(super) fn latest(store: &Store, role: MailboxRole) -> Option<String> {
     let read = store.read_blocking(move |tx| {
         let account = mail::AccountId(1);
         let mailbox = tx.mailbox_by_role(account, role)?.unwrap();

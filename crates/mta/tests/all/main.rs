@@ -2,4 +2,5 @@
 
 mod authentication;
 mod delivery_tls;
+mod forwarding;
 mod receive;

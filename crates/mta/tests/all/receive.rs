@@ -51,6 +51,10 @@ fn store() -> Store {
             let (ours, all) = (Domain::parse("ours.example").unwrap(), Domain::parse("catchall.example").unwrap());
             tx.domain_add(&ours, now)?;
             tx.domain_add(&all, now)?;
+            tx.secret_keep(store::RETURN_PATH_SECRET, [7; 32])?;
+            let (gone, last) = (address("gone@far.example"), Timestamp::from_seconds(1_699_000_000));
+            let until = Some(Timestamp::from_seconds(1_700_500_000));
+            tx.suppression_set(None, &store::Suppression { address: gone, failures: 2, last, until, reason: "550 no such user".into() })?;
             let mut create = |name: &str, quota| {
                 let credentials = Credentials::none();
                 let new = NewAccount { address: address(name), name: name.to_owned(), credentials, quota_octets_max: quota };

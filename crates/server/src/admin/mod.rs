@@ -20,6 +20,7 @@ pub mod queue;
 pub mod service;
 pub mod socket;
 pub mod store;
+pub mod suppression;
 pub mod tls_report;
 pub mod token;
 pub mod trace;
@@ -139,8 +140,11 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         token::Remove, //
         queue::List,
         queue::Show,
-        queue::Act,   //
-        trace::Trace, //
+        queue::Act, //
+        suppression::List,
+        suppression::Add,
+        suppression::Remove, //
+        trace::Trace,        //
         tls_report::List,
         store::Check,
         store::Stats,

@@ -43,6 +43,8 @@ pub struct RecipientView {
     pub next: Option<String>,
     /// What happened last.
     pub last: Option<String>,
+    /// What that means: `mailbox-full`, `our-address-blocked` …; null: nothing failed.
+    pub class: Option<String>,
 }
 
 /// Which messages: the parts must all fit.
@@ -192,17 +194,27 @@ fn view(message: &QueueMessage) -> QueueView {
 
 fn recipient_view(recipient: &QueueRecipient) -> RecipientView {
     let address = recipient.recipient.address.to_string();
+    let class = |words: &str| Some(mta::bounce_class::of_words(words).name().to_owned());
     match &recipient.state {
-        RecipientState::Open { attempts, next, last, .. } => {
-            RecipientView { address, state: "waiting".to_owned(), attempts: *attempts, next: Some(rfc3339(*next)), last: last.clone() }
-        }
+        RecipientState::Open { attempts, next, last, .. } => RecipientView {
+            address,
+            state: "waiting".to_owned(),
+            attempts: *attempts,
+            next: Some(rfc3339(*next)),
+            class: last.as_deref().and_then(class),
+            last: last.clone(),
+        },
         RecipientState::Done(done) => {
             let (state, last) = match done {
                 Final::Delivered { host, .. } => ("delivered", Some(format!("taken by {host}"))),
                 Final::Failed { status, reason, .. } => ("failed", Some(format!("{status} {reason}"))),
                 Final::Dropped { .. } => ("dropped", None),
             };
-            RecipientView { address, state: state.to_owned(), attempts: 0, next: None, last }
+            let class = match done {
+                Final::Failed { reason, .. } => class(reason),
+                _ => None,
+            };
+            RecipientView { address, state: state.to_owned(), attempts: 0, next: None, last, class }
         }
     }
 }

@@ -180,6 +180,21 @@ fn words(tx: &ReadTx, event: &Event) -> String {
         Event::Withdrawn { account } => {
             format!("taken out of the Outbox of {} before its time: it is not sent", account_name(tx, *account))
         }
+        Event::Forwarded { recipient, to, return_path, reason } => {
+            format!("forwarded for {recipient} to {to}, from <{return_path}>: {reason}")
+        }
+        Event::NotForwarded { recipient, to, reason } => format!("not forwarded for {recipient} to {to}: {reason}"),
+        Event::Classified { recipient, class } => {
+            let words = mta::bounce_class::BounceClass::by_name(class).map_or("", mta::bounce_class::BounceClass::words);
+            format!("that means for {recipient}: {words} ({class})")
+        }
+        Event::Returned { recipient, receipt, status, class, reason } => {
+            let status = status.map(|status| format!("{status} ")).unwrap_or_default();
+            format!("returned for {recipient}, {class}: {status}{reason}; the report has the receipt {receipt}")
+        }
+        Event::Detoured { recipient, relay, reason } => {
+            format!("for {recipient} it goes over {relay}, because this server's address is blocked there: {reason}")
+        }
         _ => "an event that this version does not know".to_owned(),
     }
 }

@@ -20,6 +20,7 @@ mod report;
 mod serve;
 mod status;
 mod store;
+mod suppression;
 mod token;
 mod trace;
 mod user;
@@ -107,6 +108,9 @@ enum Command {
     /// Mail that waits for other servers
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Addresses elsewhere that get no mail, because it failed too often
+    #[command(subcommand)]
+    Suppression(suppression::Suppression),
     /// Show everything that happened to a message
     Trace(trace::Trace),
     /// Show what a delivery to another server would do about TLS, step by step
@@ -174,6 +178,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Alias(alias) => alias.run(context)?,
         Command::Mailbox(mailbox) => mailbox.run(context)?,
         Command::Queue(queue) => queue.run(context)?,
+        Command::Suppression(suppression) => suppression.run(context)?,
         Command::Trace(trace) => trace.run(context)?,
         Command::Check(check) => return check.run(context),
         Command::Report(report) => report.run(context)?,

@@ -146,10 +146,12 @@ fn show(context: &Context, message: &QueueView) {
     context.printer.one(message, &lines);
     if context.printer.format == Format::Table {
         crate::output::print("");
-        let columns = [whole("recipient"), words("state"), number("tries"), words("next"), words("last")];
+        let columns = [whole("recipient"), words("state"), number("tries"), words("next"), words("why"), words("last")];
         let row = |r: &RecipientView| {
             let next = r.next.as_deref().map(ago).unwrap_or_default();
-            vec![r.address.clone(), r.state.clone(), r.attempts.to_string(), next, r.last.clone().unwrap_or_default()]
+            let class = r.class.as_deref().and_then(mta::bounce_class::BounceClass::by_name);
+            let why = class.map_or("", mta::bounce_class::BounceClass::words).to_owned();
+            vec![r.address.clone(), r.state.clone(), r.attempts.to_string(), next, why, r.last.clone().unwrap_or_default()]
         };
         context.printer.list(&message.recipients, &columns, row);
     }

@@ -113,6 +113,40 @@ pub const KEYS: &[Key] = &[
         "From so many points on mail goes into Junk. Lower: less spam in the inbox, more good mail in Junk.",
     ),
     key(
+        "forwarding.rewrite_sender",
+        "true | false",
+        "true",
+        "Rewrite the sender of mail that an alias leads elsewhere to an address of ours (SRS), so that SPF passes; what is returned to it goes back to the sender.",
+    ),
+    key(
+        "forwarding.rewrite_domain",
+        "domain",
+        "",
+        "The domain of rewritten senders; it must be one of ours. Without it that of the alias.",
+    ),
+    key(
+        "forwarding.keep_unsurvivable",
+        "true | false",
+        "true",
+        "Do not forward mail that would be refused for its author's DMARC policy: it stays in the mailbox of the alias, or with keep_at. If nobody here can keep it, it is sent all the same.",
+    ),
+    key("forwarding.keep_at", "address", "", "Whose mailbox keeps it where the alias leads to no mailbox here."),
+    key("forwarding.seal", "true | false", "true", "Seal what is forwarded (ARC) with a signing key of the alias's domain."),
+    key(
+        "bounces.return_paths",
+        "list of addresses and domains",
+        "[]",
+        "Senders whose mail gets a return path for each recipient (VERP), so that whatever comes back is known by its address: \"news@example.org\", \"example.org\", \"*.example.org\".",
+    ),
+    key(
+        "bounces.suppress_after",
+        "number",
+        "2",
+        "After so many failures because there is no such mailbox, an address gets no more mail of that user for a while (`postrider suppression`). 0: always.",
+    ),
+    key("bounces.suppress_within", "span", "\"30d\"", "Failures that are further apart do not count together."),
+    key("bounces.suppress_for", "span", "\"30d\"", "How long such an address gets no mail."),
+    key(
         "queue.retry",
         "list of spans",
         "[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\", \"2h\", \"3h\", \"4h\"]",
@@ -243,6 +277,8 @@ mod tests {
         config.transport.trust_anchors = Some("t".into());
         config.transport.report_from = Some("a@b".to_owned());
         config.pop3.expire_days = Some(30);
+        config.forwarding.rewrite_domain = Some("d".to_owned());
+        config.forwarding.keep_at = Some("a@b".to_owned());
         config.source_address = Some([127, 0, 0, 1].into());
         let mut listener = Listener::new(Protocol::Imap, "127.0.0.1:0".parse().unwrap());
         listener.proxy_protocol_from = vec!["10.0.0.0/8".parse().unwrap()];

@@ -8,10 +8,12 @@
 
 pub mod keys;
 pub mod problem;
+pub mod returns;
 pub mod transport;
 pub mod value;
 
 pub use problem::Problem;
+pub use returns::{Bounces, Forwarding};
 pub use transport::Transport;
 pub use value::{Network, Octets, Span};
 
@@ -65,6 +67,12 @@ pub struct Config {
     /// Who mail is from.
     #[serde(default)]
     pub authentication: Authentication,
+    /// Mail that addresses of ours lead elsewhere.
+    #[serde(default)]
+    pub forwarding: Forwarding,
+    /// What comes back.
+    #[serde(default)]
+    pub bounces: Bounces,
     /// How long and how often.
     #[serde(default)]
     pub queue: Queue,
@@ -543,6 +551,8 @@ impl Config {
             transport: Transport::default(),
             authentication: Authentication::default(),
             filter: Filter::default(),
+            forwarding: Forwarding::default(),
+            bounces: Bounces::default(),
             queue: Queue::default(),
             limits: Limits::default(),
             trail: Trail::default(),
@@ -577,6 +587,8 @@ impl Config {
     fn check(&self) -> Result<(), (String, String)> {
         self.check_tls()?;
         self.transport.check(&self.dns)?;
+        self.forwarding.check()?;
+        self.bounces.check()?;
         self.check_queue()?;
         self.check_limits()?;
         self.check_oauth()?;

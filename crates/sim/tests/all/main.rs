@@ -2,6 +2,7 @@
 
 mod outbox;
 mod queue;
+mod returns;
 mod terms;
 mod transport;
 mod two_servers;
