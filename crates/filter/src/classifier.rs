@@ -16,6 +16,7 @@
 //! Invariant: without [`MESSAGES_MIN`] messages of each kind there is no opinion.
 
 use crate::features::Features;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// For how many messages of the account the teaching of the whole server stands.
@@ -39,7 +40,7 @@ pub enum Class {
 }
 
 /// In how many messages something was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Wanted ones.
     pub ham: u32,
@@ -100,40 +101,74 @@ pub struct Opinion {
     pub telling: Vec<Telling>,
 }
 
+/// A feature that is heard, and in how many messages it was.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HeardFeature {
+    /// Which; empty where it was not kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub feature: String,
+    /// In the whole server's teaching.
+    pub server: Counts,
+    /// In the account's.
+    pub account: Counts,
+}
+
+/// What was taught about the features of a message that are heard.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Heard {
+    /// All messages that the server has learned.
+    pub server: Counts,
+    /// All that the account has.
+    pub account: Counts,
+    /// The features furthest from ½, the furthest first; at most [`TELLING_MAX`].
+    pub features: Vec<HeardFeature>,
+}
+
+/// Which features of a message are heard; `server` includes what `account` has taught. `None`: too little is known.
+#[must_use]
+pub fn heard(features: &Features, server: &Known, account: &Known) -> Option<Heard> {
+    if server.messages.ham < MESSAGES_MIN || server.messages.spam < MESSAGES_MIN {
+        return None;
+    }
+    let at = |known: &Known, at: usize| known.features.get(at).copied().unwrap_or_default();
+    let weighed = |(place, feature): (usize, &String)| {
+        let one = HeardFeature { feature: feature.clone(), server: at(server, place), account: at(account, place) };
+        Some((tell(&one, server.messages, account.messages)?, one))
+    };
+    let mut found: Vec<(f64, HeardFeature)> = features.list.iter().enumerate().filter_map(weighed).collect();
+    found.sort_by(|(a, of_a), (b, of_b)| b.abs().total_cmp(&a.abs()).then_with(|| of_a.feature.cmp(&of_b.feature)));
+    found.truncate(TELLING_MAX);
+    Some(Heard { server: server.messages, account: account.messages, features: found.into_iter().map(|(_, one)| one).collect() })
+}
+
+/// What the teaching says.
+#[must_use]
+pub fn opinion_of(heard: &Heard) -> Opinion {
+    let tell = |one: &HeardFeature| Some(Telling { weight: tell(one, heard.server, heard.account)?, feature: one.feature.clone() });
+    let telling: Vec<Telling> = heard.features.iter().filter_map(tell).collect();
+    let sum: f64 = telling.iter().map(|one| one.weight).sum();
+    let heard = u32::try_from(telling.len()).unwrap_or(u32::MAX).max(1);
+    Opinion { log_odds: sum / f64::from(heard).sqrt(), telling }
+}
+
 /// What the teaching says about a message; `server` includes what `account` has taught. `None`: too little
 /// is known.
 #[must_use]
 pub fn opinion(features: &Features, server: &Known, account: &Known) -> Option<Opinion> {
-    if server.messages.ham < MESSAGES_MIN || server.messages.spam < MESSAGES_MIN {
-        return None;
-    }
-    let at = |known: &Known, at: usize| Of { counts: known.features.get(at).copied().unwrap_or_default(), messages: known.messages };
-    let tell = |(place, feature): (usize, &String)| tell(feature, at(server, place), at(account, place));
-    let mut telling: Vec<Telling> = features.list.iter().enumerate().filter_map(tell).collect();
-    telling.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()).then_with(|| a.feature.cmp(&b.feature)));
-    telling.truncate(TELLING_MAX);
-    let sum: f64 = telling.iter().map(|one| one.weight).sum();
-    let heard = u32::try_from(telling.len()).unwrap_or(u32::MAX).max(1);
-    Some(Opinion { log_odds: sum / f64::from(heard).sqrt(), telling })
+    heard(features, server, account).as_ref().map(opinion_of)
 }
 
-/// In how many of how many messages a feature was.
-#[derive(Clone, Copy)]
-struct Of {
-    counts: Counts,
-    messages: Counts,
-}
-
-fn tell(feature: &str, server: Of, account: Of) -> Option<Telling> {
-    let n = f64::from(server.counts.ham) + f64::from(server.counts.spam);
+/// The log-odds of a feature; `None`: it is too close to ½ to be heard.
+fn tell(one: &HeardFeature, server: Counts, account: Counts) -> Option<f64> {
+    let n = f64::from(one.server.ham) + f64::from(one.server.spam);
     if n == 0.0 {
         return None;
     }
-    let ham = share(server.counts.ham, server.messages.ham, account.counts.ham, account.messages.ham);
-    let spam = share(server.counts.spam, server.messages.spam, account.counts.spam, account.messages.spam);
+    let ham = share(one.server.ham, server.ham, one.account.ham, account.ham);
+    let spam = share(one.server.spam, server.spam, one.account.spam, account.spam);
     let p = PRIOR_STRENGTH.mul_add(0.5, n * spam / (spam + ham)) / (PRIOR_STRENGTH + n);
     let heard = (p - 0.5).abs() >= DEVIATION_MIN;
-    heard.then(|| Telling { feature: feature.to_owned(), weight: (p / (1.0 - p)).ln() })
+    heard.then(|| (p / (1.0 - p)).ln())
 }
 
 /// The share of messages with a feature, as it is for this account.

@@ -2,8 +2,8 @@
 //! rules that need no teaching, put together into one verdict.
 //!
 //! ```text
-//! message ─▶ Features ─┬─▶ classifier::opinion(what was taught) ─┐
-//!                      └─▶ rules::findings ──────────────────────┴─▶ judge ─▶ Verdict
+//! message ─▶ Features ─┬─▶ classifier::heard(what was taught) ─┐
+//!                      └─▶ rules::findings ────────────────────┴─▶ Grounds ─▶ Verdict
 //! ```
 //!
 //! What this crate is not: it asks no DNS, keeps nothing (the store has what was taught), and moves no
@@ -18,11 +18,13 @@ pub mod classifier;
 mod features;
 #[doc(hidden)]
 pub mod fuzz;
+mod grounds;
 mod links;
 pub mod lookalike;
 pub mod rules;
 mod verdict;
 
-pub use classifier::{Class, Counts, Known, Opinion, Telling};
+pub use classifier::{Class, Counts, Heard, HeardFeature, Known, Opinion, Telling};
 pub use features::{Features, Limits, bucket};
+pub use grounds::{Grounds, NAMED_MAX};
 pub use verdict::{Action, Authenticity, Evidence, Reason, Settings, Verdict, judge};

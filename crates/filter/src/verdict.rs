@@ -14,12 +14,15 @@
 //!
 //! Invariant: points are whole hundredths, so that every machine adds them up alike.
 
-use crate::classifier::{Known, Opinion, opinion};
+use crate::classifier::{Known, Opinion};
 use crate::features::Features;
-use crate::rules;
+use crate::grounds::Grounds;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What is known about who the author is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Authenticity {
     /// It was not looked at, or could not be found out.
     #[default]
@@ -54,7 +57,7 @@ pub struct Evidence<'a> {
 }
 
 /// Where the lines are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// From so many hundredths of a point on a message goes to Junk. Default 500.
     pub junk_at: i32,
@@ -80,10 +83,10 @@ pub enum Action {
 }
 
 /// One piece of evidence and its weight.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
     /// Short: a rule's name, `taught`, `authentication`, `correspondent`, `reply` or `imitation`.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Hundredths of a point; above zero against the message.
     pub weight: i32,
     /// In words.
@@ -112,19 +115,25 @@ const TAUGHT_SCALE: f64 = 80.0;
 /// Decides.
 #[must_use]
 pub fn judge(evidence: &Evidence<'_>, settings: &Settings) -> Verdict {
-    let opinion = opinion(evidence.features, evidence.server, evidence.account);
-    let mut reasons: Vec<Reason> = rules::findings(evidence.features)
-        .into_iter()
-        .map(|found| Reason { name: found.rule, weight: found.weight, words: found.found })
-        .chain(authentication(evidence.authenticity))
-        .chain(acquaintance(evidence))
+    Grounds::of(evidence).judge(settings)
+}
+
+/// Decides by what is kept.
+pub(crate) fn decide(grounds: &Grounds, settings: &Settings) -> Verdict {
+    let opinion = grounds.opinion();
+    let mut reasons: Vec<Reason> = grounds
+        .findings
+        .iter()
+        .cloned()
+        .chain(authentication(grounds.authenticity))
+        .chain(acquaintance(grounds))
         .chain(opinion.as_ref().and_then(taught))
         .collect();
-    reasons.sort_by_key(|reason| (-reason.weight.abs(), reason.name));
+    reasons.sort_by(|a, b| b.weight.abs().cmp(&a.weight.abs()).then_with(|| a.name.cmp(&b.name)));
     let score = reasons.iter().map(|reason| reason.weight).fold(0, i32::saturating_add);
     let action = match settings.reject_at {
         Some(line) if score >= line => Action::Reject,
-        _ if score >= settings.junk_at || evidence.authenticity == Authenticity::Unwanted => Action::Junk,
+        _ if score >= settings.junk_at || grounds.authenticity == Authenticity::Unwanted => Action::Junk,
         _ => Action::Accept,
     };
     Verdict { action, score, reasons, opinion }
@@ -137,17 +146,17 @@ fn authentication(authenticity: Authenticity) -> Option<Reason> {
         Authenticity::Contradicted => (150, "the author's domain does not stand for it"),
         Authenticity::Unwanted => (500, "the author's domain does not stand for it and asks that it be set aside"),
     };
-    Some(Reason { name: "authentication", weight, words: words.to_owned() })
+    Some(Reason { name: "authentication".into(), weight, words: words.to_owned() })
 }
 
-fn acquaintance(evidence: &Evidence<'_>) -> Vec<Reason> {
-    let denied = matches!(evidence.authenticity, Authenticity::Contradicted | Authenticity::Unwanted);
-    let proven = evidence.authenticity == Authenticity::Proven;
-    let reason = |name, weight, words: String| Reason { name, weight, words };
-    let imitated = evidence.imitated.map(|domain| reason("imitation", 600, format!("the author's domain only looks like {domain}")));
-    let known = (evidence.is_correspondent && !denied)
+fn acquaintance(grounds: &Grounds) -> Vec<Reason> {
+    let denied = matches!(grounds.authenticity, Authenticity::Contradicted | Authenticity::Unwanted);
+    let proven = grounds.authenticity == Authenticity::Proven;
+    let reason = |name: &'static str, weight, words: String| Reason { name: name.into(), weight, words };
+    let imitated = grounds.imitated.as_ref().map(|domain| reason("imitation", 600, format!("the author's domain only looks like {domain}")));
+    let known = (grounds.is_correspondent && !denied)
         .then(|| reason("correspondent", if proven { -500 } else { -150 }, "the reader writes to the author".to_owned()));
-    let reply = (evidence.is_reply && !denied).then(|| reason("reply", -200, "it answers a message of the reader".to_owned()));
+    let reply = (grounds.is_reply && !denied).then(|| reason("reply", -200, "it answers a message of the reader".to_owned()));
     [imitated, known, reply].into_iter().flatten().collect()
 }
 
@@ -157,7 +166,7 @@ fn taught(opinion: &Opinion) -> Option<Reason> {
     let weight = points as i32;
     let strongest: Vec<_> = opinion.telling.iter().take(3).map(|one| format!("{:?}", one.feature)).collect();
     let words = format!("messages with {} were {}", strongest.join(", "), if weight > 0 { "unwanted" } else { "wanted" });
-    (weight != 0).then_some(Reason { name: "taught", weight, words })
+    (weight != 0).then_some(Reason { name: "taught".into(), weight, words })
 }
 
 impl Verdict {

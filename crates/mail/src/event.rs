@@ -269,4 +269,40 @@ pub enum Event {
         /// Whose Outbox it was in.
         account: AccountId,
     },
+    /// Nothing was taken: the message was refused as a whole at its end.
+    Rejected {
+        /// How it came.
+        source: Source,
+        /// Whose connection it was.
+        peer: Option<IpAddr>,
+        /// What the peer called itself.
+        helo: String,
+        /// The TLS version and cipher, if any.
+        tls: Option<String>,
+        /// Who signed in, if anyone.
+        account: Option<AccountId>,
+        /// The envelope's sender.
+        reverse_path: ReversePath,
+        /// To whom it was.
+        recipients: Vec<Address>,
+        /// The `Message-ID`, without brackets.
+        message_id: Option<String>,
+        /// Octets that came.
+        octets: u64,
+        /// SMTP code.
+        code: u16,
+        /// Enhanced status.
+        status: EnhancedStatus,
+        /// The reply's words.
+        text: String,
+    },
+    /// What a decision rests on, kept so that it can be made again.
+    Grounds {
+        /// Which decision: `authentication` or `filter`.
+        stage: String,
+        /// Whose reader, if it is one reader's.
+        account: Option<AccountId>,
+        /// JSON, as the stage writes and reads it.
+        facts: String,
+    },
 }

@@ -4,6 +4,7 @@
 
 use crate::header::Canonicalization;
 use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
 
 /// Octets gathered before they are hashed.
 const GATHERED_OCTETS: usize = 8192;
@@ -28,9 +29,10 @@ pub struct BodyHash {
 }
 
 /// What came out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyDigest {
     /// SHA-256 of the canonical body, up to `l=`.
+    #[serde(with = "crate::octets::base64_text")]
     pub sha256: [u8; 32],
     /// Octets of the whole canonical body.
     pub octets: u64,

@@ -60,7 +60,9 @@ pub struct Reader {
     sample: u8,
 }
 
-/// What a message brings to its inspection.
+/// What a message brings to its inspection. Kept (in whatever form serde gives it), it is inspected again without the
+/// message, with the same outcome.
+#[derive(Serialize, Deserialize)]
 pub struct Evidence {
     signatures: Vec<Hashed>,
     passed_over: usize,

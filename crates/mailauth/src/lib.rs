@@ -22,6 +22,7 @@ mod header;
 mod inspect;
 pub mod iprev;
 pub mod limits;
+mod octets;
 pub mod results;
 pub mod spf;
 mod tags;

@@ -23,12 +23,12 @@ impl Key {
         self
     }
 
-    fn u32(mut self, number: u32) -> Self {
+    pub(crate) fn u32(mut self, number: u32) -> Self {
         self.0.extend(number.to_be_bytes());
         self
     }
 
-    fn u64(mut self, number: u64) -> Self {
+    pub(crate) fn u64(mut self, number: u64) -> Self {
         self.0.extend(number.to_be_bytes());
         self
     }

@@ -153,7 +153,7 @@ spaces! {
     OutboxLink = 74, "outbox_link";
     /// account (4) → `HoldRecord`: how long what the account sends waits in its Outbox.
     Hold = 75, "hold";
-    // 76 to 85: what mail is wanted.
+    // 76 to 79: what mail is wanted.
     /// account (4), bucket (4; missing: all messages) → `LessonRecord`: in how many messages a feature was.
     Lesson = 76, "lesson";
     /// bucket (4; missing: all messages) → `ServerLessonRecord`: the same for the whole server.
@@ -164,6 +164,17 @@ spaces! {
     Correspondent = 79, "correspondent";
     /// day since 1970 (4), source, 0 (1), domain → `Sent`: how much a source that warms up has sent there.
     Sent = 93, "sent";
+    // 85 to 89: what is explained and reported.
+    /// receipt (8) → nothing: its trail is of a message that was refused.
+    Rejection = 85, "rejection";
+    /// day since 1970 (4), domain, 0 (1), hash (8) → `DmarcRow`: messages alike in all that a report tells of them.
+    DmarcRow = 86, "dmarc_row";
+    /// day since 1970 (4), domain → `DmarcDay`: the policy met that day and the number of rows.
+    DmarcDay = 87, "dmarc_day";
+    /// time (8, sign bit flipped), hash (8) → a DMARC aggregate report that came in.
+    DmarcReport = 88, "dmarc_report";
+    /// time (8, sign bit flipped), hash (8) → a report of one failure (RFC 6591) that came in.
+    FailureReport = 89, "failure_report";
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Trails: what happened to each message under its receipt, and receipts by Message-ID.
 //!
 //! Appending writes one small value and reads none of the earlier ones. The Message-ID of an
-//! `Accepted` event is indexed by itself; further ones are added with [`WriteTx::trail_index`].
+//! `Accepted` or `Rejected` event is indexed by itself; further ones are added with [`WriteTx::trail_index`].
 //!
-//! Trails are swept by age, which is in the receipt; those of messages still in the queue stay.
+//! Trails are swept by age, which is in the receipt; those of messages still in the queue stay. What was refused has a
+//! trail too, but no right to much room: of those only the latest [`REJECTIONS_MAX`] are kept.
 //!
-//! Invariant: every entry of the Message-ID index is named by its receipt's trail, so that sweeping a
-//! trail finds it.
+//! Invariants
+//! - Every entry of the Message-ID index is named by its receipt's trail, so that sweeping a trail finds it.
+//! - Every entry of `Rejection` has a trail, and the count of them is exact.
 
 use crate::error::Result;
 use crate::index::{Direction, KeyRange};
@@ -19,6 +21,12 @@ use serde::{Deserialize, Serialize};
 
 /// Most receipts found for one Message-ID; of more, the latest. Our own bound.
 pub const RECEIPTS_MAX: usize = 1_000;
+
+/// Most refused messages whose trails are kept; the oldest make room. Our own bound: at some 5 KB each, 100 MB.
+pub const REJECTIONS_MAX: u64 = 20_000;
+
+/// How many refused messages have a trail.
+const REJECTIONS: &[u8] = b"rejections";
 
 /// One part of a trail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +57,7 @@ pub(crate) fn message_ids(record: &TrailRecord) -> Vec<u64> {
 
 fn accepted_id(entry: &TrailEntry) -> Option<&str> {
     match &entry.event {
-        Event::Accepted { message_id, .. } => message_id.as_deref(),
+        Event::Accepted { message_id, .. } | Event::Rejected { message_id, .. } => message_id.as_deref(),
         _ => None,
     }
 }
@@ -63,6 +71,33 @@ impl ReadTx {
             TrailRecord::MessageId(_) => None,
         });
         Ok(entries.flatten().collect())
+    }
+
+    /// Receipts with a trail, those given after `after` and not later than `until`, at most `max` of them, in order.
+    pub fn trail_receipts(&self, after: ReceiptId, until: Timestamp, max: usize) -> Result<Vec<ReceiptId>> {
+        let end = ReceiptId(u64::try_from(until.0.saturating_add(1)).unwrap_or(0) << 20);
+        let (mut found, mut after) = (Vec::new(), after);
+        while found.len() < max {
+            let range = KeyRange::new(&key::receipt(ReceiptId(after.0.saturating_add(1))), &key::receipt(end));
+            let next = self.gather(Space::Trail, &range, Direction::Forward, 1, |key, _| Ok(key::number_u64(key, 0)))?;
+            let Some(receipt) = next.first().copied().flatten().map(ReceiptId) else { break };
+            found.push(receipt);
+            after = receipt;
+        }
+        Ok(found)
+    }
+
+    /// The latest receipts with a trail, at most `max` of them, the latest first.
+    pub fn trail_receipts_latest(&self, max: usize) -> Result<Vec<ReceiptId>> {
+        let (mut found, mut end) = (Vec::new(), None);
+        while found.len() < max {
+            let range = KeyRange { from: Vec::new(), to: end.map(key::receipt) };
+            let next = self.gather(Space::Trail, &range, Direction::Back, 1, |key, _| Ok(key::number_u64(key, 0)))?;
+            let Some(receipt) = next.first().copied().flatten().map(ReceiptId) else { break };
+            found.push(receipt);
+            end = Some(receipt);
+        }
+        Ok(found)
     }
 
     fn trail_parts(&self, receipt: ReceiptId) -> Result<Vec<(Vec<u8>, TrailRecord)>> {
@@ -90,6 +125,19 @@ impl WriteTx {
             self.put(Space::MessageId, &key::message_id(hash, receipt), Vec::new());
         }
         self.trail_part(receipt, &record)
+    }
+
+    /// Keeps the trail of a message that was refused; the oldest of such make room, so that at most `max` are kept.
+    pub fn trail_reject(&mut self, receipt: ReceiptId, entries: &[TrailEntry], max: u64) -> Result<()> {
+        self.trail_append(receipt, entries)?;
+        self.put(Space::Rejection, &key::receipt(receipt), Vec::new());
+        self.count_save(REJECTIONS, self.count(REJECTIONS)?.saturating_add(1))?;
+        while self.count(REJECTIONS)? > max.max(1) {
+            let oldest = self.gather(Space::Rejection, &KeyRange::all(), Direction::Forward, 1, |key, _| Ok(key::number_u64(key, 0)))?;
+            let Some(oldest) = oldest.first().copied().flatten() else { return Ok(()) };
+            self.trail_forget(ReceiptId(oldest))?;
+        }
+        Ok(())
     }
 
     /// Lets a receipt be found by a Message-ID beside that of its `Accepted` event.
@@ -134,6 +182,10 @@ impl WriteTx {
                 self.delete(Space::MessageId, &key::message_id(hash, receipt));
             }
             self.delete(Space::Trail, &key);
+        }
+        if self.has(Space::Rejection, &key::receipt(receipt))? {
+            self.delete(Space::Rejection, &key::receipt(receipt));
+            self.count_save(REJECTIONS, self.count(REJECTIONS)?.saturating_sub(1))?;
         }
         Ok(())
     }
@@ -200,6 +252,29 @@ mod tests {
             assert_eq!(third.0 >> 20, u64::try_from(now().0).unwrap() + 1);
             Ok(())
         });
+    }
+
+    #[test]
+    fn refused_mail_has_a_trail_but_not_for_ever() {
+        let store = Store::memory();
+        tx(&store, |tx| {
+            let mut receipts = Vec::new();
+            for minutes in 0..5 {
+                let receipt = tx.receipt_next(now().after(Duration::from_mins(minutes)))?;
+                tx.trail_reject(receipt, &[accepted(&format!("{minutes}@x"))], 3)?;
+                receipts.push(receipt);
+            }
+            let known: Vec<bool> = receipts.iter().map(|receipt| Ok(!tx.trail(*receipt)?.is_empty())).collect::<Result<_>>()?;
+            assert_eq!(known, [false, false, true, true, true]);
+            assert_eq!(tx.receipts_by_message_id("1@x")?, []);
+            assert_eq!(tx.trail_receipts(ReceiptId(0), now().after(Duration::from_mins(3)), 9)?, receipts[2..4]);
+            assert_eq!(tx.trail_receipts(receipts[2], now().after(Duration::from_mins(9)), 1)?, receipts[3..4]);
+            assert_eq!(tx.trail_receipts_latest(2)?, [receipts[4], receipts[3]]);
+            tx.trail_sweep(now().after(Duration::from_mins(4)), ReceiptId(0), 99)?;
+            assert_eq!((tx.count(REJECTIONS)?, tx.keys(Space::Rejection, &KeyRange::all(), 9)?.len()), (1, 1));
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
     }
 
     #[test]

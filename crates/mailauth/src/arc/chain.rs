@@ -18,6 +18,7 @@ use crate::tags::Tags;
 use aws_lc_rs::digest;
 use mail::Timestamp;
 use mail::header::{Field, unfold};
+use serde::{Deserialize, Serialize};
 
 pub(crate) const RESULTS: &str = "ARC-Authentication-Results";
 pub(crate) const MESSAGE_SIGNATURE: &str = "ARC-Message-Signature";
@@ -31,11 +32,14 @@ pub(crate) struct Set<'h, 'a> {
 }
 
 /// What a seal says, and the hash of what it covers.
+#[derive(Serialize, Deserialize)]
 struct Seal {
     algorithm: Algorithm,
+    #[serde(with = "crate::octets::base64_text")]
     signature: Vec<u8>,
     domain: String,
     selector: String,
+    #[serde(with = "crate::octets::hash_text")]
     hash: digest::Digest,
 }
 
@@ -43,14 +47,17 @@ struct Seal {
 pub(crate) struct PendingChain(Result<Option<Whole<Pending>>, Broken>);
 
 /// A chain with everything that judging needs but the keys.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct HashedChain(Result<Option<Whole<Hashed>>, Broken>);
 
+#[derive(Serialize, Deserialize)]
 struct Whole<S> {
     last: S,
     seals: Vec<Seal>,
     first_results: String,
 }
 
+#[derive(Serialize, Deserialize)]
 struct Broken {
     reason: String,
     sets: usize,

@@ -45,13 +45,15 @@ impl fmt::Display for Algorithm {
 }
 
 /// What a signature field says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// `a=`
     pub algorithm: Algorithm,
     /// `b=`, decoded.
+    #[serde(with = "crate::octets::base64_text")]
     pub signature: Vec<u8>,
     /// `bh=`, decoded.
+    #[serde(with = "crate::octets::base64_text")]
     pub body_hash: Vec<u8>,
     /// `c=`: of the header.
     pub header_form: Canonicalization,

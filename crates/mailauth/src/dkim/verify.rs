@@ -9,7 +9,7 @@
 //! and passed over.
 
 use super::key::KeyRecord;
-use super::signature::{Signature, SignatureError, SignatureKind};
+use super::signature::{Signature, SignatureKind};
 use crate::body::{BodyDigest, BodyHash};
 use crate::dns::{Dns, Missing, Open, name_of};
 use crate::header::{Canonicalization, Header};
@@ -83,14 +83,19 @@ pub struct Dkim {
 type BodyForm = (Canonicalization, Option<u64>);
 
 /// A signature before the body has passed by.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Pending {
-    read: Result<Signature, SignatureError>,
-    header_hash: Option<digest::Digest>,
+    /// What it says, with the hash of the header as it asks; or why it cannot be read.
+    read: Result<(Signature, HeaderHash), String>,
     fallback: Named,
 }
 
+/// The hash of the signed fields.
+#[derive(Serialize, Deserialize)]
+struct HeaderHash(#[serde(with = "crate::octets::hash_text")] digest::Digest);
+
 /// What can be told of a signature that cannot be read.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Named {
     domain: String,
     selector: String,
@@ -99,6 +104,7 @@ struct Named {
 }
 
 /// A signature with everything that verifying needs but its key.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Hashed {
     pending: Pending,
     body: Option<BodyDigest>,
@@ -108,19 +114,24 @@ impl Pending {
     /// Reads a signature field and hashes the header as it asks.
     pub(crate) fn new(header: &Header<'_>, field: &Field<'_>, kind: SignatureKind, limits: &Limits) -> Self {
         let value = unfold(field.value);
-        let read = Signature::parse(&value, kind, limits);
-        let header_hash = read.as_ref().ok().map(|signature| hash_header(header, field, signature));
-        Self { read, header_hash, fallback: Named::of(&value) }
+        let read = match Signature::parse(&value, kind, limits) {
+            Ok(signature) => {
+                let hash = HeaderHash(hash_header(header, field, &signature));
+                Ok((signature, hash))
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        Self { read, fallback: Named::of(&value) }
     }
 
     /// Which hash of the body it wants.
     pub(crate) fn body_form(&self) -> Option<BodyForm> {
-        self.read.as_ref().ok().map(|signature| (signature.body_form, signature.body_length))
+        self.read.as_ref().ok().map(|(signature, _)| (signature.body_form, signature.body_length))
     }
 
     /// The name of the key, for those who ask for several at once.
     pub(crate) fn key_name(&self) -> Option<String> {
-        self.read.as_ref().ok().map(Signature::key_name)
+        self.read.as_ref().ok().map(|(signature, _)| signature.key_name())
     }
 
     pub(crate) fn with_body(self, bodies: &[(BodyForm, BodyDigest)]) -> Hashed {
@@ -174,13 +185,13 @@ impl Hashed {
 
     /// Judges it.
     pub(crate) fn judge(&self, dns: &mut Dns<'_>, now: Timestamp, limits: &Limits) -> Result<Dkim, Open> {
-        let signature = match &self.pending.read {
-            Ok(signature) => signature,
-            Err(error) => return Ok(self.outcome(DkimResult::PermError, Some(error.to_string()), false)),
+        let (signature, hash) = match &self.pending.read {
+            Ok(read) => read,
+            Err(error) => return Ok(self.outcome(DkimResult::PermError, Some(error.clone()), false)),
         };
         let (result, reason, testing) = match key_of(dns, signature, limits)? {
             Ok(record) => {
-                let (result, reason) = self.fit(signature, &record, now, limits);
+                let (result, reason) = self.fit((signature, hash), &record, now, limits);
                 (result, reason, record.testing)
             }
             Err((result, reason)) => (result, Some(reason), false),
@@ -188,7 +199,13 @@ impl Hashed {
         Ok(self.outcome(result, reason, testing))
     }
 
-    fn fit(&self, signature: &Signature, record: &KeyRecord, now: Timestamp, limits: &Limits) -> (DkimResult, Option<String>) {
+    fn fit(
+        &self,
+        (signature, hash): (&Signature, &HeaderHash),
+        record: &KeyRecord,
+        now: Timestamp,
+        limits: &Limits,
+    ) -> (DkimResult, Option<String>) {
         let said = |result, reason: &str| (result, Some(reason.to_owned()));
         let Some(key) = &record.key else { return said(DkimResult::PermError, "the key was revoked") };
         if record.strict && !identity_is(&signature.identity, &signature.domain) {
@@ -201,8 +218,7 @@ impl Hashed {
         if body.sha256 != *signature.body_hash {
             return said(DkimResult::Fail, "the body was changed");
         }
-        let verified = self.pending.header_hash.as_ref().is_some_and(|hash| key.verifies(hash, &signature.signature));
-        if !verified {
+        if !key.verifies(&hash.0, &signature.signature) {
             return said(DkimResult::Fail, "the signature does not fit the header");
         }
         let seconds = u64::try_from(now.seconds()).unwrap_or(0);
@@ -220,7 +236,7 @@ impl Hashed {
     }
 
     fn outcome(&self, result: DkimResult, reason: Option<String>, testing: bool) -> Dkim {
-        let (fallback, read) = (&self.pending.fallback, self.pending.read.as_ref().ok());
+        let (fallback, read) = (&self.pending.fallback, self.pending.read.as_ref().ok().map(|(signature, _)| signature));
         Dkim {
             result,
             reason,

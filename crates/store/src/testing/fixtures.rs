@@ -12,6 +12,7 @@ use crate::auth::Credentials;
 use crate::change::{AnnotationChange, ChangeRecord};
 use crate::detour::{Detour, Sent};
 use crate::dkim_key::{DkimKey, DkimKeyState};
+use crate::dmarc::{DmarcDay, DmarcReport, DmarcRow, FailureReport};
 use crate::domain::DomainRecord;
 use crate::email::EmailRecord;
 use crate::lesson::{CorrespondentRecord, LessonRecord, ServerLessonRecord, TaughtRecord};
@@ -239,6 +240,10 @@ fn queue(fixtures: &mut Fixtures) {
     fixtures.check("sts_policy", &StsPolicy { id: "1".into(), text: "mode: none".into(), fetched: now(), expires: now() });
     fixtures.check("tls_result", &TlsResult("{}".into()));
     fixtures.check("tls_report", &TlsReport("{}".into()));
+    fixtures.check("dmarc_row", &DmarcRow { row: "{}".into(), messages: 300 });
+    fixtures.check("dmarc_day", &DmarcDay { policy: "{}".into(), rows: 2 });
+    fixtures.check("dmarc_report", &DmarcReport("{}".into()));
+    fixtures.check("failure_report", &FailureReport("{}".into()));
 }
 
 fn answers() -> Recorded {
@@ -331,6 +336,23 @@ fn events(fixtures: &mut Fixtures) {
         Event::Withdrawn { account },
     ];
     fixtures.check("trail.outbox", &TrailRecord::Entries(events.map(|event| TrailEntry { at: now(), event }).to_vec()));
+    let rejected = Event::Rejected {
+        source: Source::Mx,
+        peer: Some([192, 0, 2, 1].into()),
+        helo: "mx.example".into(),
+        tls: None,
+        account: None,
+        reverse_path: ReversePath(None),
+        recipients: vec![address("x@y.example")],
+        message_id: Some("1@x".into()),
+        octets: 5,
+        code: 550,
+        status: EnhancedStatus::new(5, 7, 1),
+        text: "no".into(),
+    };
+    fixtures.check("trail.rejected", &TrailRecord::Entries(vec![TrailEntry { at: now(), event: rejected }]));
+    let grounds = Event::Grounds { stage: "filter".into(), account: Some(AccountId(300)), facts: "{}".into() };
+    fixtures.check("trail.grounds", &TrailRecord::Entries(vec![TrailEntry { at: now(), event: grounds }]));
     let state = DkimKeyState::Signing;
     let key = DkimKey { algorithm: "rsa-sha256".into(), pkcs8: vec![1, 2], record: "v=DKIM1".into(), state, created: now() };
     fixtures.check("dkim_key", &key);
