@@ -29,6 +29,7 @@ pub mod header;
 pub mod id;
 pub mod imap_view;
 pub mod lookup;
+pub mod mailto;
 pub mod mime;
 pub mod received;
 pub mod rights;
@@ -52,6 +53,7 @@ pub use envelope::{BodyType, Envelope, Notify, Recipient, Ret, ReversePath, TlsD
 pub use event::{Event, TrailEntry};
 pub use flag::{Flag, Flags, Keyword};
 pub use id::{AccountId, BlobHash, EmailId, MailboxId, ModSeq, ReceiptId, SeqNum, ThreadId, Uid, UidValidity};
+pub use mailto::mailto;
 pub use rights::Rights;
 pub use role::Role;
 pub use status::EnhancedStatus;

@@ -1,13 +1,16 @@
 //! DMARC: does the domain that readers see stand for this message, and what does it want done if not?
 //! (RFC 9989; RFC 7489 for the older way to find the organizational domain.)
 //!
-//! [`record`] reads policies, [`discovery`] finds them and organizational domains, this file decides.
+//! [`record`] reads policies, [`discovery`] finds them and organizational domains, this file decides; [`aggregate`] and
+//! [`reporting`] are about reports of it.
 //!
 //! Invariants: a failure of DNS is `temperror`, never a pass; of several authors' domains the one that
 //! fails with the strictest policy decides.
 
+pub mod aggregate;
 pub mod discovery;
 pub mod record;
+pub mod reporting;
 
 pub use discovery::Discovery;
 pub use record::{Alignment, Policy, Record};
@@ -75,6 +78,8 @@ pub struct Dmarc {
     pub reason: Option<String>,
     /// Where reports are wanted (`rua`).
     pub reports_to: Vec<String>,
+    /// The policy record as a whole.
+    pub published: Option<Record>,
 }
 
 /// What a decision is made from.
@@ -144,6 +149,7 @@ fn blank(domain: &str, result: DmarcResult) -> Dmarc {
         dkim_aligned: false,
         reason: None,
         reports_to: Vec::new(),
+        published: None,
     }
 }
 
@@ -163,7 +169,8 @@ fn check_author(dns: &mut Dns<'_>, given: &Given<'_>, domain: &str) -> Result<Dm
         spf_aligned: aligned.spf,
         dkim_aligned: aligned.dkim,
         reason,
-        reports_to: found.record.reports_to,
+        reports_to: found.record.reports_to.clone(),
+        published: Some(found.record),
         ..blank(domain, result)
     })
 }

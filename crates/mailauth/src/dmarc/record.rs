@@ -56,7 +56,8 @@ pub enum Alignment {
 }
 
 /// What kind of domain a record is for (`psd`, RFC 9989 §4.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Suffix {
     /// `y`: others register names below it.
     Public,
@@ -67,7 +68,7 @@ pub enum Suffix {
 }
 
 /// A policy record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// `p`
     pub policy: Policy,

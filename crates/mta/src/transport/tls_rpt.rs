@@ -280,29 +280,9 @@ pub fn receivers(records: &[Vec<u8>]) -> Vec<Receiver> {
 }
 
 fn receiver(uri: &str) -> Option<Receiver> {
-    let (scheme, rest) = uri.split_once(':')?;
-    if scheme.eq_ignore_ascii_case("mailto") {
-        let address = rest.split('?').next().unwrap_or_default();
-        return Address::parse(&decoded(address)?).ok().map(Receiver::Mail);
-    }
-    scheme.eq_ignore_ascii_case("https").then(|| Receiver::Web(uri.to_owned()))
-}
-
-/// Takes percent signs off (RFC 3986 §2.1).
-fn decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, more)) = rest.split_first() {
-        if *first != b'%' {
-            out.push(*first);
-            rest = more;
-            continue;
-        }
-        let (digits, more) = more.split_at_checked(2)?;
-        out.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = more;
-    }
-    String::from_utf8(out).ok()
+    let (scheme, _) = uri.split_once(':')?;
+    let web = || scheme.eq_ignore_ascii_case("https").then(|| Receiver::Web(uri.to_owned()));
+    mail::mailto(uri).map(Receiver::Mail).or_else(web)
 }
 
 /// What a report is about.
