@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn what_an_older_program_kept_is_read() {
-        let kept = r#"{"findings":[{"name":"program","weight":500,"words":"the file \"a.exe\" is a program"}],"authenticity":"contradicted"}"#;
+        let kept =
+            r#"{"findings":[{"name":"program","weight":500,"words":"the file \"a.exe\" is a program"}],"authenticity":"contradicted"}"#;
         let verdict = serde_json::from_str::<Grounds>(kept).unwrap().judge(&Settings::default());
         assert_eq!(verdict.short(), "junk; score=6.50; program=5.00 authentication=1.50");
     }

@@ -153,7 +153,8 @@ fn acquaintance(grounds: &Grounds) -> Vec<Reason> {
     let denied = matches!(grounds.authenticity, Authenticity::Contradicted | Authenticity::Unwanted);
     let proven = grounds.authenticity == Authenticity::Proven;
     let reason = |name: &'static str, weight, words: String| Reason { name: name.into(), weight, words };
-    let imitated = grounds.imitated.as_ref().map(|domain| reason("imitation", 600, format!("the author's domain only looks like {domain}")));
+    let imitated =
+        grounds.imitated.as_ref().map(|domain| reason("imitation", 600, format!("the author's domain only looks like {domain}")));
     let known = (grounds.is_correspondent && !denied)
         .then(|| reason("correspondent", if proven { -500 } else { -150 }, "the reader writes to the author".to_owned()));
     let reply = (grounds.is_reply && !denied).then(|| reason("reply", -200, "it answers a message of the reader".to_owned()));

@@ -108,6 +108,27 @@ impl Reader {
     }
 }
 
+/// Everything that can be asked before the message comes: the peer's name, SPF for both names, and the policies of the
+/// reverse-path's domain, which is most often the author's.
+pub fn ahead(session: &Session<'_>, reverse_path: &str, settings: &Settings, recorded: &Recorded) -> Step<()> {
+    Dns::run(recorded, |dns| {
+        let limits = &settings.limits;
+        let sender = sender_domain(reverse_path);
+        let domains: Vec<&str> = sender.iter().map(String::as_str).collect();
+        let asked = [
+            dmarc::prefetch(dns, &domains, settings.discovery),
+            iprev::check(dns, session.peer, limits.spf.ptr_names_max).map(drop),
+            spf::check_helo(dns, session, &limits.spf).map(drop),
+            spf::check_mail_from(dns, session, reverse_path, &limits.spf).map(drop),
+        ];
+        asked.into_iter().collect()
+    })
+}
+
+fn sender_domain(reverse_path: &str) -> Option<String> {
+    reverse_path.rsplit_once('@').and_then(|(_, domain)| name_of(domain))
+}
+
 /// The domains of the addresses in all `From` fields, each once, one more than the limit at most.
 fn authors(header: &Header<'_>, limits: &Limits) -> Vec<String> {
     let mut domains = Vec::new();
@@ -178,7 +199,7 @@ impl Evidence {
     }
 
     fn ask_policies(&self, dns: &mut Dns<'_>, reverse_path: &str, discovery: Discovery) -> Result<(), Open> {
-        let sender = reverse_path.rsplit_once('@').and_then(|(_, domain)| name_of(domain));
+        let sender = sender_domain(reverse_path);
         let domains: Vec<&str> = self.authors.iter().take(4).chain(&sender).map(String::as_str).collect();
         dmarc::prefetch(dns, &domains, discovery)
     }

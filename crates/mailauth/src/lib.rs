@@ -29,5 +29,5 @@ mod tags;
 
 pub use body::{BodyDigest, BodyHash};
 pub use header::Canonicalization;
-pub use inspect::{Evidence, Outcome, Reader, Settings};
+pub use inspect::{Evidence, Outcome, Reader, Settings, ahead};
 pub use limits::Limits;

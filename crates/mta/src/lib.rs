@@ -1,7 +1,8 @@
 //! The way of a message: received, routed, queued, delivered, reported.
 //!
 //! [`receive`] answers the questions of SMTP server sessions, [`queue`] decides when mail is tried,
-//! [`route`] where it goes, [`transport`] what TLS must be, [`deliver`] hands it on, [`bounce`] tells senders what became of it.
+//! [`route`] where it goes, [`transport`] what TLS must be, [`deliver`] hands it on, [`bounce`] tells senders what became of it,
+//! [`explain`] makes an old decision again.
 //!
 //! What this crate is not: it knows no command of SMTP (`smtp`), no socket (`net`) and no engine
 //! (`store`).
@@ -19,6 +20,7 @@ pub mod bounce;
 pub mod bounce_class;
 pub mod counters;
 pub mod deliver;
+pub mod explain;
 mod forward;
 mod local;
 mod outbox;

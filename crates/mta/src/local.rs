@@ -13,13 +13,18 @@ use crate::return_path::srs::{self, Rewritten};
 use crate::return_path::{Key, verp};
 use crate::returned;
 use crate::settings::Settings;
+use crate::transport::dmarc_report::{DayPolicy, Found};
+use crate::transport::tls_rpt::day_of;
 use mail::digest::Digest;
 use mail::event::Source;
 use mail::{
-    AccountId, Address, BodyType, EmailId, Event, Flags, MailboxId, ReceiptId, Recipient, Ret, ReversePath, Role, Terms, Timestamp,
+    AccountId, Address, BodyType, Domain, EmailId, Event, Flags, MailboxId, ReceiptId, Recipient, Ret, ReversePath, Role, Terms, Timestamp,
     TlsDemand, TrailEntry, Uid,
 };
+use mailauth::dmarc::Discovery;
+use mailauth::dmarc::aggregate::{Done, Published, Row};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use store::{Body, Delivery, Error, NewEmail, QueueMessage, QueueRecipient, RecipientState, Resolution, WriteTx};
 
 /// Recipients of one message that count as people its sender writes to: who writes to more knows them less.
@@ -41,6 +46,8 @@ pub(crate) struct Arrival {
     pub(crate) tls: TlsDemand,
     /// A TLS report that it carries, JSON.
     pub(crate) tls_report: Option<String>,
+    /// A DMARC report that it carries.
+    pub(crate) dmarc_report: Option<Found>,
     pub(crate) terms: Terms,
     /// Each with where it leads.
     pub(crate) recipients: Vec<(Recipient, Vec<Delivery>)>,
@@ -58,12 +65,38 @@ pub(crate) struct Arrival {
     pub(crate) copy: Option<(Body, Digest)>,
     /// What was found out about it, for the trail.
     pub(crate) judged: Vec<Event>,
+    /// For the report to its author's domain.
+    pub(crate) figures: Option<Figures>,
     /// Accounts that get it into Junk.
     pub(crate) junk: BTreeSet<AccountId>,
     /// Where our users find it.
     pub(crate) role: Role,
     /// What becomes of it if it is forwarded.
     pub(crate) prospect: Prospect,
+}
+
+/// What a message adds to the report of its author's domain (RFC 9990).
+#[derive(Debug, Clone)]
+pub(crate) struct Figures {
+    day: u32,
+    domain: Domain,
+    policy: String,
+    row: String,
+}
+
+impl Figures {
+    /// `None`: the domain wants no reports.
+    pub(crate) fn of(outcome: &mailauth::Outcome, peer: IpAddr, done: Done, discovery: Discovery, at: Timestamp) -> Option<Self> {
+        let wanted = &outcome.dmarc.reports_to;
+        let published = Published::of(outcome, discovery).filter(|_| !wanted.is_empty())?;
+        let domain = Domain::parse(&published.domain).ok()?;
+        let policy = serde_json::to_string(&DayPolicy { published, wanted: wanted.clone() }).ok()?;
+        Some(Self { day: day_of(at), domain, policy, row: serde_json::to_string(&Row::of(outcome, peer, done)).ok()? })
+    }
+
+    pub(crate) fn count(&self, tx: &mut WriteTx) -> store::Result<()> {
+        tx.dmarc_count(self.day, &self.domain, &self.policy, &self.row)
+    }
 }
 
 /// What is done about recipients whose mailbox is full.
@@ -159,12 +192,27 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         if let Some(report) = &arrival.tls_report {
             tx.tls_report_add(now, report)?;
         }
+        if let Some(figures) = &arrival.figures {
+            figures.count(tx)?;
+        }
+        if let Some(report) = &arrival.dmarc_report {
+            keep_report(tx, now, report)?;
+        }
         events.extend(report_success(tx, arrival, &outcomes, receipt, now, settings)?);
         let entries: Vec<_> = events.into_iter().map(|event| TrailEntry { at: now, event }).collect();
         tx.trail_append(receipt, &entries)?;
         returned::note(tx, key.as_ref(), arrival, receipt, now, settings)?;
     }
     Ok(Placed { receipt, reached, delivered, queued: waiting })
+}
+
+/// Keeps a report that came in.
+fn keep_report(tx: &mut WriteTx, now: Timestamp, report: &Found) -> store::Result<()> {
+    let json = |written: serde_json::Result<String>| written.unwrap_or_default();
+    match report {
+        Found::Aggregate(report) => tx.dmarc_report_add(now, &json(serde_json::to_string(report))),
+        Found::Failure(failure) => tx.failure_report_add(now, &json(serde_json::to_string(failure))),
+    }
 }
 
 /// Remembers to whom an account writes.

@@ -6,6 +6,7 @@
 use crate::route::{Rule, Sender};
 use mail::{Address, Domain};
 use net::Network;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -144,6 +145,8 @@ pub struct Authentication {
     pub dmarc: Dmarc,
     /// How it is found out, and what it may cost.
     pub inspection: mailauth::Settings,
+    /// Whether authors' domains that want reports get them (RFC 9990). Default yes.
+    pub reports_dmarc: bool,
     /// How long one message may wait for DNS. Default 20 seconds; what is not answered by then counts as a
     /// failure of DNS.
     pub wait_max: Duration,
@@ -152,12 +155,13 @@ pub struct Authentication {
 impl Default for Authentication {
     fn default() -> Self {
         let inspection = mailauth::Settings::default();
-        Self { is_on: true, dmarc: Dmarc::Obey, inspection, wait_max: Duration::from_secs(20) }
+        Self { is_on: true, dmarc: Dmarc::Obey, inspection, reports_dmarc: true, wait_max: Duration::from_secs(20) }
     }
 }
 
 /// What is done about mail that its author's domain does not stand for (RFC 9989 §5.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Dmarc {
     /// What the domain asks for: `reject` is refused, `quarantine` goes to Junk.
     Obey,

@@ -50,7 +50,12 @@ fn octets(text: &str) -> Option<u64> {
 ///
 /// # Errors
 /// While answers are missing.
-pub fn destinations(dns: &mut Dns<'_>, policy_domain: &str, wanted: &[String], discovery: Discovery) -> Result<Result<Vec<Destination>, Missing>, Open> {
+pub fn destinations(
+    dns: &mut Dns<'_>,
+    policy_domain: &str,
+    wanted: &[String],
+    discovery: Discovery,
+) -> Result<Result<Vec<Destination>, Missing>, Open> {
     let wanted = wanted.iter().filter_map(|uri| Destination::parse(uri)).take(DESTINATIONS_MAX);
     let each: Vec<_> = wanted.map(|destination| verified(dns, policy_domain, destination, discovery)).collect();
     let each: Result<Vec<_>, Open> = each.into_iter().collect();

@@ -9,12 +9,13 @@
 
 use super::inspect::Inspected;
 use super::judge::Judged;
-use super::{Accepted, Receiver, Transaction, refusal};
+use super::refused::Refused;
+use super::{Accepted, Receiver, Transaction, refusal, words_of};
 use crate::counters::Counters;
 use crate::forward::Prospect;
 use crate::local::Arrival;
 use crate::local::{self, Placed, WhenFull};
-use crate::transport::tls_rpt;
+use crate::transport::{dmarc_report, tls_rpt};
 use filter::Authenticity;
 use mail::date::DateTime;
 use mail::digest::Digest;
@@ -27,10 +28,12 @@ use smtp::server::{Answer, MailCommand, Role};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use store::{Body, Draft};
-use wire::Tls;
 
 /// Longest mail in which a TLS report is looked for, octets. Our own bound.
 const TLS_REPORT_OCTETS_MAX: u64 = 4 << 20;
+
+/// Longest mail in which a DMARC report is looked for, octets. Our own bound.
+const DMARC_REPORT_OCTETS_MAX: u64 = 8 << 20;
 
 /// Octets of a long body that are copied at once.
 const COPIED_OCTETS: usize = 256 * 1024;
@@ -183,10 +186,13 @@ impl Receiver {
         let Some(mut transaction) = self.transaction.take() else { return self.reply(refusal::out_of_order()) };
         let ready = match self.ready(&mut transaction, last).await {
             Ok(ready) => ready,
-            Err(refused) => return self.reply(refused),
+            Err(refused) => return self.refuse(&transaction, refused).await,
         };
-        if let Err(refused) = self.judge(&ready) {
-            return self.reply(refused);
+        if let Err(reply) = self.judge(&ready) {
+            let Ready { body, inspected, judged, .. } = ready;
+            let start = body.read(0, self.context.settings.receive.header_octets_max).unwrap_or_default();
+            let refused = Refused::from(reply).after(inspected, judged.events).about(&start, body.octets());
+            return self.refuse(&transaction, refused).await;
         }
         self.commit(transaction, ready).await
     }
@@ -259,7 +265,7 @@ impl Receiver {
         submission::complete(block, &Completion { date: utc(now), message_id: &message_id })
     }
 
-    async fn ready(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Reply> {
+    async fn ready(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Refused> {
         let Some(mut spilled) = transaction.incoming.spilled.take() else { return self.ready_whole(transaction, last).await };
         let failed = |error| refusal::from_store(&error, false);
         spilled.take(&last).map_err(failed)?;
@@ -267,7 +273,7 @@ impl Receiver {
         let (body, facts, inspected, judged) = match spilled.start {
             Start::Written(facts) => (body, *facts, None, Judged::default()),
             Start::Held(block, watch) => {
-                let findings = self.findings(transaction, *watch).await?;
+                let findings = self.findings(transaction, *watch).await.map_err(|refused| refused.about(&block, body.octets()))?;
                 let (start, facts) = self.start(transaction, &block, &findings);
                 (self.joined(&start, &body, 0).map_err(failed)?, facts, findings.inspected, findings.judged)
             }
@@ -278,7 +284,7 @@ impl Receiver {
     }
 
     /// A message that came in one piece.
-    async fn ready_whole(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Reply> {
+    async fn ready_whole(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Refused> {
         let mut whole = std::mem::take(&mut transaction.incoming.head);
         if whole.is_empty() {
             whole = last;
@@ -288,7 +294,7 @@ impl Receiver {
         let (block, body) = whole.split_at(header::body_start(&whole));
         let mut watch = self.watch(transaction, block);
         watch.body(body);
-        let findings = self.findings(transaction, watch).await?;
+        let findings = self.findings(transaction, watch).await.map_err(|refused| refused.about(block, whole.len() as u64))?;
         let (mut stored, facts) = self.start(transaction, block, &findings);
         stored.extend_from_slice(body);
         let digest = Digest::of(&stored);
@@ -296,10 +302,10 @@ impl Receiver {
         Ok(Ready { body: Body::from_vec(stored), digest, eight_bit, facts, inspected: findings.inspected, judged: findings.judged })
     }
 
-    async fn findings(&self, transaction: &Transaction, watch: Watch) -> Result<Findings, Reply> {
+    async fn findings(&self, transaction: &mut Transaction, watch: Watch) -> Result<Findings, Refused> {
         let hash = watch.hash.map(mailauth::BodyHash::finish);
         let inspected = match watch.reader.map(mailauth::Reader::finish) {
-            Some(evidence) => self.inspect(transaction, &evidence).await?,
+            Some(evidence) => self.inspect(transaction, evidence).await?,
             None => None,
         };
         let authenticity = inspected.as_ref().map_or(Authenticity::Unknown, |inspected| inspected.authenticity);
@@ -307,6 +313,9 @@ impl Receiver {
             Some(sample) => self.wanted(transaction, &sample, authenticity).await,
             None => Judged::default(),
         };
+        if judged.is_refused {
+            return Err(Refused::from(refusal::unwanted()).after(inspected, judged.events));
+        }
         Ok(Findings { inspected, judged, hash })
     }
 
@@ -374,7 +383,7 @@ impl Receiver {
         let terms = self.terms(transaction)?;
         let copy = self.outbox_copy(transaction, &terms, &ready.body, &ready.digest, ready.facts.own_octets)?;
         let command = &transaction.mail;
-        let Ready { body, digest, eight_bit, facts, inspected, judged } = ready;
+        let Ready { body, digest, eight_bit, facts, mut inspected, judged } = ready;
         let role = if inspected.as_ref().is_some_and(|inspected| inspected.is_junk) { mail::Role::Junk } else { mail::Role::Inbox };
         let source = match self.role {
             Role::Mx => Source::Mx,
@@ -402,6 +411,7 @@ impl Receiver {
             smtputf8: command.smtputf8,
             tls: demand(command, &facts),
             tls_report: if source == Source::Mx { tls_report(&body, &digest) } else { None },
+            dmarc_report: if source == Source::Mx { dmarc_report(&body, &digest) } else { None },
             terms,
             recipients: transaction.recipients.iter().map(|Accepted { recipient, targets }| (recipient.clone(), targets.clone())).collect(),
             refused: transaction.refused.clone(),
@@ -412,7 +422,8 @@ impl Receiver {
             accepted,
             copy,
             prospect: inspected.as_ref().map_or_else(Prospect::unasked, |inspected| inspected.prospect.clone()),
-            judged: inspected.map(|inspected| inspected.event).into_iter().chain(judged.events).collect(),
+            figures: inspected.as_mut().and_then(|inspected| inspected.figures.take()),
+            judged: inspected.map(|inspected| inspected.events).into_iter().flatten().chain(judged.events).collect(),
             junk: judged.junk,
             role,
         })
@@ -481,6 +492,21 @@ fn tls_report(body: &Body, digest: &Digest) -> Option<String> {
     }
 }
 
+/// The DMARC report that the message carries, if it does; one that cannot be read is mail like any other.
+fn dmarc_report(body: &Body, digest: &Digest) -> Option<dmarc_report::Found> {
+    if body.octets() > DMARC_REPORT_OCTETS_MAX || !dmarc_report::may_carry(digest) {
+        return None;
+    }
+    let octets = body.read(0, usize::MAX).ok()?;
+    match dmarc_report::find(&octets, digest)? {
+        Ok(found) => Some(found),
+        Err(why) => {
+            tracing::info!(why, "a mail with a DMARC report cannot be read");
+            None
+        }
+    }
+}
+
 /// Who the message says it is from: every address of `From` and `Sender`. `None` if one of them is no
 /// address that we could compare with ours.
 fn authors(digest: &Digest) -> Option<Vec<Address>> {
@@ -497,11 +523,6 @@ fn quoted(local_part: &str) -> String {
 
 fn utc(at: Timestamp) -> DateTime {
     DateTime { at, zone_minutes: 0 }
-}
-
-/// Version and cipher in words.
-fn words_of(tls: &Tls) -> String {
-    format!("{} {}", tls.version, tls.cipher)
 }
 
 fn has_whole_header(head: &[u8]) -> bool {

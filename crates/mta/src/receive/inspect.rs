@@ -17,25 +17,25 @@
 //! - An inspection takes no longer than [`crate::settings::Authentication::wait_max`]; what is not answered
 //!   by then counts as a failure of DNS.
 
+use super::refused::Refused;
 use super::{Receiver, Transaction, refusal};
+use crate::explain::{Inspection, authenticity, one_line, refuses, sets_aside};
 use crate::forward::Prospect;
-use crate::settings::Dmarc as Obeyed;
+use crate::local::Figures;
 use filter::Authenticity;
 use mail::lookup::{Answer, Question, Recorded};
-use mail::{Domain, Event, header};
+use mail::{Domain, Event, ReversePath, Timestamp, header};
 use mailauth::arc::ArcResult;
-use mailauth::dkim::DkimResult;
-use mailauth::dmarc::{DmarcResult, Policy};
+use mailauth::dmarc::aggregate::Done;
 use mailauth::dns::Step;
-use mailauth::spf::{Session, SpfResult};
+use mailauth::spf::Session;
 use mailauth::{Evidence, Outcome, Reader, results};
 use net::DnsError;
 use net::resolve::{Dns, Family};
-use smtp::Reply;
 use smtp::server::Role;
 use std::borrow::Cow;
 use std::sync::Arc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Most questions asked at once. Our own bound.
 const ASKED_AT_ONCE: usize = 32;
@@ -45,7 +45,9 @@ pub(super) struct Inspected {
     /// The field with its line end.
     pub(super) field: String,
     /// For the trail.
-    pub(super) event: Event,
+    pub(super) events: Vec<Event>,
+    /// For the report to the author's domain.
+    pub(super) figures: Option<Figures>,
     /// Our users shall look at it with suspicion.
     pub(super) is_junk: bool,
     /// What a verdict has to know.
@@ -70,22 +72,42 @@ impl Receiver {
     }
 
     /// Inspects a message; an error is what the peer hears instead of 250.
-    pub(super) async fn inspect(&self, transaction: &Transaction, evidence: &Evidence) -> Result<Option<Inspected>, Reply> {
+    pub(super) async fn inspect(&self, transaction: &mut Transaction, evidence: Evidence) -> Result<Option<Inspected>, Refused> {
         let Some(dns) = &self.context.dns else { return Ok(None) };
-        let (outcome, recorded) = self.decide(dns, transaction, evidence).await;
-        let hostname = self.context.settings.hostname.as_str();
-        let asked = outcome.dmarc.asked;
-        let value = results::value(hostname, &outcome, self.peer);
+        let at = self.context.clock.wall();
+        let (outcome, recorded) = self.decide(dns, transaction, &evidence, at).await;
+        let settings = &self.context.settings.receive.authentication;
+        let value = results::value(self.context.settings.hostname.as_str(), &outcome, self.peer);
         tracing::debug!(peer = %self.peer, results = one_line(&value), "inspected");
-        if let Some(reply) = self.refused(&outcome) {
-            return Err(reply);
+        let event = Event::Authenticated { results: one_line(&value), asked: outcome.dmarc.asked.to_string(), answers: recorded };
+        let events = std::iter::once(event).chain(self.grounds(transaction, evidence, at).event()).collect();
+        let figures =
+            |done| settings.reports_dmarc.then(|| Figures::of(&outcome, self.peer, done, settings.inspection.discovery, at)).flatten();
+        if refuses(&outcome, settings.dmarc) {
+            let reply = refusal::unauthenticated(&outcome.dmarc.domain);
+            return Err(Refused::from(reply).with(events, figures(Done::Rejected)));
         }
-        let event = Event::Authenticated { results: one_line(&value), asked: asked.to_string(), answers: recorded };
+        let is_junk = sets_aside(&outcome, settings.dmarc);
+        let figures = figures(if is_junk { Done::Quarantined } else { Done::Taken });
         let field = format!("{}: {value}\r\n", results::FIELD);
-        let obeyed = self.context.settings.receive.authentication.dmarc != Obeyed::Ignore;
-        let is_junk = obeyed && asked != Policy::None;
         let (prospect, arc) = (Prospect::of(&outcome), outcome.arc.result);
-        Ok(Some(Inspected { field, event, is_junk, authenticity: authenticity(&outcome, obeyed), prospect, arc, results: value }))
+        let authenticity = authenticity(&outcome, settings.dmarc);
+        Ok(Some(Inspected { field, events, figures, is_junk, authenticity, prospect, arc, results: value }))
+    }
+
+    /// What the inspection rests on, beside the answers of DNS.
+    fn grounds(&self, transaction: &Transaction, evidence: Evidence, at: Timestamp) -> Inspection {
+        let settings = &self.context.settings;
+        Inspection {
+            peer: self.peer,
+            helo: self.helo.clone(),
+            receiver: settings.hostname.to_string(),
+            at,
+            reverse_path: transaction.mail.reverse_path.to_string(),
+            evidence,
+            discovery: settings.receive.authentication.inspection.discovery,
+            dmarc: settings.receive.authentication.dmarc,
+        }
     }
 
     /// The header as we pass it on: what claims to be our word and is not goes (RFC 8601 §5).
@@ -96,19 +118,16 @@ impl Receiver {
         Cow::Owned(results::without_forged(block, self.context.settings.hostname.as_str()).0)
     }
 
-    fn refused(&self, outcome: &Outcome) -> Option<Reply> {
-        let obeyed = self.context.settings.receive.authentication.dmarc == Obeyed::Obey;
-        let rejects = outcome.dmarc.result == DmarcResult::Fail && outcome.dmarc.asked == Policy::Reject;
-        (obeyed && rejects).then(|| refusal::unauthenticated(&outcome.dmarc.domain))
-    }
-
     /// Asks and goes on until it is decided.
-    async fn decide(&self, dns: &Arc<dyn Dns>, transaction: &Transaction, evidence: &Evidence) -> (Outcome, Recorded) {
+    async fn decide(&self, dns: &Arc<dyn Dns>, transaction: &mut Transaction, evidence: &Evidence, now: Timestamp) -> (Outcome, Recorded) {
         let settings = &self.context.settings;
         let reverse_path = transaction.mail.reverse_path.to_string();
-        let session = Session { peer: self.peer, helo: &self.helo, receiver: settings.hostname.as_str(), now: self.context.clock.wall() };
+        let session = Session { peer: self.peer, helo: &self.helo, receiver: settings.hostname.as_str(), now };
         let deadline = tokio::time::Instant::now() + settings.receive.authentication.wait_max;
-        let mut recorded = Recorded::default();
+        let mut recorded = match transaction.ahead.take() {
+            Some(ahead) => ahead.answers().await,
+            None => Recorded::default(),
+        };
         loop {
             match evidence.step(&session, &reverse_path, &settings.receive.authentication.inspection, &recorded) {
                 Step::Done(outcome) => return (outcome, recorded),
@@ -116,22 +135,45 @@ impl Receiver {
             }
         }
     }
+
+    /// Begins to ask what does not depend on the message, while it is still on its way.
+    pub(super) fn ahead(&self, reverse_path: &ReversePath) -> Option<Ahead> {
+        let dns = self.context.dns.clone().filter(|_| self.is_inspected())?;
+        let (settings, now) = (Arc::clone(&self.context.settings), self.context.clock.wall());
+        let (peer, helo, reverse_path) = (self.peer, self.helo.clone(), reverse_path.to_string());
+        Some(Ahead(tokio::spawn(async move {
+            let deadline = tokio::time::Instant::now() + settings.receive.authentication.wait_max;
+            let session = Session { peer, helo: &helo, receiver: settings.hostname.as_str(), now };
+            let mut recorded = Recorded::default();
+            while let Step::Need(questions) =
+                mailauth::ahead(&session, &reverse_path, &settings.receive.authentication.inspection, &recorded)
+            {
+                ask_all(&dns, questions, deadline, &mut recorded).await;
+            }
+            recorded
+        })))
+    }
 }
 
-/// What the outcome says of the author, in the verdict's words.
-fn authenticity(outcome: &Outcome, obeyed: bool) -> Authenticity {
-    let anybody = outcome.mail_from.result == SpfResult::Pass || outcome.dkim.iter().any(|dkim| dkim.result == DkimResult::Pass);
-    match outcome.dmarc.result {
-        DmarcResult::Pass => Authenticity::Proven,
-        DmarcResult::Fail if obeyed && outcome.dmarc.asked != Policy::None => Authenticity::Unwanted,
-        DmarcResult::Fail if obeyed => Authenticity::Contradicted,
-        DmarcResult::None if !anybody => Authenticity::Unproven,
-        _ => Authenticity::Unknown,
+/// Questions that are being asked since MAIL. They end with the transaction.
+pub(super) struct Ahead(JoinHandle<Recorded>);
+
+impl Ahead {
+    /// What was answered. What could not be answered in time is among it; it began before the message did, so this is
+    /// over before the message's own deadline is.
+    async fn answers(mut self) -> Recorded {
+        (&mut self.0).await.unwrap_or_default()
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
 /// Every question gets an answer, if only that there was no time.
-async fn ask_all(dns: &Arc<dyn Dns>, questions: Vec<Question>, deadline: tokio::time::Instant, recorded: &mut Recorded) {
+pub(crate) async fn ask_all(dns: &Arc<dyn Dns>, questions: Vec<Question>, deadline: tokio::time::Instant, recorded: &mut Recorded) {
     for group in questions.chunks(ASKED_AT_ONCE) {
         let mut asked = JoinSet::new();
         for question in group.iter().cloned() {
@@ -177,8 +219,4 @@ async fn mx(dns: &dyn Dns, name: &str) -> Result<Answer, DnsError> {
     let domain = Domain::parse(name).map_err(|_| DnsError::NotFound)?;
     let hosts = dns.mx(&domain).await?;
     Ok(Answer::Mx(hosts.into_iter().filter_map(|mx| Some((mx.preference, mx.host?.to_string()))).collect()))
-}
-
-fn one_line(value: &str) -> String {
-    value.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -9,11 +9,12 @@
 //!
 //! Invariants
 //! - A message that cannot be judged is taken all the same, unjudged.
-//! - Nothing is refused here.
+//! - A message is refused for its looks only if the settings say so, it is bad enough for each of its readers, and it
+//!   goes to nobody else.
 
 use super::{Receiver, Transaction};
-use filter::{Action, Authenticity, Evidence, Features, Limits, Verdict};
-use mail::digest::Digest;
+use crate::explain::tried;
+use filter::{Action, Authenticity, Features, Grounds, Verdict};
 use mail::{AccountId, Event, header};
 use smtp::server::Role;
 use std::borrow::Cow;
@@ -36,6 +37,8 @@ pub(super) struct Judged {
     pub(super) events: Vec<Event>,
     /// Who gets it into Junk.
     pub(super) junk: BTreeSet<AccountId>,
+    /// Nobody wants it.
+    pub(super) is_refused: bool,
 }
 
 impl Receiver {
@@ -50,14 +53,17 @@ impl Receiver {
         if accounts.is_empty() {
             return Judged::default();
         }
-        let features = Features::of(sample, &Digest::of(sample), &Limits::default());
+        let features = tried::features(sample);
         let (asked, of) = (accounts.clone(), features.clone());
         let read = self.context.store.read(move |tx| {
             let known = |account: &AccountId| Ok((*account, tx.acquaintance(*account, &of)?));
             asked.iter().take(ACCOUNTS_MAX).map(known).collect::<store::Result<Vec<_>>>()
         });
         match read.await {
-            Ok(known) => self.judged(&accounts, &features, authenticity, &known),
+            Ok(known) => {
+                let judged = self.judged(&accounts, &features, authenticity, &known);
+                Judged { is_refused: judged.is_refused && !goes_elsewhere(transaction), ..judged }
+            }
             Err(error) => {
                 tracing::warn!(%error, "a message could not be judged");
                 Judged::default()
@@ -73,21 +79,11 @@ impl Receiver {
         known: &[(AccountId, Acquaintance)],
     ) -> Judged {
         let settings = &self.context.settings.receive.filter.judgement;
-        let verdict = |known: &Acquaintance| {
-            let evidence = Evidence {
-                features,
-                authenticity,
-                server: &known.server,
-                account: &known.account,
-                is_correspondent: known.is_correspondent,
-                is_reply: false,
-                imitated: known.imitated.as_deref(),
-            };
-            filter::judge(&evidence, settings)
-        };
+        let grounds = |known: &Acquaintance| tried::grounds(features, authenticity, known);
         let Some((_, first)) = known.first() else { return Judged::default() };
-        let of_server = verdict(&Acquaintance { server: first.server.clone(), ..Acquaintance::default() });
-        let verdicts: Vec<(AccountId, Verdict)> = known.iter().map(|(account, known)| (*account, verdict(known))).collect();
+        let of_server = grounds(&Acquaintance { server: first.server.clone(), ..Acquaintance::default() }).judge(settings);
+        let grounds: Vec<(AccountId, Grounds)> = known.iter().map(|(account, known)| (*account, grounds(known))).collect();
+        let verdicts: Vec<(AccountId, Verdict)> = grounds.iter().map(|(account, grounds)| (*account, grounds.judge(settings))).collect();
         let told = match verdicts.as_slice() {
             [(_, only)] => only,
             _ => &of_server,
@@ -99,7 +95,8 @@ impl Receiver {
         Judged {
             field: format!("{FIELD}: {}\r\n", told.short()),
             junk: accounts.iter().copied().filter(is_junk).collect(),
-            events: verdicts.iter().map(|(account, verdict)| event(*account, verdict)).collect(),
+            is_refused: verdicts.len() == accounts.len() && verdicts.iter().all(|(_, verdict)| verdict.action == Action::Reject),
+            events: grounds.iter().flat_map(|(account, grounds)| tried::judged(*account, grounds, *settings)).collect(),
         }
     }
 
@@ -129,7 +126,13 @@ fn accounts(transaction: &Transaction) -> BTreeSet<AccountId> {
     deliveries.filter_map(account).collect()
 }
 
-fn event(account: AccountId, verdict: &Verdict) -> Event {
+/// Whether somebody gets it who is not judged for.
+fn goes_elsewhere(transaction: &Transaction) -> bool {
+    transaction.recipients.iter().flat_map(|accepted| &accepted.targets).any(|delivery| matches!(delivery, Delivery::Forward(_)))
+}
+
+/// A verdict as the trail tells it.
+pub(crate) fn told(account: AccountId, verdict: &Verdict) -> Event {
     let telling = verdict.opinion.as_ref().map(|opinion| opinion.telling.as_slice()).unwrap_or_default();
     Event::Judged {
         account,

@@ -13,8 +13,13 @@ impl Receiver {
         let granted = self.granted(command.terms.priority);
         let lowered = granted != command.terms.priority;
         command.terms.priority = granted;
-        self.transaction =
-            Some(Transaction { mail: command, recipients: Vec::new(), refused: Vec::new(), incoming: super::data::Incoming::default() });
+        self.transaction = Some(Transaction {
+            ahead: self.ahead(&command.reverse_path),
+            mail: command,
+            recipients: Vec::new(),
+            refused: Vec::new(),
+            incoming: super::data::Incoming::default(),
+        });
         if lowered {
             return Reply::new(250, (2, 3, 6), format!("{granted} is the new priority assigned to the message"));
         }

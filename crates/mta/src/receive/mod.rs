@@ -25,17 +25,22 @@ mod mail_from;
 mod outbox;
 mod rcpt;
 mod refusal;
+mod refused;
 mod returned;
 mod seal;
 mod sign;
 mod verify;
 
+pub(crate) use inspect::ask_all;
+pub(crate) use judge::told;
 pub use sign::KeyRing;
+pub(crate) use sign::signed_as;
 
 use crate::counters::Counters;
 use crate::queue::Urge;
 use crate::settings::Settings;
 use data::Incoming;
+use inspect::Ahead;
 use mail::{AccountId, Event, ReceiptId, Recipient, Timestamp};
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role, Server};
@@ -100,6 +105,8 @@ struct Transaction {
     /// What the trail will tell of those that were not accepted, if the message is.
     refused: Vec<Event>,
     incoming: Incoming,
+    /// What DNS is asked meanwhile.
+    ahead: Option<Ahead>,
 }
 
 /// A recipient that was answered with 250.
@@ -140,13 +147,27 @@ impl Receiver {
 
     /// The reply as an answer; refusals are counted.
     fn reply(&self, reply: Reply) -> Answer {
+        self.reply_about(self.transaction.as_ref(), reply)
+    }
+
+    /// The same at the end of a transaction, which is then no longer the receiver's.
+    fn reply_in(&self, transaction: &Transaction, reply: Reply) -> Answer {
+        self.reply_about(Some(transaction), reply)
+    }
+
+    fn reply_about(&self, transaction: Option<&Transaction>, reply: Reply) -> Answer {
         if !reply.is_positive() {
             Counters::count(&self.context.counters.refused);
-            let from = self.transaction.as_ref().map(|transaction| transaction.mail.reverse_path.to_string());
+            let from = transaction.map(|transaction| transaction.mail.reverse_path.to_string());
             tracing::info!(peer = %self.peer, helo = self.helo, from, %reply, "refused");
         }
         Answer::Reply(reply)
     }
+}
+
+/// Version and cipher in words.
+fn words_of(tls: &Tls) -> String {
+    format!("{} {}", tls.version, tls.cipher)
 }
 
 impl Handler<Server> for Receiver {

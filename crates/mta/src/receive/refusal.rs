@@ -50,6 +50,11 @@ pub(super) fn unauthenticated(domain: &str) -> Reply {
     Reply::new(550, (5, 7, 1), format!("Not authenticated as from {domain}, whose DMARC policy is to reject such mail"))
 }
 
+/// 550 5.7.1: the filter takes it for spam, and the operator wants such mail refused.
+pub(super) fn unwanted() -> Reply {
+    Reply::new(550, (5, 7, 1), "Taken for spam")
+}
+
 /// 554 5.4.6: the message has passed too many servers (RFC 5321 §6.3).
 pub(super) fn looping() -> Reply {
     Reply::new(554, (5, 4, 6), "Too many hops: this message is looping")

@@ -11,7 +11,7 @@ use mailauth::{BodyDigest, BodyHash};
 use smtp::server::Role;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use store::DkimKey;
+use store::{DkimKey, ReadTx};
 
 /// Most keys kept in their working form. Our own bound: beyond it they are read again.
 const KEYS_MAX: usize = 1000;
@@ -33,6 +33,30 @@ impl KeyRing {
         known.insert(record.pkcs8.clone(), Arc::clone(&key));
         Some(key)
     }
+}
+
+/// The signature fields of a message of our own, with their line ends, by the keys of its author's domain or of one above
+/// it; empty if none has any.
+pub(crate) fn signed_as(tx: &ReadTx, message: &[u8], domain: &Domain, now: Timestamp) -> store::Result<String> {
+    let mut domain = domain.clone();
+    loop {
+        let keys = tx.dkim_signing_keys(&domain)?;
+        if !keys.is_empty() {
+            return Ok(sign_with(&keys, message, &domain, now));
+        }
+        let above = domain.as_str().split_once('.').and_then(|(_, above)| Domain::parse(above).ok());
+        let Some(above) = above else { return Ok(String::new()) };
+        domain = above;
+    }
+}
+
+fn sign_with(keys: &[(String, DkimKey)], message: &[u8], domain: &Domain, now: Timestamp) -> String {
+    let (block, body) = message.split_at(header::body_start(message));
+    let mut hash = dkim::sign::body_hash();
+    hash.update(body);
+    let ready: Vec<_> = keys.iter().filter_map(|(selector, record)| Some((selector, private_key(record)?))).collect();
+    let signers: Vec<Signer<'_>> = ready.iter().map(|(selector, key)| Signer { domain: domain.as_str(), selector, key }).collect();
+    dkim::sign(block, &hash.finish(), &signers, now).concat()
 }
 
 /// A stored key in its working form.

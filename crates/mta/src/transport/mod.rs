@@ -5,6 +5,8 @@
 //! what became of TLS and writes and reads reports of it. An [`Inquiry`] asks DNS: deliveries and
 //! `postrider check` go through the same one.
 
+pub mod dmarc_report;
+mod dmarc_reporting;
 pub mod explain;
 pub mod mta_sts;
 pub mod policy;

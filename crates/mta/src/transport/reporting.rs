@@ -1,4 +1,4 @@
-//! Stores what became of TLS, and sends the reports of days that are over (RFC 8460 §5).
+//! Stores what became of TLS, and sends the reports of days that are over (RFC 8460 §5; `dmarc_reporting` those of DMARC).
 //!
 //! Not what is in a report: `tls_rpt` writes it. Reports are sent as mail through the queue, with `TLS-Required: No`:
 //! they must arrive also where TLS is what fails (RFC 8460 §5.3).
@@ -20,7 +20,7 @@ const STORE_EVERY: Duration = Duration::from_mins(1);
 /// How often it is looked for reports that are due.
 const LOOK_EVERY: Duration = Duration::from_mins(15);
 /// Figures older than so many days are forgotten although nobody could be asked where they go.
-const DAYS_MAX: u32 = 3;
+pub(super) const DAYS_MAX: u32 = 3;
 /// Most receivers of a domain. Our own bound.
 const RECEIVERS_MAX: usize = 5;
 
@@ -50,6 +50,7 @@ impl Reporter {
             if self.clock.wall() >= look_at {
                 look_at = self.clock.wall().after(LOOK_EVERY);
                 self.report().await;
+                self.report_dmarc().await;
             }
         }
     }
@@ -120,6 +121,17 @@ impl Reporter {
         self.mail(&report, &about, receivers).await
     }
 
+    /// A report with the signatures of its author's domain (RFC 8460 §3, RFC 9990 §3.5.2); unsigned if that has no keys.
+    pub(super) async fn signed(&self, octets: Vec<u8>, author: &Address) -> Vec<u8> {
+        let (now, domain, whole) = (self.clock.wall(), author.domain().clone(), octets.clone());
+        let fields = self.store.read(move |tx| crate::receive::signed_as(tx, &whole, &domain, now)).await;
+        let fields = fields.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a report could not be signed");
+            String::new()
+        });
+        [fields.into_bytes(), octets].concat()
+    }
+
     async fn receivers(&self, domain: &Domain) -> Result<Vec<Receiver>, String> {
         if !self.settings.transport.tls_reports {
             return Ok(Vec::new());
@@ -133,7 +145,7 @@ impl Reporter {
     }
 
     /// The author of reports; `None` if the hostname makes no address, which a config check rules out.
-    fn contact(&self) -> Option<Address> {
+    pub(super) fn contact(&self) -> Option<Address> {
         let default = || Address::parse(&format!("postmaster@{}", self.settings.hostname)).ok();
         self.settings.transport.report_from.clone().or_else(default)
     }
@@ -155,11 +167,14 @@ impl Reporter {
             Receiver::Mail(to) => Some((tls_rpt::message(report, about, &to, now), to)),
             Receiver::Web(_) => None,
         });
-        let mails: Vec<(Vec<u8>, Address)> = mails.collect();
+        let mut mails: Vec<(Vec<u8>, Address)> = mails.collect();
+        for (octets, _) in &mut mails {
+            *octets = self.signed(std::mem::take(octets), about.contact).await;
+        }
         let (settings, domain, day) = (Arc::clone(&self.settings), about.domain.clone(), about.day);
         let sent = mails.len();
         let written = self.store.write(move |tx| {
-            mails.iter().try_for_each(|(octets, to)| place(tx, octets, to, now, &settings))?;
+            mails.iter().try_for_each(|(octets, to)| place(tx, octets, to, TlsDemand::Optional, now, &settings))?;
             tx.tls_result_forget(day, &domain)
         });
         match written.await {
@@ -171,8 +186,16 @@ impl Reporter {
     }
 }
 
-fn place(tx: &mut WriteTx, octets: &[u8], to: &Address, now: Timestamp, settings: &Settings) -> store::Result<()> {
-    bounce::post(tx, octets, to, TlsDemand::Optional, now, settings).map(|_| ())
+/// Brings a report on its way.
+pub(super) fn place(
+    tx: &mut WriteTx,
+    octets: &[u8],
+    to: &Address,
+    tls: TlsDemand,
+    now: Timestamp,
+    settings: &Settings,
+) -> store::Result<()> {
+    bounce::post(tx, octets, to, tls, now, settings).map(|_| ())
 }
 
 #[cfg(test)]

@@ -312,7 +312,7 @@ pub fn compose_report(about: &About<'_>, policies: Vec<PolicyResults>) -> Report
 }
 
 /// `2026-11-21`
-fn date_of(day: u32) -> String {
+pub(crate) fn date_of(day: u32) -> String {
     // Days to a date of the Gregorian calendar, with years that begin in March.
     let days = i64::from(day) + 719_468;
     let era = days.div_euclid(146_097);

@@ -12,6 +12,7 @@
 pub mod alias;
 pub mod dkim;
 pub mod domain;
+pub mod explain;
 pub mod link;
 pub mod mailbox;
 pub mod outgoing;
@@ -144,7 +145,9 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         suppression::List,
         suppression::Add,
         suppression::Remove, //
-        trace::Trace,        //
+        trace::Trace,
+        explain::Explain,
+        explain::Try, //
         tls_report::List,
         store::Check,
         store::Stats,

@@ -91,7 +91,7 @@ fn fields(event: &Event) -> (String, Map<String, Value>) {
 }
 
 /// A question to DNS and its answer as people write them.
-fn asked(question: &Question, answer: &Answer) -> String {
+pub(super) fn asked(question: &Question, answer: &Answer) -> String {
     let question = match question {
         Question::Txt(name) => format!("{name} TXT"),
         Question::A(name) => format!("{name} A"),
@@ -195,6 +195,14 @@ fn words(tx: &ReadTx, event: &Event) -> String {
         Event::Detoured { recipient, relay, reason } => {
             format!("for {recipient} it goes over {relay}, because this server's address is blocked there: {reason}")
         }
+        Event::Rejected { peer, helo, reverse_path, recipients, code, status, text, .. } => {
+            let to: Vec<String> = recipients.iter().map(ToString::to_string).collect();
+            let peer = peer.map(|peer| format!(" by {peer}")).unwrap_or_default();
+            format!("refused: {code} {status} {text}; brought{peer} ({helo}) from <{reverse_path}> to {}", to.join(", "))
+        }
+        Event::Grounds { stage, facts, .. } => {
+            format!("kept what its {stage} rests on, {} octets: `postrider explain` reads it", facts.len())
+        }
         _ => "an event that this version does not know".to_owned(),
     }
 }
@@ -217,7 +225,7 @@ fn target_name(tx: &ReadTx, target: &str) -> String {
     number.map_or_else(|| target.to_owned(), |number| account_name(tx, AccountId(number)))
 }
 
-fn account_name(tx: &ReadTx, account: AccountId) -> String {
+pub(super) fn account_name(tx: &ReadTx, account: AccountId) -> String {
     tx.account(account).ok().flatten().map_or_else(|| format!("account {account}"), |account| account.address.to_string())
 }
 

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod dkim;
 mod domain;
+mod explain;
 mod init;
 mod mailbox;
 mod queue;
@@ -113,6 +114,8 @@ enum Command {
     Suppression(suppression::Suppression),
     /// Show everything that happened to a message
     Trace(trace::Trace),
+    /// Explain why a message went where it went, accepted or refused, or try one that nobody sends
+    Explain(explain::Explain),
     /// Show what a delivery to another server would do about TLS, step by step
     #[command(subcommand)]
     Check(check::Check),
@@ -180,6 +183,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Queue(queue) => queue.run(context)?,
         Command::Suppression(suppression) => suppression.run(context)?,
         Command::Trace(trace) => trace.run(context)?,
+        Command::Explain(explain) => explain.run(context)?,
         Command::Check(check) => return check.run(context),
         Command::Report(report) => report.run(context)?,
         Command::Store(store) => return store.run(context),

@@ -47,7 +47,8 @@ pub enum ReadError {
 /// See [`ReadError`].
 pub fn read(xml: &str, limits: &Limits) -> Result<Report, ReadError> {
     let mut reader = Reader::from_str(xml.trim_start_matches('\u{feff}'));
-    let mut reading = Reading { limits: *limits, report: Report::default(), path: Vec::new(), text: String::new(), row: Row::default(), count: 0 };
+    let mut reading =
+        Reading { limits: *limits, report: Report::default(), path: Vec::new(), text: String::new(), row: Row::default(), count: 0 };
     loop {
         let event = reader.read_event().map_err(|error| ReadError::Xml(error.to_string()))?;
         match event {
@@ -225,7 +226,10 @@ mod tests {
     <identifiers><header_from>example.org</header_from></identifiers><auth_results><spf><domain/><result>none</result></spf></auth_results></record>
 </feedback>"#;
         let report = read(xml, &Limits::default()).unwrap();
-        assert_eq!((report.organization.as_str(), report.id.as_str(), report.begin, report.end), ("google.com", "123", 1_700_000_000, 1_700_086_399));
+        assert_eq!(
+            (report.organization.as_str(), report.id.as_str(), report.begin, report.end),
+            ("google.com", "123", 1_700_000_000, 1_700_086_399)
+        );
         assert_eq!((report.published.domain.as_str(), report.published.p.as_str()), ("example.org", "none"));
         let [(first, 3), (second, 1)] = report.rows.as_slice() else { panic!("{report:?}") };
         assert_eq!(first.reasons, [("forwarded".to_owned(), "a <list> & more A".to_owned())]);

@@ -31,9 +31,16 @@ pub fn write(report: &Report) -> String {
 fn policy(xml: &mut Xml, published: &Published) {
     let Published { domain, discovery, p, sp, np, adkim, aspf, testing, fo } = published;
     xml.value("domain", domain);
-    for (name, value) in
-        [("discovery_method", discovery), ("p", p), ("sp", sp), ("np", np), ("fo", fo), ("adkim", adkim), ("aspf", aspf), ("testing", testing)]
-    {
+    for (name, value) in [
+        ("discovery_method", discovery),
+        ("p", p),
+        ("sp", sp),
+        ("np", np),
+        ("fo", fo),
+        ("adkim", adkim),
+        ("aspf", aspf),
+        ("testing", testing),
+    ] {
         if !value.is_empty() {
             xml.value(name, value);
         }
