@@ -30,6 +30,11 @@ impl Priority {
     pub fn new(number: i8) -> Option<Self> {
         (-9..=9).contains(&number).then_some(Self(number))
     }
+
+    /// Its number.
+    pub const fn number(self) -> i8 {
+        self.0
+    }
 }
 
 impl fmt::Display for Priority {

@@ -146,15 +146,69 @@ pub(crate) fn receipt(receipt: ReceiptId) -> Vec<u8> {
     Key::default().u64(receipt.0).done()
 }
 
-/// `QueueDue`: times before 1970 sort first.
-pub(crate) fn queue_due(due: Timestamp, receipt: ReceiptId) -> Vec<u8> {
-    Key::default().u64(due.0.cast_unsigned() ^ (1 << 63)).u64(receipt.0).done()
+/// `QueueDue`
+pub(crate) fn queue_due(due: Timestamp, receipt: ReceiptId, lane: &str) -> Vec<u8> {
+    [moment(due, receipt.0), lane.as_bytes().to_vec()].concat()
 }
 
-/// The time and the receipt of a `QueueDue` key.
-pub(crate) fn queue_due_read(key: &[u8]) -> Option<(Timestamp, ReceiptId)> {
-    let due = (number_u64(key, 0)? ^ (1 << 63)).cast_signed();
-    Some((Timestamp(due), ReceiptId(number_u64(key, 8)?)))
+/// `QueuePart`
+pub(crate) fn queue_part(receipt: ReceiptId, lane: &str) -> Vec<u8> {
+    Key::default().u64(receipt.0).text(lane).done()
+}
+
+/// `QueueReady`; the start is the lane's.
+pub(crate) fn queue_ready(lane: &str, rank: u8, tag: u64, receipt: ReceiptId) -> Vec<u8> {
+    Key(queue_lane(lane)).u8(rank).u64(tag).u64(receipt.0).done()
+}
+
+/// The start of the keys of `QueueReady`.
+pub(crate) fn queue_lane(lane: &str) -> Vec<u8> {
+    Key::default().text(lane).u8(0).done()
+}
+
+/// `QueueOrder`, the first part of a lane.
+pub(crate) fn queue_first(rank: u8, tag: u64, receipt: ReceiptId, lane: &str) -> Vec<u8> {
+    Key::default().u8(1).u8(rank).u64(tag).u64(receipt.0).text(lane).done()
+}
+
+/// `QueueOrder`, a lane that is passed over until then.
+pub(crate) fn queue_passed(until: Timestamp, lane: &str) -> Vec<u8> {
+    Key::default().u8(2).u64(ordered(until)).text(lane).done()
+}
+
+/// `QueueOrder` of kind 3 and 6, and `QueueRule` of kind 1: anything under a text.
+pub(crate) fn queue_named(kind: u8, name: &str) -> Vec<u8> {
+    Key::default().u8(kind).text(name).done()
+}
+
+/// `QueueOrder`, a part being worked on.
+pub(crate) fn queue_taken(receipt: ReceiptId, lane: &str) -> Vec<u8> {
+    Key::default().u8(4).u64(receipt.0).text(lane).done()
+}
+
+/// `QueueOrder`, where the next part of a sender begins.
+pub(crate) fn queue_sender(rank: u8, sender: &str) -> Vec<u8> {
+    Key::default().u8(5).u8(rank).text(sender).done()
+}
+
+/// `QueueOrder`, how far a rank has come.
+pub(crate) fn queue_progress(rank: u8) -> Vec<u8> {
+    Key::default().u8(6).u8(rank).done()
+}
+
+/// `QueueRule`, a rule by which mail is held.
+pub(crate) fn hold_rule(number: u32) -> Vec<u8> {
+    Key::default().u8(2).u32(number).done()
+}
+
+/// A moment as a number that sorts: times before 1970 first.
+pub(crate) fn ordered(at: Timestamp) -> u64 {
+    at.0.cast_unsigned() ^ (1 << 63)
+}
+
+/// The moment at an offset of a key.
+pub(crate) fn moment_at(key: &[u8], at: usize) -> Option<Timestamp> {
+    Some(Timestamp((number_u64(key, at)? ^ (1 << 63)).cast_signed()))
 }
 
 /// The start of the keys of `TlsResult`.
@@ -169,11 +223,11 @@ pub(crate) fn day_of(day: u32, domain: &str) -> Vec<u8> {
 
 /// `TlsReport`
 pub(crate) fn moment(at: Timestamp, hash: u64) -> Vec<u8> {
-    queue_due(at, ReceiptId(hash))
+    Key::default().u64(ordered(at)).u64(hash).done()
 }
 
 pub(crate) fn moment_read(key: &[u8]) -> Option<Timestamp> {
-    queue_due_read(key).map(|(at, _)| at)
+    moment_at(key, 0)
 }
 
 /// `Trail`.
@@ -248,9 +302,9 @@ mod tests {
 
     #[test]
     fn keys_sort_as_what_they_hold() {
-        let due = |at: i64| queue_due(Timestamp(at), ReceiptId(7));
+        let due = |at: i64| queue_due(Timestamp(at), ReceiptId(7), "a.example");
         assert!(due(-5) < due(-1) && due(-1) < due(0) && due(0) < due(1) && due(1) < due(i64::MAX));
-        assert_eq!(queue_due_read(&due(-5)), Some((Timestamp(-5), ReceiptId(7))));
+        assert_eq!(moment_at(&due(-5), 0), Some(Timestamp(-5)));
         let (account, mailbox) = (AccountId(1), MailboxId(2));
         assert!(message(account, mailbox, Uid(255)) < message(account, mailbox, Uid(256)));
         assert_eq!(message_uid(&message(account, mailbox, Uid(77))), Some(Uid(77)));

@@ -39,11 +39,13 @@ mod files;
 #[doc(hidden)]
 pub mod fuzz;
 mod grams;
+mod hold;
 mod index;
 mod keeper;
 mod key;
 #[cfg(test)]
 mod kill_tests;
+mod lane;
 mod lesson;
 mod lock;
 mod log;
@@ -91,7 +93,9 @@ pub use error::{Class, Error, Result};
 pub use feed::{QueueSubscription, Subscription};
 pub use figures::{Figures, SYNC_MICROS};
 pub use grams::{Reindexed, reindex};
+pub use hold::{HOLD_RULES_MAX, HoldRule, Suspension};
 pub use index::{Direction, KeyRange};
+pub use lane::{Part, RANKS, rank};
 pub use lesson::{Acquaintance, BUCKETS_ACCOUNT, BUCKETS_SERVER, CORRESPONDENTS_MAX, LESSONS_MAX};
 pub use log::{Damage, OpenError};
 pub use mailbox::{

@@ -2,11 +2,7 @@
 //!
 //! Not the schedule (`mta::queue`): the store keeps what it decided.
 //!
-//! A message holds its blob. It is in the due index under the earliest time at which one of its open
-//! recipients is tried, or under the time it was accepted if none is open any more: whoever works
-//! the queue finds it there and finishes it. A held message is in no due index.
-//!
-//! Invariant: the due index has exactly one entry for each message that is not held.
+//! A message holds its blob. In which order messages are tried is kept by `lane`; a held message is in no order.
 
 use crate::body::Body;
 use crate::error::Result;
@@ -16,7 +12,9 @@ use crate::record::{Record, decode};
 use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
 use mail::event::Source;
-use mail::{AccountId, Address, BlobHash, BodyType, EnhancedStatus, ReceiptId, Recipient, Ret, ReversePath, Terms, Timestamp, TlsDemand};
+use mail::{
+    AccountId, Address, BlobHash, BodyType, EnhancedStatus, Event, ReceiptId, Recipient, Ret, ReversePath, Terms, Timestamp, TlsDemand, TrailEntry,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -60,6 +58,8 @@ pub struct QueueMessage {
     /// With which reverse-path it leaves for a recipient, by that one's place, where that is not the message's own:
     /// because it is forwarded, or because its sender wants a return path for each.
     pub return_paths: BTreeMap<u32, Address>,
+    /// The rule by which it is held, if it was one.
+    pub held_by: Option<u32>,
 }
 
 /// Format 2 of [`QueueMessage`]: one reverse-path for all.
@@ -105,6 +105,7 @@ impl From<QueueMessage2> for QueueMessage {
             tls: old.tls,
             terms: old.terms,
             return_paths: BTreeMap::new(),
+            held_by: None,
         }
     }
 }
@@ -150,6 +151,7 @@ impl From<QueueMessage1> for QueueMessage {
             tls: TlsDemand::ByPolicy,
             terms: Terms::default(),
             return_paths: BTreeMap::new(),
+            held_by: None,
         }
     }
 }
@@ -161,6 +163,16 @@ pub struct QueueRecipient {
     pub recipient: Recipient,
     /// How far it is.
     pub state: RecipientState,
+}
+
+impl QueueRecipient {
+    /// When it is tried next; `None`: it is finished.
+    pub fn next(&self) -> Option<Timestamp> {
+        match self.state {
+            RecipientState::Open { next, .. } => Some(next),
+            RecipientState::Done(_) => None,
+        }
+    }
 }
 
 /// How far a recipient is.
@@ -233,10 +245,7 @@ impl QueueMessage {
 
     /// When it is looked at next; `None`: it is held.
     pub fn due(&self) -> Option<Timestamp> {
-        let open = self.recipients.iter().filter_map(|recipient| match recipient.state {
-            RecipientState::Open { next, .. } => Some(next),
-            RecipientState::Done(_) => None,
-        });
+        let open = self.recipients.iter().filter_map(QueueRecipient::next);
         if self.held { None } else { Some(open.min().unwrap_or(self.accepted)) }
     }
 }
@@ -245,20 +254,6 @@ impl ReadTx {
     /// A queued message; `None`: it is not in the queue, or no longer.
     pub fn queue_message(&self, receipt: ReceiptId) -> Result<Option<QueueMessage>> {
         self.record(&key::receipt(receipt))
-    }
-
-    /// Messages that are due at `until` or before, the earliest first, at most `max`; held ones are
-    /// not among them.
-    pub fn queue_due(&self, until: Timestamp, max: usize) -> Result<Vec<(Timestamp, ReceiptId)>> {
-        let range = KeyRange { from: Vec::new(), to: Some(key::queue_due(until, ReceiptId(u64::MAX))) };
-        self.gather(Space::QueueDue, &range, Direction::Forward, max, |key, _| {
-            key::queue_due_read(key).ok_or_else(|| crate::record::corrupt(Space::QueueDue, key, "is no due time"))
-        })
-    }
-
-    /// When the next message is due, of those that are not held.
-    pub fn queue_next(&self) -> Result<Option<Timestamp>> {
-        Ok(self.queue_due(Timestamp(i64::MAX), 1)?.first().map(|(due, _)| *due))
     }
 
     /// The messages behind a receipt in order of receipt, at most `max`; `ReceiptId(0)` starts.
@@ -300,22 +295,24 @@ impl WriteTx {
             self.blob_hold(&message.blob)?;
             self.blob_release(&old.blob)?;
         }
-        if let Some(due) = old.due() {
-            self.delete(Space::QueueDue, &key::queue_due(due, old.receipt));
-        }
+        self.lanes_change(Some(&old), Some(message))?;
         self.queue_save(message)
     }
 
     fn queue_enter(&mut self, message: &QueueMessage) -> Result<()> {
         let len = self.queue_len()?;
         self.count_save(QUEUE_LEN, len.saturating_add(1))?;
+        if let Some(held) = self.held_by_rule(message)? {
+            let action = format!("hold by rule {}", held.held_by.unwrap_or_default());
+            let event = Event::Handled { action, recipient: None };
+            self.trail_append(message.receipt, &[TrailEntry { at: message.accepted, event }])?;
+            return self.queue_save(&held);
+        }
+        self.lanes_change(None, Some(message))?;
         self.queue_save(message)
     }
 
     fn queue_save(&mut self, message: &QueueMessage) -> Result<()> {
-        if let Some(due) = message.due() {
-            self.put(Space::QueueDue, &key::queue_due(due, message.receipt), Vec::new());
-        }
         self.announce_queue();
         self.save(&key::receipt(message.receipt), message)
     }
@@ -324,9 +321,7 @@ impl WriteTx {
     /// there is no error.
     pub fn queue_remove(&mut self, receipt: ReceiptId) -> Result<()> {
         let Some(message) = self.queue_message(receipt)? else { return Ok(()) };
-        if let Some(due) = message.due() {
-            self.delete(Space::QueueDue, &key::queue_due(due, receipt));
-        }
+        self.lanes_change(Some(&message), None)?;
         self.delete(Space::Queue, &key::receipt(receipt));
         self.blob_release(&message.blob)?;
         let len = self.queue_len()?;
@@ -371,11 +366,13 @@ pub(crate) mod tests {
             tls: TlsDemand::ByPolicy,
             terms: Terms::default(),
             return_paths: BTreeMap::new(),
+            held_by: None,
         }
     }
 
     fn due(tx: &ReadTx, minutes: u64) -> Vec<u64> {
-        tx.queue_due(later(minutes), 10).unwrap().into_iter().map(|(_, receipt)| receipt.0).collect()
+        let range = KeyRange { from: Vec::new(), to: Some(key::queue_due(Timestamp(later(minutes).0 + 1), ReceiptId(0), "")) };
+        tx.keys(Space::QueueDue, &range, 10).unwrap().iter().map(|key| key::number_u64(key, 8).unwrap()).collect()
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! What this is not: the files around it (`log::segment`, `body`) state their own layouts.
 
 /// The version of keys and values this program writes; older stores are brought up at open.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 macro_rules! spaces {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $table:literal;)*) => {
@@ -101,7 +101,7 @@ spaces! {
     Change = 30, "change";
     /// receipt (8) → `QueueRecord`: envelope, recipients and their states.
     Queue = 31, "queue";
-    /// due (8, sign bit flipped), receipt (8) → nothing.
+    /// due (8, sign bit flipped), receipt (8), recipient domain → nothing: a part that waits for its time.
     QueueDue = 32, "queue_due";
     /// receipt (8), part (4) → entries of the trail, or a further Message-ID.
     Trail = 33, "trail";
@@ -139,6 +139,17 @@ spaces! {
     TlsResult = 61, "tls_result";
     /// time (8, sign bit flipped), hash (8) → a TLS report that came in.
     TlsReport = 62, "tls_report";
+    // 66 to 69: the order of the queue.
+    /// receipt (8), recipient domain → taken? (1), rank (1), tag (8): a part that no longer waits for its time.
+    QueuePart = 66, "queue_part";
+    /// recipient domain, 0 (1), rank (1), tag (8), receipt (8) → nothing: the parts of a lane that are to be tried.
+    QueueReady = 67, "queue_ready";
+    /// kind (1), then: 1: rank, tag, receipt, domain: the first part of each open lane; 2: until (8), domain, and
+    /// 3: domain → until: lanes that are passed over; 4: receipt, domain: parts being worked on; 5: rank, sender →
+    /// where its next part begins (8); 6: rank → how far the rank has come (8).
+    QueueOrder = 68, "queue_order";
+    /// kind (1), then: 1: domain → `Suspension`; 2: number (4) → `HoldRule`.
+    QueueRule = 69, "queue_rule";
     // Mail to other servers, 70 to 72.
     /// token → `LongSender`: a sender whose rewritten address would be too long.
     LongSender = 70, "long_sender";

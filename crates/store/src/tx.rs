@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How much of the store is said again in one commit, in octets.
 const RESTATE_OCTETS: usize = 256 << 10;
@@ -37,6 +38,8 @@ pub struct ReadTx {
     files: Arc<Files>,
     /// None: what is seen here may never be committed.
     rosters: Option<Arc<Rosters>>,
+    /// How many keys were looked up or walked over.
+    keys_read: AtomicU64,
     // Last, so that it is dropped after the view.
     _reading: Reading,
 }
@@ -54,7 +57,7 @@ impl ReadTx {
 
     fn over(base: Base, files: Arc<Files>, reading: Reading) -> Self {
         let (earlier, own, pending) = (Overlay::default(), Overlay::default(), HashMap::new());
-        Self { base, earlier, own, pending, files, rosters: None, _reading: reading }
+        Self { base, earlier, own, pending, files, rosters: None, keys_read: AtomicU64::new(0), _reading: reading }
     }
 
     /// What is kept in memory of mailboxes, if this state of the store is a committed one.
@@ -69,8 +72,15 @@ impl ReadTx {
         }
     }
 
+    /// How many keys this transaction has looked up or walked over: what an operation costs, independent of the
+    /// machine.
+    pub fn keys_read(&self) -> u64 {
+        self.keys_read.load(Ordering::Relaxed)
+    }
+
     /// The value of a key.
     pub fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.keys_read.fetch_add(1, Ordering::Relaxed);
         match self.own.get(space, key).or_else(|| self.earlier.get(space, key)) {
             Some(change) => Ok(change.clone()),
             None => self.view().get(space, key),
@@ -85,6 +95,10 @@ impl ReadTx {
         direction: Direction,
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<()> {
+        let mut visit = |key: &[u8], value: &[u8]| {
+            self.keys_read.fetch_add(1, Ordering::Relaxed);
+            visit(key, value)
+        };
         let mut below = |visit: Visit<'_>| self.view().scan(space, range, direction, visit);
         overlay::scan(&mut below, [&self.own, &self.earlier], space, range, direction, &mut visit)
     }

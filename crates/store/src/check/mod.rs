@@ -391,14 +391,22 @@ mod tests {
             tx.delete(Space::Thread, &key::thread(ANN, key::hash("one@x")));
         }),
         ("a due time gone", "is missing: a message of the queue would never be tried", |tx| {
-            let key = tx.keys(Space::QueueDue, &KeyRange::all(), 1).unwrap().remove(0);
-            tx.delete(Space::QueueDue, &key);
+            let key = tx.keys(Space::QueuePart, &KeyRange::all(), 1).unwrap().remove(0);
+            tx.delete(Space::QueuePart, &key);
         }),
         ("a due time too many", "no message of the queue is due then", |tx| {
-            tx.put(Space::QueueDue, &key::queue_due(Timestamp(1), ReceiptId(1)), Vec::new());
+            tx.put(Space::QueueDue, &key::queue_due(Timestamp(1), ReceiptId(1), "y.example"), Vec::new());
+        }),
+        ("a part gone", "is missing: a message of the queue would never be tried", |tx| {
+            let key = tx.keys(Space::QueueReady, &KeyRange::all(), 1).unwrap().remove(0);
+            tx.delete(Space::QueueReady, &key);
+        }),
+        ("a lane gone", "is missing: mail for the domain would not be tried", |tx| {
+            let key = tx.keys(Space::QueueOrder, &KeyRange::prefix(&[1]), 1).unwrap().remove(0);
+            tx.delete(Space::QueueOrder, &key);
         }),
         ("the length of the queue", "the length of the queue is 5, 1 expected", |tx| tx.save(QUEUE_LEN, &Count(5)).unwrap()),
-        ("a queued message gone", "no message of the queue is due then", |tx| {
+        ("a queued message gone", "no message of the queue has that part", |tx| {
             let key = tx.keys(Space::Queue, &KeyRange::all(), 1).unwrap().remove(0);
             tx.delete(Space::Queue, &key);
         }),

@@ -8,13 +8,13 @@ use crate::queue::{QUEUE_LEN, QueueMessage};
 use crate::schema::Space;
 use crate::trail::{TrailRecord, message_ids};
 use crate::uid::RECEIPT_LAST;
-use mail::ReceiptId;
+use mail::{Domain, ReceiptId};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 impl Check<'_> {
     pub(super) fn queue(&mut self) -> Result<()> {
-        let mut due = BTreeSet::new();
+        let (mut due, mut parts) = (BTreeSet::new(), BTreeSet::new());
         let messages = self.records::<QueueMessage>(&KeyRange::all())?;
         self.figures(|figures| figures.queued = messages.len() as u64);
         let len = self.tx.queue_len().unwrap_or_default();
@@ -27,7 +27,7 @@ impl Check<'_> {
                 self.find(Space::Queue, &key, "has no recipients");
             }
             self.hold(message.blob);
-            due.extend(message.due().map(|at| key::queue_due(at, message.receipt)));
+            self.lanes(&message, &mut due, &mut parts)?;
         }
         for key in self.tx.keys(Space::QueueDue, &KeyRange::all(), usize::MAX)? {
             if !due.remove(&key) {
@@ -36,6 +36,64 @@ impl Check<'_> {
         }
         for key in due {
             self.find(Space::QueueDue, &key, "is missing: a message of the queue would never be tried");
+        }
+        for key in self.tx.keys(Space::QueuePart, &KeyRange::all(), usize::MAX)? {
+            if !parts.contains(&key) {
+                self.find(Space::QueuePart, &key, "no message of the queue has that part");
+            }
+        }
+        self.order()
+    }
+
+    /// What is to be found of a message in the order of the queue.
+    fn lanes(&mut self, message: &QueueMessage, due: &mut BTreeSet<Vec<u8>>, parts: &mut BTreeSet<Vec<u8>>) -> Result<()> {
+        let lanes: BTreeSet<_> = message.recipients.iter().map(|entry| entry.recipient.address.domain()).collect();
+        for lane in lanes {
+            let key = key::queue_part(message.receipt, lane.as_str());
+            let place = self.tx.queue_place(message.receipt, lane);
+            match (place, message.lanes().get(lane)) {
+                (Ok(Some(place)), at) if place.taken || at.is_some() => {
+                    let (space, wanted) = match place.taken {
+                        true => (Space::QueueOrder, key::queue_taken(message.receipt, lane.as_str())),
+                        false => (Space::QueueReady, key::queue_ready(lane.as_str(), place.rank, place.tag, message.receipt)),
+                    };
+                    parts.insert(key);
+                    if !self.tx.has(space, &wanted)? {
+                        self.find(space, &wanted, "is missing: a message of the queue would never be tried");
+                    }
+                }
+                (Ok(None), Some(at)) => {
+                    due.insert(key::queue_due(*at, message.receipt, lane.as_str()));
+                }
+                (Err(_), _) => self.find(Space::QueuePart, &key, "cannot be read"),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each lane shows its first part, and no part is of nobody.
+    fn order(&mut self) -> Result<()> {
+        let mut firsts: BTreeSet<_> = self.tx.queue_firsts(None, usize::MAX)?.into_iter().collect();
+        let mut last = None;
+        for key in self.tx.keys(Space::QueueReady, &KeyRange::all(), usize::MAX)? {
+            let text = key.iter().position(|octet| *octet == 0).and_then(|end| std::str::from_utf8(key.get(..end)?).ok());
+            let Some(lane) = text.and_then(|text| Domain::parse(text).ok()) else {
+                self.find(Space::QueueReady, &key, "names no lane");
+                continue;
+            };
+            if last.as_ref() == Some(&lane) {
+                continue;
+            }
+            for first in self.tx.queue_lane(&lane, None, 1)? {
+                if !firsts.remove(&first) && self.tx.queue_lane_is_open(&lane)? {
+                    self.find(Space::QueueOrder, lane.as_str().as_bytes(), "is missing: mail for the domain would not be tried");
+                }
+            }
+            last = Some(lane);
+        }
+        for part in firsts {
+            self.find(Space::QueueOrder, part.lane.as_str().as_bytes(), "is not what is first for the domain");
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::dkim_key::{DkimKey, DkimKeyState};
 use crate::dmarc::{DmarcDay, DmarcReport, DmarcRow, FailureReport};
 use crate::domain::DomainRecord;
 use crate::email::EmailRecord;
+use crate::hold::{HoldRule, Suspension};
 use crate::lesson::{CorrespondentRecord, LessonRecord, ServerLessonRecord, TaughtRecord};
 use crate::mailbox::{KeywordRecord, MailboxRecord, NameRecord, RoleRecord};
 use crate::message::MessageRecord;
@@ -222,13 +223,14 @@ fn queue(fixtures: &mut Fixtures) {
         tls: TlsDemand::ByPolicy,
         terms: Terms::default(),
         return_paths: BTreeMap::new(),
+        held_by: None,
     };
     fixtures.reads("queue", &message);
     let deliver_by = Some(DeliverBy { at: now(), late: Late::Return, trace: true });
     let terms = Terms { priority: Priority::new(-4).unwrap(), hold_until: Some(now()), deliver_by };
     let message = QueueMessage { tls: TlsDemand::Required, terms, ..message };
     fixtures.reads("queue.2", &message);
-    fixtures.check("queue.3", &QueueMessage { return_paths: [(1, address("srs0=x@example.org"))].into(), ..message });
+    fixtures.check("queue.3", &QueueMessage { return_paths: [(1, address("srs0=x@example.org"))].into(), held_by: Some(300), ..message });
     fixtures.check("long_sender", &LongSender { address: address("x@y.example"), last: now() });
     fixtures.check(
         "suppression",
@@ -237,6 +239,10 @@ fn queue(fixtures: &mut Fixtures) {
     let detour = Detour { since: now(), next_probe: now(), probes: 3, host: "mx.y.example".into(), reason: "554 no".into() };
     fixtures.check("detour", &detour);
     fixtures.check("sent", &Sent(70_000));
+    fixtures.check("suspension", &Suspension { since: now(), why: "maintenance".into() });
+    let (sender, recipient) = (Some("ann@example.org".into()), Some("y.example".into()));
+    let rule = HoldRule { number: 300, account: Some(AccountId(300)), sender, recipient, created: now(), why: "bulk".into() };
+    fixtures.check("hold_rule", &rule);
     fixtures.check("sts_policy", &StsPolicy { id: "1".into(), text: "mode: none".into(), fetched: now(), expires: now() });
     fixtures.check("tls_result", &TlsResult("{}".into()));
     fixtures.check("tls_report", &TlsReport("{}".into()));
