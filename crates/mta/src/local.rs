@@ -459,6 +459,7 @@ fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>,
         tls: arrival.tls,
         terms: arrival.terms,
         return_paths: BTreeMap::new(),
+        held_by: None,
     }
 }
 

@@ -91,6 +91,15 @@ impl Sender {
     }
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(domain) => write!(f, "{domain}"),
+            Self::Below(domain) => write!(f, "*.{domain}"),
+        }
+    }
+}
+
 /// Where a rule sends mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
@@ -196,6 +205,11 @@ impl Destination {
             Self::Mx(domain, _) => Self::Mx(domain, demand),
             Self::Smarthost(smarthost, _) => Self::Smarthost(smarthost, demand),
         }
+    }
+
+    /// Whether a connection to the one could go on with mail for the other, if their hosts are the same.
+    pub fn shares(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Mx(_, one), Self::Mx(_, another)) if one == another)
     }
 
     /// What the senders of its mail say of TLS.

@@ -3,7 +3,8 @@
 //!
 //! Invariant: a session and an attempt keep the snapshot they started with.
 
-use crate::route::{Rule, Sender};
+use crate::queue::schedule::Bounds;
+use crate::route::{Destination, Pattern, Rule, Sender};
 use mail::{Address, Domain};
 use net::Network;
 use serde::{Deserialize, Serialize};
@@ -203,6 +204,8 @@ pub struct Queue {
     pub connections_max: u32,
     /// Most connections to all destinations. Default 200.
     pub connections_total_max: u32,
+    /// Most messages over one connection. Default 200.
+    pub messages_per_connection: usize,
     /// How long a destination that could not be reached is left alone; doubled each time, up to
     /// [`Queue::down_max`]. Default 30 seconds.
     pub down_initial: Duration,
@@ -211,11 +214,102 @@ pub struct Queue {
     /// Most messages being worked on or waiting for a connection in memory; the rest stays in the
     /// store until there is room. Default 10,000.
     pub window_max: usize,
-    /// Most transactions that wait in memory for one destination, so that it does not fill the window;
-    /// what is due beyond is looked at again after [`Queue::crowded_wait`]. Default 2,500.
+    /// Most transactions that wait in memory for one destination or provider, so that it does not fill the window.
+    /// Default 2,500.
     pub waiting_max: usize,
-    /// How long mail for a crowded destination is left in the store. Default 2 minutes.
+    /// Most transactions of one sender in memory. Default 5,000.
+    pub sender_waiting_max: usize,
+    /// How long domains are passed over when many that share one crowded destination are in the way of others.
+    /// Default 15 seconds.
     pub crowded_wait: Duration,
+    /// What single destinations and providers are allowed; the first that fits counts. Default none.
+    pub limits: Vec<Limit>,
+}
+
+/// What destinations or providers are allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// Which.
+    pub matching: Limited,
+    /// Most connections.
+    pub connections: Option<u32>,
+    /// Most messages in a time.
+    pub rate: Option<Rate>,
+    /// Most messages over one connection.
+    pub messages_per_connection: Option<usize>,
+}
+
+/// What a limit is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limited {
+    /// Each destination with mail for one of these recipient domains.
+    Domains(Vec<Pattern>),
+    /// All destinations together whose first mail exchanger is one of these: a provider.
+    Exchangers(Vec<Pattern>),
+    /// Each other destination.
+    Everything,
+}
+
+/// Messages in a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; at least 1.
+    pub messages: u32,
+    /// In which time.
+    pub time: Duration,
+}
+
+impl Rate {
+    /// The time from one message to the next: they are spaced evenly.
+    pub fn space(self) -> Duration {
+        self.time / self.messages.max(1)
+    }
+}
+
+impl Queue {
+    /// What a destination or a provider is allowed of which nothing else is said.
+    pub fn bounds(&self) -> Bounds {
+        let (connections_initial, connections_max) = (self.connections_initial, self.connections_max);
+        Bounds { connections_initial, connections_max, rate: None, messages_max: self.messages_per_connection }
+    }
+
+    /// What a destination is allowed. A smarthost counts by the name of its first host.
+    pub fn bounds_of(&self, destination: &Destination) -> Bounds {
+        let domain = match destination {
+            Destination::Mx(domain, ..) => Some(domain),
+            Destination::Smarthost(smarthost, ..) => smarthost.targets.first().map(|target| &target.host),
+            Destination::Local => None,
+        };
+        let fits = |limit: &&Limit| match (&limit.matching, domain) {
+            (Limited::Domains(patterns), Some(domain)) => patterns.iter().any(|pattern| pattern.matches(domain)),
+            (Limited::Everything, _) => true,
+            _ => false,
+        };
+        self.limited(self.limits.iter().find(fits))
+    }
+
+    /// The provider that a mail exchanger belongs to, and what it is allowed: all hosts that one limit names are one
+    /// provider, any other host is one by itself.
+    pub fn provider_of(&self, exchanger: &Domain) -> (String, Bounds) {
+        for limit in &self.limits {
+            let Limited::Exchangers(patterns) = &limit.matching else { continue };
+            if patterns.iter().any(|pattern| pattern.matches(exchanger)) {
+                let name = patterns.first().map_or_else(String::new, ToString::to_string);
+                return (name, self.limited(Some(limit)));
+            }
+        }
+        (exchanger.to_string(), self.bounds())
+    }
+
+    fn limited(&self, limit: Option<&Limit>) -> Bounds {
+        let mut bounds = self.bounds();
+        if let Some(limit) = limit {
+            bounds.connections_max = limit.connections.unwrap_or(bounds.connections_max);
+            bounds.rate = limit.rate;
+            bounds.messages_max = limit.messages_per_connection.unwrap_or(bounds.messages_max);
+        }
+        bounds
+    }
 }
 
 impl Default for Queue {
@@ -229,11 +323,14 @@ impl Default for Queue {
             connections_initial: 4,
             connections_max: 20,
             connections_total_max: 200,
+            messages_per_connection: 200,
             down_initial: Duration::from_secs(30),
             down_max: minutes(10),
             window_max: 10_000,
             waiting_max: 2_500,
-            crowded_wait: minutes(2),
+            sender_waiting_max: 5_000,
+            crowded_wait: Duration::from_secs(15),
+            limits: Vec::new(),
         }
     }
 }
@@ -243,8 +340,6 @@ impl Default for Queue {
 pub struct Delivery {
     /// Most recipients in one transaction. Default 100 (RFC 5321 §4.5.3.1.8).
     pub recipients_max: usize,
-    /// Most messages over one connection. Default 200.
-    pub messages_max: usize,
     /// How long a connection is kept for the next message. Default 2 seconds.
     pub linger: Duration,
     /// How long connecting to one address may take. Default 30 seconds.
@@ -274,7 +369,6 @@ impl Default for Delivery {
     fn default() -> Self {
         Self {
             recipients_max: 100,
-            messages_max: 200,
             linger: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(30),
             addresses_max: 8,

@@ -169,6 +169,12 @@ impl ReadTx {
         Place::decode(&octets).map(Some).ok_or_else(|| corrupt(Space::QueuePart, &key, "is no place"))
     }
 
+    /// A part, if it is to be tried.
+    pub fn queue_ready_part(&self, receipt: ReceiptId, lane: &Domain) -> Result<Option<Part>> {
+        let place = self.queue_place(receipt, lane)?.filter(|place| !place.taken);
+        Ok(place.map(|place| Part { rank: place.rank, tag: place.tag, receipt, lane: lane.clone() }))
+    }
+
     /// Whether a part is being worked on.
     pub fn queue_is_taken(&self, receipt: ReceiptId, lane: &Domain) -> Result<bool> {
         Ok(self.queue_place(receipt, lane)?.is_some_and(|place| place.taken))

@@ -13,7 +13,8 @@ use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
 use mail::event::Source;
 use mail::{
-    AccountId, Address, BlobHash, BodyType, EnhancedStatus, Event, ReceiptId, Recipient, Ret, ReversePath, Terms, Timestamp, TlsDemand, TrailEntry,
+    AccountId, Address, BlobHash, BodyType, EnhancedStatus, Event, ReceiptId, Recipient, Ret, ReversePath, Terms, Timestamp, TlsDemand,
+    TrailEntry,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

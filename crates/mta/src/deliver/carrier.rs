@@ -7,6 +7,7 @@
 
 use super::connection::{Unusable, millis_since};
 use crate::queue::board::Job;
+use crate::queue::commit::Kind;
 use crate::queue::outcome::{Attempt, Tried};
 use crate::queue::post::Post;
 use crate::route::{Destination, Target};
@@ -133,7 +134,7 @@ impl Carry {
         committed: Option<oneshot::Sender<()>>,
     ) {
         if was_gone && !job.given_back {
-            return self.post.board.give_back(&self.destination, job);
+            return self.post.board.give_back(job);
         }
         let now = self.post.world.clock.now();
         let tried = {
@@ -192,11 +193,20 @@ impl Carrier {
             state.ready = true;
             state.job.clone()
         };
-        let job = match first {
+        let mut next = match first {
             Some(job) => Some(job),
             None => self.another().await,
         };
-        let Some(job) = job else { return Answer::Quit };
+        // It may have been held or dropped while it waited for a connection.
+        let job = loop {
+            let Some(job) = next else { return Answer::Quit };
+            if self.is_wanted(&job) {
+                break job;
+            }
+            self.carry.state().job = None;
+            self.carry.post.complete(&job, Kind::Back, None).await;
+            next = self.another().await;
+        };
         let transaction = transaction(&job, self.carry.post.world.clock.wall());
         let mut state = self.carry.state();
         state.offered += 1;
@@ -205,13 +215,24 @@ impl Carrier {
         Answer::Message(transaction)
     }
 
+    fn is_wanted(&self, job: &Job) -> bool {
+        let receipt = job.message.receipt;
+        // What cannot be read fails when its octets are asked for.
+        self.carry
+            .post
+            .store
+            .read_short(|tx| tx.queue_message(receipt))
+            .map_or(true, |message| message.is_some_and(|message| !message.held))
+    }
+
     async fn another(&self) -> Option<Job> {
-        let delivery = &self.carry.post.settings.delivery;
-        if self.carry.state().offered >= delivery.messages_max {
+        let (post, destination) = (&self.carry.post, &self.carry.destination);
+        let queue = &post.settings.queue;
+        if self.carry.state().offered >= queue.bounds_of(destination).messages_max {
             return None;
         }
-        let job = self.carry.post.board.next(&self.carry.destination, delivery.linger).await;
-        self.carry.state().started = self.carry.post.world.clock.now();
+        let job = post.board.next(destination, post.settings.delivery.linger, post.world.clock.as_ref()).await;
+        self.carry.state().started = post.world.clock.now();
         job
     }
 
@@ -246,9 +267,7 @@ impl Carrier {
             (state.job.take(), was_gone)
         };
         let Some(mut job) = job else { return };
-        if outcome.recipients.iter().any(|one| matches!(one.cause, Cause::Reply(_))) {
-            self.carry.post.board.succeeded(&self.carry.destination, &self.carry.post.settings.queue);
-        }
+        self.feed_back(&job, &outcome.recipients);
         let (committed, committing) = oneshot::channel();
         self.committing = Some(committing);
         let unknown = Outcome::ours(Stage::EndOfData, (4, 3, 0), "nothing was said about this recipient");
@@ -256,6 +275,16 @@ impl Carrier {
         let outcomes = self.set_aside(&mut job, outcome.recipients);
         let each = |nth: usize| outcomes.get(nth).unwrap_or(&unknown);
         self.carry.finish(job, was_gone, each, knows, Some(committed)).await;
+    }
+
+    /// Tells the board how the destination is.
+    fn feed_back(&self, job: &Job, outcomes: &[Outcome]) {
+        let board = &self.carry.post.board;
+        match outcomes.iter().find_map(complaint) {
+            Some(words) => board.complained(&job.destination, &words, self.carry.post.world.clock.wall()),
+            None if outcomes.iter().any(|one| matches!(one.cause, Cause::Reply(_))) => board.succeeded(&job.destination),
+            None => {}
+        }
     }
 
     /// Recipients that were too many for a transaction which others went with have the next one, at once.
@@ -269,8 +298,7 @@ impl Carrier {
         job.recipients = places;
         if !rest.is_empty() {
             let recipients = rest.into_iter().map(|(place, _)| place).collect();
-            let rest = Job { message: Arc::clone(&job.message), recipients, given_back: false };
-            self.carry.post.board.split(&self.carry.destination, rest);
+            self.carry.post.board.split(Job { recipients, given_back: false, active: false, ..job.clone() });
         }
         outcomes
     }
@@ -290,6 +318,18 @@ fn is_gone(outcome: &Outcome) -> bool {
         Cause::Reply(reply) => reply.code == 421,
     };
     early && gone
+}
+
+/// What a server says when it has enough of us: 421 at any time, 450 and 451 with a status of policy (RFC 3463 §3.8).
+/// Greylisting is none: it is about one sender and recipient, and fewer connections do not help.
+fn complaint(outcome: &Outcome) -> Option<String> {
+    let Cause::Reply(reply) = &outcome.cause else { return None };
+    let status = outcome.status();
+    let of_policy = matches!(reply.code, 450 | 451) && status.class == 4 && status.subject == 7;
+    let text = reply.text.to_lowercase();
+    let is_greylisting =
+        ["greylist", "graylist", "grey list", "gray list", "grey-list", "gray-list"].iter().any(|word| text.contains(word));
+    (reply.code == 421 || (of_policy && !is_greylisting)).then(|| reply.to_string())
 }
 
 /// Too many recipients for one transaction, says the server or said its LIMITS (RFC 5321 §4.5.3.1.10, RFC 9422).

@@ -19,7 +19,7 @@ use super::carrier::{Carrier, Carry};
 use super::hosts::{self, Unroutable};
 use super::manner::Manner;
 use crate::counters::Counters;
-use crate::queue::board::Job;
+use crate::queue::board::{Exchangers, Job};
 use crate::queue::outcome::{Attempt, Tried};
 use crate::queue::post::Post;
 use crate::route::{Destination, Smarthost, Target, Tls};
@@ -74,6 +74,11 @@ impl Connection {
         let carry = Carry::new(Arc::clone(&self.post), self.destination.clone(), first, started);
         match self.targets().await {
             Err(unroutable) => self.unroutable(&carry, &unroutable).await,
+            Ok(targets) if !self.may_go_on(&targets) => {
+                if let Some(job) = carry.take_job() {
+                    self.post.board.put_off(job);
+                }
+            }
             Ok(targets) => {
                 if let Err(unusable) = self.work_through(targets, &carry).await {
                     self.nobody_answers(&carry, self.final_where_required(unusable)).await;
@@ -129,6 +134,12 @@ impl Connection {
         self.report_policy_fault(domain, &of_domain.sts.answer);
         let hosts = hosts.into_iter().take(settings.delivery.hosts_max).map(target).collect();
         Ok(Targets { hosts, of_domain: Some((domain.clone(), of_domain)) })
+    }
+
+    /// Whether their provider may have another connection; it is known only now who that is.
+    fn may_go_on(&self, targets: &Targets) -> bool {
+        let Some(exchangers) = targets.exchangers(&self.post.settings.queue) else { return true };
+        self.post.board.learn(&self.destination, exchangers, self.post.world.clock.wall(), &self.post.settings.queue)
     }
 
     /// Changes with time, so that hosts of equal preference share the mail.
@@ -336,7 +347,7 @@ impl Connection {
         let jobs = if unusable.class == Class::Permanent {
             [job].into_iter().chain(self.post.board.give_up(&self.destination)).collect()
         } else {
-            self.post.board.unreachable(&self.destination, job, now, &self.post.settings.queue)
+            self.post.board.unreachable(job, &unusable.attempt.reply, now, &self.post.settings.queue)
         };
         for job in jobs {
             let tried = job.recipients.iter().map(|index| tried(*index, &unusable)).collect();
@@ -370,6 +381,21 @@ async fn handshake(manner: &Manner, socket: Socket) -> Result<(Socket, wire::Tls
 struct Targets {
     hosts: Vec<Target>,
     of_domain: Option<(Domain, OfDomain)>,
+}
+
+impl Targets {
+    /// The mail exchangers that mail goes to first; none of a route.
+    fn exchangers(&self, settings: &crate::settings::Queue) -> Option<Exchangers> {
+        let records = self.of_domain.as_ref()?.1.mx.found.as_ref().ok();
+        let best = records.and_then(|records| records.iter().map(|record| record.preference).min());
+        let first = records.into_iter().flatten().filter(|record| Some(record.preference) == best);
+        let mut hosts: Vec<Domain> = first.filter_map(|record| record.host.clone()).collect();
+        hosts.sort();
+        hosts.dedup();
+        let named = hosts.first().or(self.hosts.first().map(|target| &target.host))?;
+        let provider = settings.provider_of(named).0;
+        Some(Exchangers { provider, hosts: if hosts.is_empty() { vec![named.clone()] } else { hosts } })
+    }
 }
 
 /// What there is to know before a host is connected to.

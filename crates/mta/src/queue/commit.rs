@@ -1,9 +1,8 @@
 //! Writes what became of jobs: many outcomes in one commit.
 //!
-//! Invariant: a job leaves the board only when its outcome is on disk. A commit that fails is tried
+//! Invariant: a part stays taken in the store until the outcomes of all its jobs are on disk. A commit that fails is tried
 //! again for ever: what was handed over must not be handed over again.
 
-use super::board::{Board, Job};
 use super::outcome::{Judged, Tried, judge};
 use super::post::Post;
 use crate::bounce;
@@ -13,7 +12,7 @@ use crate::local;
 use crate::outbox;
 use crate::settings::Settings;
 use crate::suppress;
-use mail::{AccountId, Address, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
+use mail::{AccountId, Address, Domain, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
 use smtp::client::Class;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +24,7 @@ const BATCH_MAX: usize = 256;
 /// The wait before a failed commit is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// The outcome of a job.
+/// The outcome of a job that has left the board.
 #[derive(Debug)]
 pub(crate) struct Completion {
     work: Arc<Work>,
@@ -36,33 +35,26 @@ pub(crate) struct Completion {
 struct Work {
     receipt: ReceiptId,
     kind: Kind,
+    /// The parts that are finished by it: they wait for their time again.
+    released: Vec<Domain>,
 }
 
+/// What became of a job.
 #[derive(Debug)]
-enum Kind {
+pub(crate) enum Kind {
     /// It was tried.
     Tried(Vec<Tried>),
     /// Its destination is down until then; this counts as no attempt.
     Parked { places: Vec<usize>, until: Timestamp },
     /// It is for a mailbox here.
     Local { places: Vec<usize> },
+    /// Nothing: it is not to be tried now.
+    Back,
 }
 
 impl Completion {
-    pub(crate) fn tried(job: &Job, tried: Vec<Tried>, committed: Option<oneshot::Sender<()>>) -> Self {
-        Self::of(job.message.receipt, Kind::Tried(tried), committed)
-    }
-
-    pub(crate) fn parked(job: Job, until: Timestamp) -> Self {
-        Self::of(job.message.receipt, Kind::Parked { places: job.recipients, until }, None)
-    }
-
-    pub(crate) fn local(job: Job) -> Self {
-        Self::of(job.message.receipt, Kind::Local { places: job.recipients }, None)
-    }
-
-    fn of(receipt: ReceiptId, kind: Kind, committed: Option<oneshot::Sender<()>>) -> Self {
-        Self { work: Arc::new(Work { receipt, kind }), committed }
+    pub(crate) fn new(receipt: ReceiptId, kind: Kind, released: Vec<Domain>, committed: Option<oneshot::Sender<()>>) -> Self {
+        Self { work: Arc::new(Work { receipt, kind, released }), committed }
     }
 }
 
@@ -75,7 +67,6 @@ pub(crate) struct Committer {
     settings: Arc<Settings>,
     counters: Arc<Counters>,
     clock: Arc<dyn net::Clock>,
-    board: Board,
 }
 
 impl Committer {
@@ -85,7 +76,6 @@ impl Committer {
             settings: Arc::clone(&post.settings),
             counters: Arc::clone(&post.counters),
             clock: Arc::clone(&post.world.clock),
-            board: post.board.clone(),
         }
     }
 }
@@ -110,7 +100,6 @@ async fn commit(committer: &Committer, batch: Vec<Completion>) {
         }
     }
     for completion in batch {
-        committer.board.finished(completion.work.receipt);
         if let Some(committed) = completion.committed {
             let _ = committed.send(());
         }
@@ -173,6 +162,7 @@ impl Committer {
 fn apply(tx: &mut WriteTx, work: &Work, now: Timestamp, settings: &Settings, told: &mut Told) -> store::Result<()> {
     let Some(mut message) = tx.queue_message(work.receipt)? else { return Ok(()) };
     let judged = match &work.kind {
+        Kind::Back => Judged::default(),
         Kind::Tried(tried) => {
             let judged = judge(&message, tried, now, &settings.queue);
             note_addresses(tx, &message, tried, &judged, now, settings)?;
@@ -183,7 +173,7 @@ fn apply(tx: &mut WriteTx, work: &Work, now: Timestamp, settings: &Settings, tol
     };
     let events = write_judged(tx, &mut message, judged, now, settings)?;
     told.extend(events.into_iter().map(|event| (work.receipt, event)));
-    Ok(())
+    work.released.iter().try_for_each(|lane| tx.queue_back(work.receipt, lane))
 }
 
 /// Remembers which addresses took mail, and which do not exist.

@@ -5,46 +5,54 @@
 //! most one delivery per connection and loses none.
 //!
 //! ```text
-//!  store: due index ──read──▶ route ──▶ board: a line for each destination ──schedule──▶ connections
-//!        ▲                                                                                   │
-//!        └───────────── one commit for many outcomes ◀── commit ◀── completions ◀────────────┘
+//!  store: lanes ──plan, take──▶ board: a line for each destination ──schedule──▶ connections
+//!    ▲                                                                               │
+//!    └───────────── one commit for many outcomes ◀── commit ◀── completions ◀────────┘
 //! ```
 //!
-//! The store's due index is the queue; in memory is only a bounded window of it, rebuilt at start.
-//! [`schedule`] is the pure part, [`board`] what is being worked on, [`commit`] writes, [`admin`] is
-//! what an administrator may do.
+//! The store's order is the queue; in memory is only a bounded window of it, which the store has marked as taken.
+//! [`reading`] takes what is next, [`schedule`] is the pure part, [`board`] what is being worked on, [`commit`]
+//! writes, [`admin`] is what an administrator may do. `docs/design/queue.md` says what is fair and what it costs.
 
 pub mod admin;
 pub(crate) mod board;
 pub(crate) mod commit;
 pub(crate) mod outcome;
 pub(crate) mod post;
+mod reading;
 pub mod schedule;
+mod urge;
+
+pub use board::DestinationView;
+pub use urge::Urge;
 
 use crate::counters::Counters;
 use crate::deliver::World;
 use crate::deliver::connection::Connection;
-use crate::outbox;
-use crate::route::{self, Destination};
+use crate::route::Destination;
 use crate::settings::Settings;
 use board::{Board, Job};
-use commit::Completion;
-use mail::{Address, Domain, ReceiptId, Timestamp, TlsDemand};
+use commit::Kind;
+use mail::{Domain, EnhancedStatus, ReceiptId, Timestamp};
 use net::Stop;
+use outcome::Tried;
 use post::Post;
-use std::collections::{BTreeMap, BTreeSet};
+use reading::{Plan, Taken};
+use smtp::client::Class;
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use store::{QueueMessage, QueueSubscription, ReadTx, RecipientState, Store};
+use store::{QueueSubscription, RecipientState, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Most messages read from the store at once.
+/// Most messages taken from the store at once.
 const READ_MAX: usize = 500;
-/// The wait between two reads, for each message on the board: 200 ms with a window of 10,000.
-const READ_PACE: Duration = Duration::from_micros(20);
+/// Most parts whose time has come that are put in order at once.
+const READY_MAX: usize = 1_000;
+/// The wait before the store is read again when there was no room for what is due.
+const CROWDED_PACE: Duration = Duration::from_millis(200);
 /// Outcomes that may wait to be committed.
 const COMPLETIONS_MAX: usize = 1024;
 /// The wait after the store failed to tell what is due.
@@ -61,30 +69,13 @@ pub struct Queue {
     urge: Urge,
 }
 
-/// By this an administrator who asks for a retry reaches the running queue: a destination that could not
-/// be reached is otherwise left alone for a while, whoever's mail is due. Clones are the same.
-#[derive(Debug, Clone, Default)]
-pub struct Urge(Arc<AtomicBool>);
-
-impl Urge {
-    /// The queue forgets which destinations are down, before it next looks at what is due. To be called
-    /// before the messages are made due by [`admin::retry`].
-    pub fn tell(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    fn take(&self) -> bool {
-        self.0.swap(false, Ordering::SeqCst)
-    }
-}
-
 impl Queue {
     /// A runner; nothing happens before [`Queue::run`].
     pub fn new(store: Store, settings: Arc<Settings>, counters: Arc<Counters>, world: World) -> Self {
         Self { store, settings, counters, world, urge: Urge::default() }
     }
 
-    /// The same, urged by an administrator.
+    /// The same, within reach of an administrator.
     #[must_use]
     pub fn urged_by(self, urge: Urge) -> Self {
         Self { urge, ..self }
@@ -97,7 +88,9 @@ impl Queue {
     pub async fn run(self, stop: Stop) {
         let (completions, outcomes) = mpsc::channel(COMPLETIONS_MAX);
         let Self { store, settings, counters, world, urge } = self;
-        let post = Arc::new(Post { store, settings, counters, world, board: Board::default(), completions });
+        let board = Board::default();
+        urge.shows(&board);
+        let post = Arc::new(Post { store, settings, counters, world, board, completions });
         let committing = commit::Committer::of(&post);
         let runner = Runner::new(post, urge);
         tokio::join!(runner.run(stop), commit::run(committing, outcomes));
@@ -109,38 +102,31 @@ struct Runner {
     urge: Urge,
     changes: QueueSubscription,
     connections: JoinSet<()>,
+    /// What a runner before this one had taken is put back.
+    recovered: bool,
     /// The store may hold due mail that is not on the board.
     unread: bool,
     /// When the next message is due that was not when it was read.
     next_due: Option<Timestamp>,
-    /// Not to be read before: what is on the board is read past each time, so that the more there is
-    /// the less often it is worth it.
+    /// Not to be read before.
     read_after: Timestamp,
-}
-
-/// Recipients by where they go, as places in their message.
-type Ways = Vec<(Destination, Vec<usize>)>;
-
-/// What the store says of the queue at one moment.
-#[derive(Default)]
-struct Due {
-    messages: Vec<(QueueMessage, Ways)>,
-    /// Messages whose time has come and that are still in their sender's Outbox.
-    waiting: Vec<ReceiptId>,
-    /// There is more that is due.
-    more: bool,
-    next: Option<Timestamp>,
 }
 
 impl Runner {
     fn new(post: Arc<Post>, urge: Urge) -> Self {
         let changes = post.store.subscribe_queue();
-        Self { post, urge, changes, connections: JoinSet::new(), unread: true, next_due: None, read_after: Timestamp(0) }
+        let connections = JoinSet::new();
+        let read_after = Timestamp(i64::MIN);
+        Self { post, urge, changes, connections, recovered: false, unread: true, next_due: None, read_after }
     }
 
     async fn run(mut self, stop: Stop) {
         loop {
-            self.read().await;
+            if let Err(error) = self.read().await {
+                tracing::error!(%error, "the store does not tell what is due");
+                self.read_after = self.now().after(READ_AGAIN_AFTER);
+                self.unread = true;
+            }
             self.start();
             if self.wait(&stop).await {
                 break;
@@ -154,41 +140,52 @@ impl Runner {
     }
 
     /// Brings what is due to the board, as far as there is room.
-    async fn read(&mut self) {
+    async fn read(&mut self) -> store::Result<()> {
         let now = self.now();
-        if self.urge.take() {
-            self.post.board.forget_down();
+        self.urged();
+        if !self.recovered {
+            while self.post.store.write(|tx| tx.queue_back_all(READY_MAX)).await? {}
+            self.recovered = true;
         }
         self.unread |= self.next_due.is_some_and(|next| next <= now);
         while self.unread && self.read_after <= now {
-            let on_board = self.post.board.len();
-            let room = self.post.settings.queue.window_max.saturating_sub(on_board);
-            if room == 0 {
-                return;
+            self.withdraw_suspended().await?;
+            let settings = &self.post.settings.queue;
+            let room = settings.window_max.saturating_sub(self.post.board.len());
+            // One free place is not worth a commit.
+            if room < (settings.window_max / 8).clamp(1, READ_MAX) {
+                return Ok(());
             }
-            self.read_after = now.after(READ_PACE.saturating_mul(u32::try_from(on_board).unwrap_or(u32::MAX)));
-            let due = match self.due(now, room.min(READ_MAX)).await {
-                Ok(due) => due,
-                Err(error) => {
-                    tracing::error!(%error, "the store does not tell what is due");
-                    Due { next: Some(now.after(READ_AGAIN_AFTER)), ..Due::default() }
-                }
-            };
-            self.unread = due.more || !due.waiting.is_empty();
-            self.next_due = due.next;
-            if !due.waiting.is_empty() {
-                self.release(due.waiting).await;
+            self.unread = false;
+            if self.next_due.take().is_some_and(|next| next <= now) {
+                self.unread = self.post.store.write(move |tx| tx.queue_ready(now, READY_MAX)).await?;
             }
-            for (message, ways) in due.messages {
-                self.put(message, ways, now).await;
+            let plan = self.plan(now, room.min(READ_MAX)).await?;
+            self.next_due = plan.next;
+            self.unread |= plan.more || plan.crowded || plan.next.is_some_and(|next| next <= now);
+            if plan.crowded && !plan.more {
+                self.read_after = now.after(CROWDED_PACE);
             }
+            if !plan.waiting.is_empty() {
+                self.release(plan.waiting.clone()).await;
+            }
+            if !plan.is_empty() {
+                self.take(plan, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what administrators asked for.
+    fn urged(&self) {
+        if let Some(asked) = self.urge.take() {
+            self.post.board.forget_down(|destination| asked.means(destination, &self.post.settings.routes));
         }
     }
 
-    async fn due(&self, now: Timestamp, max: usize) -> store::Result<Due> {
-        let on_board = self.post.board.messages();
-        let settings = Arc::clone(&self.post.settings);
-        self.post.store.read(move |tx| due(tx, now, max, &on_board, &settings)).await
+    async fn plan(&self, now: Timestamp, max: usize) -> store::Result<Plan> {
+        let (board, settings) = (self.post.board.clone(), Arc::clone(&self.post.settings));
+        self.post.store.read(move |tx| reading::plan(tx, now, max, &board, &settings)).await
     }
 
     /// Lets messages out of their sender's Outbox; they are found due again. Those that cannot be are left for a while.
@@ -197,34 +194,62 @@ impl Runner {
         let released = self.post.store.write(move |tx| waiting.iter().try_for_each(|receipt| tx.outbox_release(*receipt, now).map(drop)));
         if let Err(error) = released.await {
             tracing::error!(%error, "what waits in an Outbox cannot leave it");
-            self.unread = false;
-            self.next_due = Some(now.after(READ_AGAIN_AFTER));
+            self.read_after = now.after(READ_AGAIN_AFTER);
         }
+        self.unread = true;
     }
 
-    async fn put(&self, message: QueueMessage, ways: Ways, now: Timestamp) {
-        let (receipt, message) = (message.receipt, Arc::new(message));
-        let recipients_max = self.post.settings.delivery.recipients_max.max(1);
-        let mut jobs = Vec::with_capacity(ways.len());
-        for (destination, places) in ways {
-            for places in places.chunks(recipients_max) {
-                let job = Job { message: Arc::clone(&message), recipients: places.to_vec(), given_back: false };
-                jobs.push((destination.clone(), job));
+    async fn take(&self, plan: Plan, now: Timestamp) -> store::Result<()> {
+        let settings = Arc::clone(&self.post.settings);
+        let taken = self.post.store.write(move |tx| reading::take(tx, &plan, now, &settings)).await?;
+        // First all, so that what one of them finishes does not release what another has yet to bring.
+        let mut put = Vec::with_capacity(taken.len());
+        for Taken { jobs, down } in taken {
+            for job in jobs {
+                let in_line = down.is_none() && job.destination != Destination::Local && !job.recipients.is_empty();
+                let job = self.post.board.put(job, in_line, &self.post.settings.queue);
+                if !in_line {
+                    put.push((job, down.clone()));
+                }
             }
         }
-        for (job, until) in self.post.board.put(receipt, jobs, now, &self.post.settings.queue) {
-            let completion = match until {
-                Some(until) => Completion::parked(job, until),
-                None => Completion::local(job),
-            };
-            self.post.complete(completion).await;
+        for (job, down) in put {
+            self.settle_at_once(job, down).await;
         }
+        Ok(())
+    }
+
+    /// What is for our own mailboxes, for nobody, or for a destination that is down needs no connection.
+    async fn settle_at_once(&self, job: Job, down: Option<(Timestamp, String)>) {
+        let places = job.recipients.clone();
+        let kind = match down {
+            _ if places.is_empty() => Kind::Back,
+            _ if job.destination == Destination::Local => Kind::Local { places },
+            Some((_, words)) if was_tried(&job) => failed_with_others(&places, &words),
+            Some((until, _)) => Kind::Parked { places, until },
+            None => Kind::Back,
+        };
+        self.post.complete(&job, kind, None).await;
+    }
+
+    /// What waits for a connection goes back when its destination is suspended.
+    async fn withdraw_suspended(&self) -> store::Result<()> {
+        let suspended = self.post.store.read(store::ReadTx::queue_suspended).await?;
+        let domains: BTreeSet<Domain> = suspended.into_iter().map(|(domain, _)| domain).collect();
+        if domains.is_empty() {
+            return Ok(());
+        }
+        for job in self.post.board.withdraw(&domains) {
+            self.post.complete(&job, Kind::Back, None).await;
+        }
+        Ok(())
     }
 
     /// Opens the connections that may be opened.
     fn start(&mut self) {
         while self.connections.try_join_next().is_some() {}
-        for (destination, job) in self.post.board.starts(self.now(), &self.post.settings.queue) {
+        for job in self.post.board.starts(self.now(), &self.post.settings.queue) {
+            let destination = job.destination.clone();
             let ending = Ending { board: self.post.board.clone(), destination: destination.clone() };
             let connection = Connection { post: Arc::clone(&self.post), destination };
             self.connections.spawn(async move {
@@ -246,6 +271,7 @@ impl Runner {
             () = poll_fn(|context| stop.poll_told(context)) => return true,
             () = self.changes.changed() => self.unread = true,
             () = self.post.board.changed() => {}
+            () = self.urge.told() => self.unread = true,
             () = tokio::time::sleep(wait) => {}
         }
         false
@@ -261,6 +287,19 @@ impl Runner {
     }
 }
 
+/// Whether any of a job's recipients has been tried, or left alone because its destination was down.
+fn was_tried(job: &Job) -> bool {
+    let entries = job.recipients.iter().filter_map(|place| job.message.recipients.get(*place));
+    entries.into_iter().any(|entry| matches!(&entry.state, RecipientState::Open { last: Some(_), .. }))
+}
+
+/// The destination could not be reached a moment ago: this would not have been otherwise.
+fn failed_with_others(places: &[usize], words: &str) -> Kind {
+    let words = format!("{words} (found with other mail)");
+    let tried = |place: &usize| Tried::ours(*place, Class::Transient, EnhancedStatus::new(4, 4, 1), words.clone());
+    Kind::Tried(places.iter().map(tried).collect())
+}
+
 /// Tells the board that a connection has ended, however it did.
 struct Ending {
     board: Board,
@@ -271,65 +310,4 @@ impl Drop for Ending {
     fn drop(&mut self) {
         self.board.ended(&self.destination);
     }
-}
-
-/// Up to `max` messages that are due and not on the board, and where they go.
-fn due(tx: &ReadTx, now: Timestamp, max: usize, on_board: &BTreeSet<ReceiptId>, settings: &Settings) -> store::Result<Due> {
-    let listed = tx.queue_due(Timestamp(i64::MAX), on_board.len() + max + 1)?;
-    let mut due = Due::default();
-    let mut local = BTreeMap::new();
-    for (at, receipt) in listed {
-        // Also for a message on the board: its outcome is written, and it leaves the board in a moment.
-        if at > now {
-            due.next = Some(at);
-            break;
-        }
-        if on_board.contains(&receipt) {
-            continue;
-        }
-        if due.messages.len() + due.waiting.len() == max {
-            due.more = true;
-            break;
-        }
-        if let Some(message) = tx.queue_message(receipt)? {
-            if outbox::waits(tx, &message)? {
-                due.waiting.push(receipt);
-                continue;
-            }
-            let ways = ways(tx, &message, now, settings, &mut local)?;
-            due.messages.push((message, ways));
-        }
-    }
-    Ok(due)
-}
-
-/// The recipients that are due, by destination.
-fn ways(
-    tx: &ReadTx,
-    message: &QueueMessage,
-    now: Timestamp,
-    settings: &Settings,
-    local: &mut BTreeMap<Domain, bool>,
-) -> store::Result<Ways> {
-    // What leaves under different reverse-paths cannot share a transaction.
-    let mut ways: BTreeMap<(Destination, Option<&Address>), Vec<usize>> = BTreeMap::new();
-    let sender = message.reverse_path.0.as_ref().map(mail::Address::domain);
-    // A report goes on where REQUIRETLS is not to be had rather than not at all (RFC 8689 §5).
-    let demand = if sender.is_none() && message.tls == TlsDemand::Required { TlsDemand::ByPolicy } else { message.tls };
-    for (place, entry) in message.recipients.iter().enumerate() {
-        if !matches!(entry.state, RecipientState::Open { next, .. } if next <= now) {
-            continue;
-        }
-        let domain = entry.recipient.address.domain();
-        let is_local = match local.get(domain) {
-            Some(is_local) => *is_local,
-            None => *local.entry(domain.clone()).or_insert(tx.domain(domain)?.is_some()),
-        };
-        // What gets no mail of this account is decided here, without asking anybody.
-        let is_suppressed = !is_local && tx.suppressed(message.account, &entry.recipient.address, now)?.is_some();
-        let way = route::route(&settings.routes, domain, sender, is_local || is_suppressed).demanding(demand);
-        let return_path = u32::try_from(place).ok().and_then(|place| message.return_paths.get(&place));
-        ways.entry((way, return_path)).or_default().push(place);
-    }
-    Ok(ways.into_iter().map(|((way, _), places)| (way, places)).collect())
 }

@@ -254,6 +254,7 @@ mod tests {
             tls: mail::TlsDemand::ByPolicy,
             terms: mail::Terms::default(),
             return_paths: std::collections::BTreeMap::new(),
+            held_by: None,
         }
     }
 

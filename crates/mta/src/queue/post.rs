@@ -1,7 +1,7 @@
 //! What the queue's tasks share, and the way by which outcomes reach the one that commits them.
 
 use super::board::{Board, Job};
-use super::commit::Completion;
+use super::commit::{Completion, Kind};
 use super::outcome::Tried;
 use crate::counters::Counters;
 use crate::deliver::World;
@@ -23,11 +23,12 @@ pub(crate) struct Post {
 impl Post {
     /// Hands a job's outcome over to be committed. `committed` is told when it is.
     pub(crate) async fn settle(&self, job: &Job, tried: Vec<Tried>, committed: Option<oneshot::Sender<()>>) {
-        self.complete(Completion::tried(job, tried, committed)).await;
+        self.complete(job, Kind::Tried(tried), committed).await;
     }
 
-    /// Hands anything over to be committed.
-    pub(crate) async fn complete(&self, completion: Completion) {
+    /// A job leaves the board; what became of it is handed over to be committed.
+    pub(crate) async fn complete(&self, job: &Job, kind: Kind, committed: Option<oneshot::Sender<()>>) {
+        let completion = Completion::new(job.message.receipt, kind, self.board.leave(job), committed);
         if self.completions.send(completion).await.is_err() {
             tracing::error!("an outcome came after the queue had ended; its delivery will be repeated");
         }

@@ -1,15 +1,42 @@
 //! When mail is tried, and over how many connections. Pure: time and randomness are parameters.
 //!
 //! [`schedule`] deals connections out to destinations; [`retry_at`] says when a recipient's next
-//! attempt is; [`Destination`] is what feedback has taught about one destination.
+//! attempt is; [`Destination`] is what feedback has taught about one destination, or about a provider: the
+//! hosts that several destinations share.
 //!
-//! Feedback: a destination starts with a few connections, may have one more each time as many
-//! messages went through as it has connections, and is halved when it could not be reached. When
+//! Feedback: a destination starts with a few connections and may have one more each time as many
+//! messages went through as it has connections. When it says that it has enough (421, 450 and 451 with 4.7) it is
+//! halved; at one connection its messages are spaced, ever wider, and closer again when they go through. When
 //! it could not be reached at all it is left alone for a while, then probed with one connection.
 
-use crate::settings::Queue;
+use crate::settings::{Queue, Rate};
 use mail::{ReceiptId, Timestamp};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// The first space between two messages for a destination that has enough at one connection. Our own choice.
+const PACE_FIRST: Duration = Duration::from_secs(1);
+/// The widest space. Our own choice.
+const PACE_MAX: Duration = Duration::from_mins(1);
+/// Messages that go through before they are spaced half as wide.
+const PACE_SUCCESSES: u32 = 5;
+/// How long trouble is remembered after it is over.
+const REMEMBERED: Duration = Duration::from_mins(10);
+/// Complaints within this time count once: they answer what was sent before the first one was heard.
+const COMPLAINT_SPAN: Duration = Duration::from_secs(5);
+
+/// What an operator allows a destination or a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections at first.
+    pub connections_initial: u32,
+    /// Most connections.
+    pub connections_max: u32,
+    /// Most messages in a time.
+    pub rate: Option<Rate>,
+    /// Most messages over one connection.
+    pub messages_max: usize,
+}
 
 /// What is known of one destination; kept in memory only and learnt again after a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,33 +49,80 @@ pub struct Destination {
     pub idle: u32,
     /// Not to be connected to before this moment.
     pub down_until: Option<Timestamp>,
-    /// Messages handed over since `allowed` last changed.
+    /// The least time between two messages that feedback asks for.
+    pub pace: Duration,
+    /// What it said or did last that was not success, and when.
+    pub last: Option<(Timestamp, String)>,
+    /// Before this moment no message is to leave, by pace and rate.
+    next_message: Timestamp,
+    /// Messages handed over since `allowed` or `pace` last changed.
     successes: u32,
     /// Times in a row that it could not be reached.
     failures: u32,
+    /// When it last complained.
+    complained: Option<Timestamp>,
+    bounds: Bounds,
 }
 
 impl Destination {
     /// A destination of which nothing is known.
-    pub fn new(settings: &Queue) -> Self {
-        Self { allowed: settings.connections_initial.max(1), active: 0, idle: 0, down_until: None, successes: 0, failures: 0 }
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            allowed: bounds.connections_initial.clamp(1, bounds.connections_max.max(1)),
+            active: 0,
+            idle: 0,
+            down_until: None,
+            pace: Duration::ZERO,
+            last: None,
+            next_message: Timestamp(i64::MIN),
+            successes: 0,
+            failures: 0,
+            complained: None,
+            bounds,
+        }
+    }
+
+    /// What the operator allows it.
+    pub const fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// A message was handed over or refused in an orderly way: the destination is well.
-    pub fn succeeded(&mut self, settings: &Queue) {
+    pub fn succeeded(&mut self) {
         self.failures = 0;
         self.down_until = None;
         self.successes += 1;
-        if self.successes >= self.allowed && self.allowed < settings.connections_max {
+        if !self.pace.is_zero() {
+            if self.successes >= PACE_SUCCESSES {
+                self.pace = if self.pace < PACE_FIRST { Duration::ZERO } else { self.pace / 2 };
+                self.successes = 0;
+            }
+        } else if self.successes >= self.allowed && self.allowed < self.bounds.connections_max {
             self.allowed += 1;
             self.successes = 0;
+        }
+    }
+
+    /// It said that it has enough: fewer connections, at one connection more time between messages.
+    pub fn complained(&mut self, now: Timestamp, words: &str) {
+        self.last = Some((now, words.to_owned()));
+        if self.complained.is_some_and(|at| now.since(at) < COMPLAINT_SPAN) {
+            return;
+        }
+        self.complained = Some(now);
+        self.successes = 0;
+        if self.allowed > 1 {
+            self.allowed /= 2;
+        } else {
+            self.pace = (self.pace * 2).clamp(PACE_FIRST, PACE_MAX);
         }
     }
 
     /// No connection could be made, or it broke before it could be used.
     ///
     /// With other connections open the destination only asks for fewer; without any it is down.
-    pub fn unreachable(&mut self, now: Timestamp, settings: &Queue) {
+    pub fn unreachable(&mut self, now: Timestamp, words: &str, settings: &Queue) {
+        self.last = Some((now, words.to_owned()));
         self.allowed = (self.allowed / 2).max(1);
         self.successes = 0;
         if self.active > 1 {
@@ -64,21 +138,61 @@ impl Destination {
         self.down_until.is_some_and(|until| until > now)
     }
 
-    /// Whether nothing would be lost by forgetting it.
-    pub fn is_forgettable(&self, now: Timestamp) -> bool {
-        self.active == 0 && !self.is_down(now)
+    /// Whether it has more connections than it may have now.
+    pub const fn has_too_many(&self) -> bool {
+        self.active > self.allowed
+    }
+
+    /// When the next message may leave; a moment that has passed: now.
+    pub const fn next_message(&self) -> Timestamp {
+        self.next_message
+    }
+
+    /// A message leaves.
+    pub fn leaves(&mut self, now: Timestamp) {
+        let space = self.space();
+        if !space.is_zero() {
+            self.next_message = self.next_message.max(now).after(space);
+        }
+    }
+
+    /// The time between two messages, by feedback and by what the operator allows.
+    fn space(&self) -> Duration {
+        self.pace.max(self.bounds.rate.map_or(Duration::ZERO, Rate::space))
+    }
+
+    /// Whether nothing would be lost by forgetting it. Trouble is remembered for a while, unless there is too much to
+    /// remember.
+    pub fn is_forgettable(&self, now: Timestamp, brief: bool) -> bool {
+        let over = self.next_message <= now && (brief || self.last.as_ref().is_none_or(|(at, _)| now.since(*at) > REMEMBERED));
+        self.active == 0 && !self.is_down(now) && over
+    }
+
+    /// How many more connections it may have now.
+    fn room(&self, now: Timestamp) -> u32 {
+        if self.is_down(now) || self.next_message > now {
+            return 0;
+        }
+        // After a failure one connection probes before others follow; spaced messages need no more than one at once.
+        let allowed = if self.failures > 0 { 1 } else { self.allowed };
+        let room = allowed.saturating_sub(self.active);
+        if self.space().is_zero() { room } else { room.min(1) }
     }
 }
 
 /// Mail that waits for a destination.
 #[derive(Debug)]
-pub struct Waiting<'a, K> {
+pub struct Waiting<'a, K, P> {
     /// Where to.
     pub key: K,
     /// How many transactions wait for a connection.
     pub waiting: usize,
+    /// The place of the first of them: rank, then tag.
+    pub first: (u8, u64),
     /// What is known of it.
     pub destination: &'a Destination,
+    /// The provider, if it is known, and what is known of that.
+    pub provider: Option<(P, &'a Destination)>,
 }
 
 /// A number of connections to start.
@@ -90,22 +204,44 @@ pub struct Start<K> {
     pub connections: u32,
 }
 
-/// Deals out connections: no destination over what it is allowed, all together not over the total,
-/// and where the total does not suffice, those with the fewest first, one each in turn.
-pub fn schedule<'a, K: Clone>(
+/// Deals out connections: no destination and no provider over what it is allowed, all together not over the total,
+/// and where the total does not suffice, the urgent and then those with the fewest first, one each in turn.
+pub fn schedule<'a, K, P: Ord>(
     now: Timestamp,
-    waiting: impl IntoIterator<Item = Waiting<'a, K>>,
+    waiting: impl IntoIterator<Item = Waiting<'a, K, P>>,
     active: u32,
     settings: &Queue,
 ) -> Vec<Start<K>> {
-    let mut wants: Vec<Want<K>> = waiting.into_iter().filter_map(|w| want(now, &w)).collect();
     let mut room = settings.connections_total_max.saturating_sub(active);
-    wants.sort_by_key(|want| want.has);
-    while room > 0 && wants.iter().any(|want| want.given < want.wants) {
+    let mut providers: Vec<u32> = Vec::new();
+    let mut known = BTreeMap::new();
+    let mut wants: Vec<Want<K>> = Vec::new();
+    for waiting in waiting {
+        let provider = waiting.provider.map(|(provider, state)| {
+            *known.entry(provider).or_insert_with(|| {
+                providers.push(state.room(now));
+                providers.len() - 1
+            })
+        });
+        let unserved = u32::try_from(waiting.waiting).unwrap_or(u32::MAX).saturating_sub(waiting.destination.idle);
+        let wants_now = unserved.min(waiting.destination.room(now));
+        if wants_now > 0 {
+            let order = (waiting.first.0, waiting.destination.active, waiting.first.1);
+            wants.push(Want { key: waiting.key, order, wants: wants_now, given: 0, provider });
+        }
+    }
+    wants.sort_by_key(|want| want.order);
+    let mut progress = true;
+    while room > 0 && progress {
+        progress = false;
         for want in wants.iter_mut().filter(|want| want.given < want.wants) {
-            if room > 0 {
-                want.given += 1;
+            let mut none = 1;
+            let left = want.provider.and_then(|place| providers.get_mut(place)).unwrap_or(&mut none);
+            if room > 0 && *left > 0 {
+                *left -= 1;
                 room -= 1;
+                want.given += 1;
+                progress = true;
             }
         }
     }
@@ -114,21 +250,11 @@ pub fn schedule<'a, K: Clone>(
 
 struct Want<K> {
     key: K,
-    has: u32,
+    order: (u8, u32, u64),
     wants: u32,
     given: u32,
-}
-
-fn want<K: Clone>(now: Timestamp, waiting: &Waiting<'_, K>) -> Option<Want<K>> {
-    let destination = waiting.destination;
-    if destination.is_down(now) {
-        return None;
-    }
-    // After a failure one connection probes before others follow.
-    let allowed = if destination.failures > 0 { 1 } else { destination.allowed };
-    let unserved = u32::try_from(waiting.waiting).unwrap_or(u32::MAX).saturating_sub(destination.idle);
-    let wants = unserved.min(allowed.saturating_sub(destination.active));
-    (wants > 0).then(|| Want { key: waiting.key.clone(), has: destination.active, wants, given: 0 })
+    /// Its provider's place in the list of those.
+    provider: Option<usize>,
 }
 
 /// When the attempt after `attempts` failed ones is due; `None` when the recipient's time is over.
@@ -166,15 +292,24 @@ mod tests {
         Queue { connections_initial: 2, connections_max: 5, connections_total_max: 6, ..Queue::default() }
     }
 
+    fn new() -> Destination {
+        Destination::new(settings().bounds())
+    }
+
     fn destination(allowed: u32, active: u32, idle: u32) -> Destination {
-        Destination { allowed, active, idle, ..Destination::new(&settings()) }
+        Destination { allowed, active, idle, ..new() }
     }
 
     /// `wanted`: (waiting, allowed, active, idle) of each destination; the answer: connections of each.
-    fn dealt(wanted: &[(usize, u32, u32, u32)], active: u32) -> Vec<u32> {
+    fn dealt(wanted: &[(usize, u32, u32, u32)], provider: Option<&Destination>, active: u32) -> Vec<u32> {
         let destinations: Vec<_> = wanted.iter().map(|w| destination(w.1, w.2, w.3)).collect();
-        let waiting =
-            wanted.iter().zip(&destinations).enumerate().map(|(key, (w, destination))| Waiting { key, waiting: w.0, destination });
+        let waiting = wanted.iter().zip(&destinations).enumerate().map(|(key, (w, destination))| Waiting {
+            key,
+            waiting: w.0,
+            first: (9, 0),
+            destination,
+            provider: provider.map(|provider| ((), provider)),
+        });
         let mut given = vec![0; wanted.len()];
         for start in schedule(Timestamp(0), waiting, active, &settings()) {
             given[start.key] = start.connections;
@@ -196,40 +331,96 @@ mod tests {
             (vec![(9, 5, 3, 0), (9, 5, 0, 0)], 3, vec![1, 2]),
             (vec![(9, 5, 0, 0)], 6, vec![0]),
         ] {
-            assert_eq!(dealt(&wanted, active), want, "{wanted:?}");
+            assert_eq!(dealt(&wanted, None, active), want, "{wanted:?}");
         }
     }
 
     #[test]
+    fn destinations_of_one_provider_share_what_it_is_allowed() {
+        let wanted = [(9, 5, 0, 0), (9, 5, 0, 0)];
+        for (allowed, active, want) in [(5, 0, [3, 2]), (1, 0, [1, 0]), (2, 1, [1, 0]), (2, 2, [0, 0])] {
+            assert_eq!(dealt(&wanted, Some(&destination(allowed, active, 0)), active), want, "{allowed} {active}");
+        }
+    }
+
+    #[test]
+    fn the_urgent_and_then_those_with_the_fewest_connections_come_first() {
+        let (idle, busy) = (destination(2, 0, 0), destination(2, 1, 0));
+        let start = |waiting: [((u8, u64), &Destination); 3]| {
+            let waiting = waiting.into_iter().enumerate();
+            let waiting =
+                waiting.map(|(key, (first, destination))| Waiting::<_, ()> { key, waiting: 1, first, destination, provider: None });
+            schedule(Timestamp(0), waiting, 5, &settings()).remove(0).key
+        };
+        assert_eq!(start([((9, 7), &idle), ((9, 3), &idle), ((9, 1), &busy)]), 1);
+        assert_eq!(start([((9, 7), &idle), ((9, 3), &idle), ((5, 9), &busy)]), 2);
+    }
+
+    #[test]
     fn success_opens_and_failure_closes() {
-        let settings = settings();
-        let mut destination = Destination::new(&settings);
+        let mut destination = new();
         for allowed in [2, 3, 3, 3, 4] {
-            destination.succeeded(&settings);
+            destination.succeeded();
             assert_eq!(destination.allowed, allowed);
         }
         destination.active = 3;
-        destination.unreachable(Timestamp(0), &settings);
+        destination.unreachable(Timestamp(0), "", &settings());
         assert_eq!((destination.allowed, destination.down_until), (2, None));
+    }
+
+    #[test]
+    fn complaints_take_connections_and_then_time() {
+        let mut destination = Destination { allowed: 4, active: 4, ..new() };
+        let mut seen = Vec::new();
+        for seconds in [0, 1, 10, 20, 30, 40, 50, 60, 70, 80, 90] {
+            destination.complained(Timestamp::from_seconds(seconds), "421 enough");
+            seen.push((destination.allowed, destination.pace.as_secs()));
+        }
+        assert_eq!(seen, [(2, 0), (2, 0), (1, 0), (1, 1), (1, 2), (1, 4), (1, 8), (1, 16), (1, 32), (1, 60), (1, 60)]);
+        assert!(destination.has_too_many());
+        let mut messages = 0;
+        while destination.allowed < 3 {
+            destination.succeeded();
+            messages += 1;
+        }
+        assert!((30..60).contains(&messages), "it comes back slowly: {messages}");
+    }
+
+    #[test]
+    fn a_rate_spaces_messages_evenly() {
+        let rate = Some(Rate { messages: 6, time: Duration::from_mins(1) });
+        let mut destination = Destination::new(Bounds { rate, ..settings().bounds() });
+        let wanted = |destination: &Destination, now| {
+            let waiting = [Waiting::<_, ()> { key: (), waiting: 9, first: (9, 0), destination, provider: None }];
+            schedule(now, waiting, 0, &settings()).first().map_or(0, |start| start.connections)
+        };
+        assert_eq!(wanted(&destination, Timestamp(0)), 1, "one at a time");
+        destination.leaves(Timestamp(0));
+        assert_eq!(destination.next_message(), Timestamp::from_seconds(10));
+        assert_eq!((wanted(&destination, Timestamp(9_999)), wanted(&destination, Timestamp(10_000))), (0, 1));
+        destination.leaves(Timestamp::from_seconds(100));
+        assert_eq!(destination.next_message(), Timestamp::from_seconds(110), "what was not used is not saved up");
     }
 
     #[test]
     fn an_unreachable_destination_is_left_alone_longer_each_time_and_then_probed() {
         let settings = settings();
-        let mut destination = Destination { active: 1, ..Destination::new(&settings) };
+        let mut destination = Destination { active: 1, ..new() };
         let mut now = Timestamp(0);
         for seconds in [30, 60, 120, 240, 480, 600, 600] {
-            destination.unreachable(now, &settings);
+            destination.unreachable(now, "", &settings);
             let until = now.after(Duration::from_secs(seconds));
             assert_eq!(destination.down_until, Some(until));
             now = until;
         }
         destination.active = 0;
-        let start = |destination: &Destination, now| schedule(now, [Waiting { key: (), waiting: 9, destination }], 0, &settings);
+        let start = |destination: &Destination, now| {
+            schedule(now, [Waiting::<_, ()> { key: (), waiting: 9, first: (9, 0), destination, provider: None }], 0, &settings)
+        };
         assert_eq!(start(&destination, Timestamp(now.0 - 1)), []);
         assert_eq!(start(&destination, now), [Start { key: (), connections: 1 }]);
-        destination.succeeded(&settings);
-        destination.succeeded(&settings);
+        destination.succeeded();
+        destination.succeeded();
         assert_eq!(start(&destination, now), [Start { key: (), connections: 2 }]);
     }
 

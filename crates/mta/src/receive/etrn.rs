@@ -20,7 +20,10 @@ impl Receiver {
         };
         let now = self.context.clock.wall();
         // Who asks is there again: its hosts are not left alone any longer.
-        self.context.urge.tell();
+        match subdomains {
+            true => self.context.urge.tell_below(domain.clone()),
+            false => self.context.urge.tell([domain.clone()]),
+        }
         let written = self.context.store.write(move |tx| admin::retry_domain(tx, &domain, subdomains, now)).await;
         match written {
             Ok(0) => Answer::Reply(Reply::new(251, (2, 0, 0), format!("No messages wait for {node}"))),

@@ -1,0 +1,295 @@
+//! What of the queue comes to the board next: read in the store's order, as far as there is room.
+//!
+//! The lanes' first parts are read in order and, with what follows in their lanes, merged: so the parts come by rank
+//! and turn over the whole queue, and no more is read than is used but for a few parts of each lane. A lane whose
+//! destination has no room is left alone as a whole; where many such lanes are in the way they are passed over for a
+//! while, in the store. What is on the board is taken and not met here.
+//!
+//! Cost: for each part a bounded number of keys, however long the queue is; a test counts them.
+
+use super::board::{Board, Job, Room};
+use crate::outbox;
+use crate::route::{self, Destination};
+use crate::settings::Settings;
+use mail::{Address, Domain, ReceiptId, Timestamp, TlsDemand};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::sync::Arc;
+use store::{Part, QueueMessage, ReadTx, Result, WriteTx};
+
+/// Lanes whose first parts are read at once.
+const FIRSTS: usize = 32;
+/// Parts of a lane that are read at once.
+const FOLLOWING: usize = 8;
+/// Lanes without room that are met before the further ones are passed over.
+const FULL_MAX: usize = 64;
+/// Parts and lanes that are looked at for each that there is room for.
+const LOOKED_AT_EACH: usize = 4;
+
+/// What is to be taken.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) picks: Vec<Pick>,
+    /// Messages that are still in their sender's Outbox.
+    pub(super) waiting: Vec<ReceiptId>,
+    /// Lanes that are in the way of others.
+    pass: Vec<Domain>,
+    /// There is more to be read at once.
+    pub(super) more: bool,
+    /// There is more, for which there is no room.
+    pub(super) crowded: bool,
+    /// When something becomes due.
+    pub(super) next: Option<Timestamp>,
+}
+
+/// Parts of a message that go the same way.
+#[derive(Debug)]
+pub(super) struct Pick {
+    parts: Vec<Part>,
+    destination: Destination,
+    sender: Arc<str>,
+    /// Why they are not tried.
+    down: Option<(Timestamp, String)>,
+}
+
+/// What was taken.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) jobs: Vec<Job>,
+    /// Why they are not tried.
+    pub(super) down: Option<(Timestamp, String)>,
+}
+
+impl Plan {
+    pub(super) fn is_empty(&self) -> bool {
+        self.picks.is_empty() && self.pass.is_empty()
+    }
+}
+
+/// Plans to take up to `max` parts.
+pub(super) fn plan(tx: &ReadTx, now: Timestamp, max: usize, board: &Board, settings: &Settings) -> Result<Plan> {
+    let mut planner = Planner {
+        tx,
+        now,
+        board,
+        settings,
+        plan: Plan { next: tx.queue_next()?, ..Plan::default() },
+        local: BTreeMap::new(),
+        messages: BTreeMap::new(),
+        picked: BTreeSet::new(),
+        destinations: BTreeMap::new(),
+        senders: BTreeMap::new(),
+        full: 0,
+    };
+    let mut merge = Merge { tx, heap: BinaryHeap::new(), following: BTreeMap::new(), firsts: VecDeque::new(), last: None, read_all: false };
+    let mut looked_at = 0;
+    while let Some(part) = merge.next()? {
+        if planner.plan.picks.len() >= max || looked_at >= max.saturating_mul(LOOKED_AT_EACH).saturating_add(FULL_MAX) {
+            planner.plan.more = planner.plan.picks.len() >= max || !planner.plan.pass.is_empty();
+            planner.plan.crowded = true;
+            break;
+        }
+        looked_at += 1;
+        if planner.look(&part)? {
+            merge.advance(part)?;
+        }
+    }
+    Ok(planner.plan)
+}
+
+struct Planner<'a> {
+    tx: &'a ReadTx,
+    now: Timestamp,
+    board: &'a Board,
+    settings: &'a Settings,
+    plan: Plan,
+    /// Which domains are ours.
+    local: BTreeMap<Domain, bool>,
+    messages: BTreeMap<ReceiptId, Arc<QueueMessage>>,
+    /// What was picked with another lane's part.
+    picked: BTreeSet<(ReceiptId, Domain)>,
+    destinations: BTreeMap<Destination, usize>,
+    senders: BTreeMap<Arc<str>, usize>,
+    full: usize,
+}
+
+impl Planner<'_> {
+    /// Picks a part if there is room. False: its lane has none.
+    fn look(&mut self, part: &Part) -> Result<bool> {
+        if self.picked.contains(&(part.receipt, part.lane.clone())) {
+            return Ok(true);
+        }
+        let Some(message) = self.message(part.receipt)? else { return Ok(true) };
+        if outbox::waits(self.tx, &message)? {
+            self.plan.waiting.push(part.receipt);
+            return Ok(true);
+        }
+        let destination = way(self.tx, &message, &part.lane, self.settings, &mut self.local)?;
+        let sender: Arc<str> = message.sender().into();
+        let before = [
+            self.plan.picks.len(),
+            self.destinations.get(&destination).copied().unwrap_or_default(),
+            self.senders.get(&sender).copied().unwrap_or_default(),
+        ];
+        let room = match destination {
+            Destination::Local => Room::Free,
+            _ => self.board.room(&destination, &sender, before, self.now, &self.settings.queue),
+        };
+        let down = match room {
+            Room::Free => None,
+            Room::Down(until, words) => Some((until, words)),
+            Room::SenderFull => {
+                self.plan.crowded = true;
+                return Ok(true);
+            }
+            Room::Full => {
+                self.plan.crowded = true;
+                self.full += 1;
+                if self.full > FULL_MAX {
+                    self.plan.pass.push(part.lane.clone());
+                }
+                return Ok(false);
+            }
+        };
+        let parts = self.with_siblings(part, &message, &destination)?;
+        *self.destinations.entry(destination.clone()).or_default() += 1;
+        *self.senders.entry(Arc::clone(&sender)).or_default() += 1;
+        self.plan.picks.push(Pick { parts, destination, sender, down });
+        Ok(true)
+    }
+
+    fn message(&mut self, receipt: ReceiptId) -> Result<Option<Arc<QueueMessage>>> {
+        if let Some(message) = self.messages.get(&receipt) {
+            return Ok(Some(Arc::clone(message)));
+        }
+        let message = self.tx.queue_message(receipt)?.map(Arc::new);
+        self.messages.extend(message.clone().map(|message| (receipt, message)));
+        Ok(message)
+    }
+
+    /// The part and those of other lanes that can share its transaction.
+    fn with_siblings(&mut self, part: &Part, message: &QueueMessage, destination: &Destination) -> Result<Vec<Part>> {
+        let mut parts = vec![part.clone()];
+        if !matches!(destination, Destination::Smarthost(..)) {
+            return Ok(parts);
+        }
+        for lane in message.lanes().into_keys().filter(|lane| **lane != part.lane) {
+            if way(self.tx, message, lane, self.settings, &mut self.local)? == *destination
+                && let Some(sibling) = self.tx.queue_ready_part(part.receipt, lane)?
+                && self.picked.insert((part.receipt, lane.clone()))
+            {
+                parts.push(sibling);
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// Where mail of a message for a domain goes.
+fn way(
+    tx: &ReadTx,
+    message: &QueueMessage,
+    domain: &Domain,
+    settings: &Settings,
+    local: &mut BTreeMap<Domain, bool>,
+) -> Result<Destination> {
+    let sender = message.reverse_path.0.as_ref().map(Address::domain);
+    // A report goes on where REQUIRETLS is not to be had rather than not at all (RFC 8689 §5).
+    let demand = if sender.is_none() && message.tls == TlsDemand::Required { TlsDemand::ByPolicy } else { message.tls };
+    let is_local = match local.get(domain) {
+        Some(is_local) => *is_local,
+        None => *local.entry(domain.clone()).or_insert(tx.domain(domain)?.is_some()),
+    };
+    Ok(route::route(&settings.routes, domain, sender, is_local).demanding(demand))
+}
+
+/// Takes what was planned, as far as it is still to be had.
+pub(super) fn take(tx: &mut WriteTx, plan: &Plan, now: Timestamp, settings: &Settings) -> Result<Vec<Taken>> {
+    let until = now.after(settings.queue.crowded_wait);
+    plan.pass.iter().try_for_each(|lane| tx.queue_pass(lane, Some(until)))?;
+    let parts: Vec<Part> = plan.picks.iter().flat_map(|pick| pick.parts.iter().cloned()).collect();
+    let taken: BTreeSet<Part> = tx.queue_take(&parts)?.into_iter().collect();
+    let mut all = Vec::new();
+    for pick in &plan.picks {
+        let mine: Vec<&Part> = pick.parts.iter().filter(|part| taken.contains(part)).collect();
+        let (Some(first), Some(message)) = (mine.first(), pick.parts.first()) else { continue };
+        let Some(message) = tx.queue_message(message.receipt)? else { continue };
+        let lanes = mine.iter().map(|part| &part.lane).collect();
+        all.push(Taken { jobs: jobs(Arc::new(message), pick, first, &lanes, now, settings), down: pick.down.clone() });
+    }
+    Ok(all)
+}
+
+/// The transactions that a pick makes: what leaves under different reverse-paths cannot share one, nor can too many.
+fn jobs(message: Arc<QueueMessage>, pick: &Pick, first: &Part, lanes: &BTreeSet<&Domain>, now: Timestamp, settings: &Settings) -> Vec<Job> {
+    let mut ways: BTreeMap<Option<&Address>, Vec<usize>> = BTreeMap::new();
+    for (place, entry) in message.recipients.iter().enumerate() {
+        if lanes.contains(entry.recipient.address.domain()) && entry.next().is_some_and(|next| next <= now) {
+            let return_path = u32::try_from(place).ok().and_then(|place| message.return_paths.get(&place));
+            ways.entry(return_path).or_default().push(place);
+        }
+    }
+    let job = |recipients: &[usize]| {
+        let domains = recipients.iter().filter_map(|place| message.recipients.get(*place)).map(|entry| entry.recipient.address.domain());
+        let lanes: BTreeSet<&Domain> = domains.collect();
+        Job {
+            message: Arc::clone(&message),
+            destination: pick.destination.clone(),
+            recipients: recipients.to_vec(),
+            lanes: lanes.into_iter().cloned().collect(),
+            rank: first.rank,
+            tag: first.tag,
+            sender: Arc::clone(&pick.sender),
+            given_back: false,
+            active: false,
+        }
+    };
+    let recipients_max = settings.delivery.recipients_max.max(1);
+    let mut jobs: Vec<Job> = ways.values().flat_map(|places| places.chunks(recipients_max)).map(job).collect();
+    // What has nobody to be tried for is finished or waits again.
+    let served: BTreeSet<&Domain> = jobs.iter().flat_map(|job| &job.lanes).collect();
+    let unserved: Vec<Domain> = lanes.iter().filter(|lane| !served.contains(**lane)).map(|lane| (*lane).clone()).collect();
+    if !unserved.is_empty() {
+        jobs.push(Job { lanes: unserved, ..job(&[]) });
+    }
+    jobs
+}
+
+/// The parts of all open lanes, in order.
+struct Merge<'a> {
+    tx: &'a ReadTx,
+    /// The next part of each lane that was begun.
+    heap: BinaryHeap<Reverse<Part>>,
+    following: BTreeMap<Domain, VecDeque<Part>>,
+    /// The first parts of lanes that were not.
+    firsts: VecDeque<Part>,
+    last: Option<Part>,
+    read_all: bool,
+}
+
+impl Merge<'_> {
+    fn next(&mut self) -> Result<Option<Part>> {
+        if self.firsts.is_empty() && !self.read_all {
+            let firsts = self.tx.queue_firsts(self.last.as_ref(), FIRSTS)?;
+            self.read_all = firsts.len() < FIRSTS;
+            self.last = firsts.last().cloned().or(self.last.take());
+            self.firsts = firsts.into();
+        }
+        let begun = self.heap.peek().map(|Reverse(part)| part);
+        Ok(match (begun, self.firsts.front()) {
+            (Some(begun), Some(first)) if first < begun => self.firsts.pop_front(),
+            (None, _) => self.firsts.pop_front(),
+            _ => self.heap.pop().map(|Reverse(part)| part),
+        })
+    }
+
+    /// What follows a part in its lane comes into the order.
+    fn advance(&mut self, part: Part) -> Result<()> {
+        let following = self.following.entry(part.lane.clone()).or_default();
+        if following.is_empty() {
+            following.extend(self.tx.queue_lane(&part.lane, Some(&part), FOLLOWING)?);
+        }
+        self.heap.extend(following.pop_front().map(Reverse));
+        Ok(())
+    }
+}
