@@ -443,8 +443,12 @@ impl Service for Host {
         Arc::clone(&self.current().snapshot.mail)
     }
 
-    fn urge(&self) {
-        self.urge.tell();
+    fn urge(&self, domains: Vec<mail::Domain>) {
+        self.urge.tell(domains);
+    }
+
+    fn destinations(&self) -> Vec<mta::queue::DestinationView> {
+        self.urge.destinations()
     }
 }
 

@@ -516,9 +516,9 @@ mod tests {
                     }
                     let message = tx.queue_message(ReceiptId(1))?.unwrap();
                     if held {
-                        tx.queue_put(&QueueMessage { held, ..message.clone() })?
+                        tx.queue_put(&QueueMessage { held, ..message.clone() })?;
                     } else {
-                        tx.queue_remove(ReceiptId(1))?
+                        tx.queue_remove(ReceiptId(1))?;
                     }
                     tx.queue_back_all(9)?;
                     assert_eq!((tx.queue_firsts(None, 9)?, tx.queue_next()?, taken(tx)), (vec![], None, 0), "{step} {held}");

@@ -6,19 +6,25 @@
 //! connection is committed: a crash repeats at most one delivery per connection.
 
 use super::connection::{Unusable, millis_since};
+use super::manner::Manner;
 use crate::queue::board::Job;
 use crate::queue::commit::Kind;
 use crate::queue::outcome::{Attempt, Tried};
 use crate::queue::post::Post;
 use crate::route::{Destination, Target};
+use crate::transport::Inquiry;
+use crate::transport::policy::Decided;
 use mail::{EnhancedStatus, Envelope, Timestamp, TlsDemand};
 use smtp::client::{Answer, Ask, Cause, Class, Client, Outcome, Stage, Transaction, TransactionOutcome};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::oneshot;
 use wire::Handler;
 
+/// Destinations that are found unfit for a connection before no further ones are looked at.
+const UNFIT_MAX: usize = 16;
 /// Octets of a message read from the store at once.
 const CHUNK_OCTETS: usize = 64 * 1024;
 
@@ -49,6 +55,8 @@ struct State {
     /// Something of the message at hand has been asked for.
     body_began: bool,
     failed: Option<Outcome>,
+    /// The MX host, and what TLS with it had to be.
+    decided: Option<(Target, Decided)>,
 }
 
 impl Carry {
@@ -65,6 +73,7 @@ impl Carry {
             offered: 0,
             body_began: false,
             failed: None,
+            decided: None,
         };
         Self { post, destination, state: Arc::new(Mutex::new(state)) }
     }
@@ -74,13 +83,14 @@ impl Carry {
     }
 
     /// Another address is tried.
-    pub(crate) fn begin(&self, target: &Target, address: IpAddr, verified_by: &'static str) {
+    pub(crate) fn begin(&self, target: &Target, address: IpAddr, manner: &Manner) {
         let mut state = self.state();
+        state.decided = manner.decided.clone().map(|decided| (target.clone(), decided));
         state.host = target.host.to_string();
         state.address = Some(address);
         state.tls = None;
         state.tls_seen = None;
-        state.verified_by = verified_by;
+        state.verified_by = manner.verified_by();
         state.ready = false;
         state.failed = None;
     }
@@ -180,11 +190,14 @@ pub(crate) struct Carrier {
     carry: Carry,
     /// Resolves when the outcome before is committed.
     committing: Option<oneshot::Receiver<()>>,
+    /// Destinations whose mail may go over this connection too, and those whose mail may not.
+    fit: BTreeSet<Destination>,
+    unfit: BTreeSet<Destination>,
 }
 
 impl Carrier {
     pub(crate) fn new(carry: Carry) -> Self {
-        Self { carry, committing: None }
+        Self { carry, committing: None, fit: BTreeSet::new(), unfit: BTreeSet::new() }
     }
 
     async fn next(&mut self) -> Answer {
@@ -225,15 +238,44 @@ impl Carrier {
             .map_or(true, |message| message.is_some_and(|message| !message.held))
     }
 
-    async fn another(&self) -> Option<Job> {
-        let (post, destination) = (&self.carry.post, &self.carry.destination);
-        let queue = &post.settings.queue;
-        if self.carry.state().offered >= queue.bounds_of(destination).messages_max {
+    async fn another(&mut self) -> Option<Job> {
+        let (post, destination) = (Arc::clone(&self.carry.post), self.carry.destination.clone());
+        if self.carry.state().offered >= post.board.messages_max(&destination, &post.settings.queue) {
             return None;
         }
-        let job = post.board.next(destination, post.settings.delivery.linger, post.world.clock.as_ref()).await;
+        let job = match self.of_neighbour().await {
+            Some(job) => Some(job),
+            None => post.board.next(&destination, post.settings.delivery.linger, post.world.clock.as_ref()).await,
+        };
         self.carry.state().started = post.world.clock.now();
         job
+    }
+
+    /// A message for another domain with the same mail exchangers, if it is its turn.
+    async fn of_neighbour(&mut self) -> Option<Job> {
+        let board = self.carry.post.board.clone();
+        while self.unfit.len() < UNFIT_MAX {
+            let neighbour = board.neighbour(&self.carry.destination, &self.unfit)?;
+            if self.fit.contains(&neighbour) || self.fits(&neighbour).await {
+                let job = board.take_from(&neighbour, self.carry.post.world.clock.wall())?;
+                self.fit.insert(neighbour);
+                return Some(job);
+            }
+            self.unfit.insert(neighbour);
+        }
+        None
+    }
+
+    /// Whether a destination's mail would have gone to this host in the same manner.
+    async fn fits(&self, neighbour: &Destination) -> bool {
+        let Destination::Mx(domain, ..) = neighbour else { return false };
+        let Some((target, decided)) = self.carry.state().decided.clone() else { return false };
+        let Post { world, settings, .. } = &*self.carry.post;
+        let inquiry = Inquiry { dns: world.dns.as_ref(), transport: &world.transport, settings: &settings.transport };
+        let of_domain = inquiry.domain(domain).await;
+        let of_host = inquiry.host(&target.host, target.port).await;
+        let own = inquiry.decide(&target.host, &of_domain, &of_host, neighbour.demand());
+        own.is_ok_and(|own| (own.policy, own.requiretls, own.testing) == (decided.policy, decided.requiretls, decided.testing))
     }
 
     async fn body(&mut self, offset: u64) -> Answer {

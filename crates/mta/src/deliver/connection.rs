@@ -226,13 +226,14 @@ impl Connection {
 
     /// One address; in clear once more if TLS was offered and failed, and clear text is allowed.
     async fn attempt(&self, target: &Target, address: IpAddr, manner: &Manner, carry: &Carry) -> Result<(), Unusable> {
-        carry.begin(target, address, manner.verified_by());
+        carry.begin(target, address, manner);
         let talked = self.talk(target, address, manner, carry).await;
         self.report_session(target, address, manner, carry, talked.as_ref().err());
         let talked = match talked {
             Err(Broken::Handshake(..)) if manner.falls_back() => {
-                carry.begin(target, address, "");
-                self.talk(target, address, &manner.in_clear(), carry).await
+                let manner = manner.in_clear();
+                carry.begin(target, address, &manner);
+                self.talk(target, address, &manner, carry).await
             }
             other => other,
         };

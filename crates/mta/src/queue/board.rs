@@ -271,6 +271,14 @@ impl Board {
         None
     }
 
+    /// Most messages over one connection to a destination, by its own limit and its provider's.
+    pub(crate) fn messages_max(&self, destination: &Destination, settings: &Settings) -> usize {
+        let state = self.state();
+        let Some(line) = state.lines.get(destination) else { return settings.messages_per_connection };
+        let provider = state.provider(line).map(|provider| provider.state.bounds().messages_max);
+        line.state.bounds().messages_max.min(provider.unwrap_or(usize::MAX))
+    }
+
     /// A destination whose mail a connection of another could take: it has the same exchangers, and its first job comes
     /// before all that waits for the connection's own. Not one of `but`.
     pub(crate) fn neighbour(&self, destination: &Destination, but: &BTreeSet<Destination>) -> Option<Destination> {

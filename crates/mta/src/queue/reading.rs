@@ -91,7 +91,7 @@ pub(super) fn plan(tx: &ReadTx, now: Timestamp, max: usize, board: &Board, setti
         }
         looked_at += 1;
         if planner.look(&part)? {
-            merge.advance(part)?;
+            merge.advance(&part)?;
         }
     }
     Ok(planner.plan)
@@ -215,13 +215,20 @@ pub(super) fn take(tx: &mut WriteTx, plan: &Plan, now: Timestamp, settings: &Set
         let (Some(first), Some(message)) = (mine.first(), pick.parts.first()) else { continue };
         let Some(message) = tx.queue_message(message.receipt)? else { continue };
         let lanes = mine.iter().map(|part| &part.lane).collect();
-        all.push(Taken { jobs: jobs(Arc::new(message), pick, first, &lanes, now, settings), down: pick.down.clone() });
+        all.push(Taken { jobs: jobs(&Arc::new(message), pick, first, &lanes, now, settings), down: pick.down.clone() });
     }
     Ok(all)
 }
 
 /// The transactions that a pick makes: what leaves under different reverse-paths cannot share one, nor can too many.
-fn jobs(message: Arc<QueueMessage>, pick: &Pick, first: &Part, lanes: &BTreeSet<&Domain>, now: Timestamp, settings: &Settings) -> Vec<Job> {
+fn jobs(
+    message: &Arc<QueueMessage>,
+    pick: &Pick,
+    first: &Part,
+    lanes: &BTreeSet<&Domain>,
+    now: Timestamp,
+    settings: &Settings,
+) -> Vec<Job> {
     let mut ways: BTreeMap<Option<&Address>, Vec<usize>> = BTreeMap::new();
     for (place, entry) in message.recipients.iter().enumerate() {
         if lanes.contains(entry.recipient.address.domain()) && entry.next().is_some_and(|next| next <= now) {
@@ -233,7 +240,7 @@ fn jobs(message: Arc<QueueMessage>, pick: &Pick, first: &Part, lanes: &BTreeSet<
         let domains = recipients.iter().filter_map(|place| message.recipients.get(*place)).map(|entry| entry.recipient.address.domain());
         let lanes: BTreeSet<&Domain> = domains.collect();
         Job {
-            message: Arc::clone(&message),
+            message: Arc::clone(message),
             destination: pick.destination.clone(),
             recipients: recipients.to_vec(),
             lanes: lanes.into_iter().cloned().collect(),
@@ -284,10 +291,10 @@ impl Merge<'_> {
     }
 
     /// What follows a part in its lane comes into the order.
-    fn advance(&mut self, part: Part) -> Result<()> {
+    fn advance(&mut self, part: &Part) -> Result<()> {
         let following = self.following.entry(part.lane.clone()).or_default();
         if following.is_empty() {
-            following.extend(self.tx.queue_lane(&part.lane, Some(&part), FOLLOWING)?);
+            following.extend(self.tx.queue_lane(&part.lane, Some(part), FOLLOWING)?);
         }
         self.heap.extend(following.pop_front().map(Reverse));
         Ok(())

@@ -20,9 +20,10 @@ impl Receiver {
         };
         let now = self.context.clock.wall();
         // Who asks is there again: its hosts are not left alone any longer.
-        match subdomains {
-            true => self.context.urge.tell_below(domain.clone()),
-            false => self.context.urge.tell([domain.clone()]),
+        if subdomains {
+            self.context.urge.tell_below(domain.clone());
+        } else {
+            self.context.urge.tell([domain.clone()]);
         }
         let written = self.context.store.write(move |tx| admin::retry_domain(tx, &domain, subdomains, now)).await;
         match written {

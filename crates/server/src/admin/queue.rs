@@ -4,7 +4,7 @@ use super::{Admin, Operation, address};
 use crate::clock::now;
 use crate::failure::{Failure, Result};
 use crate::output::rfc3339;
-use mail::{Address, ReceiptId};
+use mail::{Address, Domain, ReceiptId};
 use serde::{Deserialize, Serialize};
 use store::{Final, QueueMessage, QueueRecipient, ReadTx, RecipientState};
 
@@ -126,7 +126,9 @@ impl Operation for Act {
         let recipient = self.recipient.as_deref().map(address).transpose()?;
         let settings = on.mail();
         if let (Action::Retry, false, Some(service)) = (self.action, on.dry_run, &on.service) {
-            service.urge();
+            let (selection, recipient) = (self.selection.clone(), recipient.clone());
+            let domains = on.read(move |tx| Ok(domains(&select(tx, &selection)?, recipient.as_ref())))?;
+            service.urge(domains);
         }
         on.change(move |tx| {
             let chosen = select(tx, &self.selection)?;
@@ -136,6 +138,14 @@ impl Operation for Act {
             Ok(chosen.iter().map(view).collect())
         })
     }
+}
+
+/// The domains of recipients that are not finished.
+fn domains(messages: &[QueueMessage], only: Option<&Address>) -> Vec<Domain> {
+    let open = messages.iter().flat_map(|message| &message.recipients).filter(|entry| entry.next().is_some());
+    let open = open.map(|entry| &entry.recipient.address).filter(|address| only.is_none_or(|only| only.key() == address.key()));
+    let domains: std::collections::BTreeSet<&Domain> = open.map(Address::domain).collect();
+    domains.into_iter().cloned().collect()
 }
 
 fn act(tx: &mut store::WriteTx, action: Action, id: ReceiptId, recipient: Option<&Address>, settings: &mta::Settings) -> Result<()> {

@@ -17,8 +17,10 @@ pub trait Service: Send + Sync {
     fn reload(&self) -> Result<Reloaded>;
     /// The mail path's settings as they are now.
     fn mail(&self) -> Arc<mta::Settings>;
-    /// Destinations that could not be reached are tried again as soon as mail for them is due.
-    fn urge(&self);
+    /// Destinations of mail for these domains that could not be reached are tried again as soon as mail for them is due.
+    fn urge(&self, domains: Vec<mail::Domain>);
+    /// How the destinations are that the queue knows something of.
+    fn destinations(&self) -> Vec<mta::queue::DestinationView>;
 }
 
 /// What a running server says of itself.

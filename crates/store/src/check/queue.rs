@@ -53,9 +53,10 @@ impl Check<'_> {
             let place = self.tx.queue_place(message.receipt, lane);
             match (place, message.lanes().get(lane)) {
                 (Ok(Some(place)), at) if place.taken || at.is_some() => {
-                    let (space, wanted) = match place.taken {
-                        true => (Space::QueueOrder, key::queue_taken(message.receipt, lane.as_str())),
-                        false => (Space::QueueReady, key::queue_ready(lane.as_str(), place.rank, place.tag, message.receipt)),
+                    let (space, wanted) = if place.taken {
+                        (Space::QueueOrder, key::queue_taken(message.receipt, lane.as_str()))
+                    } else {
+                        (Space::QueueReady, key::queue_ready(lane.as_str(), place.rank, place.tag, message.receipt))
                     };
                     parts.insert(key);
                     if !self.tx.has(space, &wanted)? {
