@@ -215,33 +215,40 @@ pub(super) fn take(tx: &mut WriteTx, plan: &Plan, now: Timestamp, settings: &Set
         let (Some(first), Some(message)) = (mine.first(), pick.parts.first()) else { continue };
         let Some(message) = tx.queue_message(message.receipt)? else { continue };
         let lanes = mine.iter().map(|part| &part.lane).collect();
-        all.push(Taken { jobs: jobs(&Arc::new(message), pick, first, &lanes, now, settings), down: pick.down.clone() });
+        let jobs = jobs(tx, &Arc::new(message), pick, first, &lanes, now, settings)?;
+        all.push(Taken { jobs, down: pick.down.clone() });
     }
     Ok(all)
 }
 
 /// The transactions that a pick makes: what leaves under different reverse-paths cannot share one, nor can too many.
+/// What gets no mail of the message's account is decided here, without asking anybody.
 fn jobs(
+    tx: &ReadTx,
     message: &Arc<QueueMessage>,
     pick: &Pick,
     first: &Part,
     lanes: &BTreeSet<&Domain>,
     now: Timestamp,
     settings: &Settings,
-) -> Vec<Job> {
-    let mut ways: BTreeMap<Option<&Address>, Vec<usize>> = BTreeMap::new();
+) -> Result<Vec<Job>> {
+    let mut ways: BTreeMap<(Destination, Option<&Address>), Vec<usize>> = BTreeMap::new();
     for (place, entry) in message.recipients.iter().enumerate() {
-        if lanes.contains(entry.recipient.address.domain()) && entry.next().is_some_and(|next| next <= now) {
-            let return_path = u32::try_from(place).ok().and_then(|place| message.return_paths.get(&place));
-            ways.entry(return_path).or_default().push(place);
+        let address = &entry.recipient.address;
+        if !lanes.contains(address.domain()) || entry.next().is_none_or(|next| next > now) {
+            continue;
         }
+        let is_suppressed = pick.destination != Destination::Local && tx.suppressed(message.account, address, now)?.is_some();
+        let destination = if is_suppressed { Destination::Local } else { pick.destination.clone() };
+        let return_path = u32::try_from(place).ok().and_then(|place| message.return_paths.get(&place));
+        ways.entry((destination, return_path)).or_default().push(place);
     }
-    let job = |recipients: &[usize]| {
+    let job = |destination: &Destination, recipients: &[usize]| {
         let domains = recipients.iter().filter_map(|place| message.recipients.get(*place)).map(|entry| entry.recipient.address.domain());
         let lanes: BTreeSet<&Domain> = domains.collect();
         Job {
             message: Arc::clone(message),
-            destination: pick.destination.clone(),
+            destination: destination.clone(),
             recipients: recipients.to_vec(),
             lanes: lanes.into_iter().cloned().collect(),
             rank: first.rank,
@@ -252,14 +259,15 @@ fn jobs(
         }
     };
     let recipients_max = settings.delivery.recipients_max.max(1);
-    let mut jobs: Vec<Job> = ways.values().flat_map(|places| places.chunks(recipients_max)).map(job).collect();
+    let chunks = ways.iter().flat_map(|((destination, _), places)| places.chunks(recipients_max).map(move |places| (destination, places)));
+    let mut jobs: Vec<Job> = chunks.map(|(destination, places)| job(destination, places)).collect();
     // What has nobody to be tried for is finished or waits again.
     let served: BTreeSet<&Domain> = jobs.iter().flat_map(|job| &job.lanes).collect();
     let unserved: Vec<Domain> = lanes.iter().filter(|lane| !served.contains(**lane)).map(|lane| (*lane).clone()).collect();
     if !unserved.is_empty() {
-        jobs.push(Job { lanes: unserved, ..job(&[]) });
+        jobs.push(Job { lanes: unserved, ..job(&pick.destination, &[]) });
     }
-    jobs
+    Ok(jobs)
 }
 
 /// The parts of all open lanes, in order.
