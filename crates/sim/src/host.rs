@@ -1,7 +1,8 @@
 //! One server: a store, the receivers of its connections, its queue.
 
+use crate::certificates::{Authority, Shown};
 use crate::chance::Chance;
-use crate::faults::Moody;
+use crate::faults::{Moody, Spot};
 use crate::network::{Arrival, Network};
 use crate::policies::Policies;
 use mail::{Address, Domain, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Terms, Timestamp, TrailEntry, Uid};
@@ -11,13 +12,13 @@ use mta::receive::{Context, Receiver};
 use mta::transport::Transport;
 use mta::transport::sts::Sts;
 use mta::{Counters, Settings};
-use net::{Clock, FakeDns, Shell, Shutdown, Socket, Upgrade, VirtualClock};
+use net::{Clock, FakeDns, Shell, Shutdown, Socket, Tlsa, Upgrade, VirtualClock};
 use smtp::Reply;
 use smtp::server::{Answer, Ask, Config, Connection, MailCommand, Role, Server};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::auth::{Authenticator, Credentials};
 use store::disk::sim::SimDisk;
@@ -25,6 +26,7 @@ use store::schema::Space;
 use store::{Direction, KeyRange, NewAccount, QueueMessage, Store};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 use wire::Handler;
 
 /// What hosts share.
@@ -48,6 +50,17 @@ pub struct Submitted {
     pub to: Vec<Address>,
     /// The promise.
     pub receipt: ReceiptId,
+    /// When it was given.
+    pub at: Timestamp,
+}
+
+/// A message that an account has, wherever it keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// When it came.
+    pub at: Timestamp,
+    /// Its octets, as text.
+    pub text: String,
 }
 
 /// One server. Clones are the same.
@@ -63,14 +76,22 @@ struct Inner {
     around: Surroundings,
     running: Mutex<Option<Running>>,
     submitted: Mutex<Vec<Submitted>>,
+    /// How many messages its accounts tried to send.
+    tries: AtomicU64,
     /// How many times it was started.
     starts: AtomicU64,
-    /// Most recipients that it takes in one transaction.
-    recipients_max: AtomicUsize,
+    /// What it says of itself to who connects.
+    offer: Mutex<Config>,
+    /// What it shows to who asks for TLS.
+    shows: Mutex<Option<Arc<rustls::ServerConfig>>>,
+    /// Since when its disk is known not to work.
+    failing_since: Mutex<Option<Instant>>,
 }
 
 struct Running {
     context: Arc<Context>,
+    /// It has been killed; its tasks end when they are next looked at.
+    dead: Arc<AtomicBool>,
     shutdown: Shutdown,
     tasks: Vec<AbortHandle>,
 }
@@ -85,6 +106,7 @@ impl Host {
         let store = open(&disk);
         store.write_blocking(|tx| tx.secret_keep(store::RETURN_PATH_SECRET, [7; 32])).expect("a new store takes a secret");
         let store = Mutex::new(store);
+        let offer = Config { limits_offered: true, mt_priority: true, deliver_by: true, ..Config::new(name.as_str(), Role::Mx) };
         let inner = Inner {
             name,
             address,
@@ -94,8 +116,11 @@ impl Host {
             around,
             running: Mutex::default(),
             submitted: Mutex::default(),
+            tries: AtomicU64::new(0),
             starts: AtomicU64::new(0),
-            recipients_max: AtomicUsize::new(1000),
+            offer: Mutex::new(offer),
+            shows: Mutex::default(),
+            failing_since: Mutex::default(),
         };
         Self(Arc::new(inner))
     }
@@ -140,6 +165,39 @@ impl Host {
         self
     }
 
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        self.0.running.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Changes what it offers to who connects from now on.
+    pub fn offer(&self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.0.offer.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What it shows to who asks it for TLS from now on; returns the TLSA record of it, if there is one.
+    pub fn show(&self, shown: Shown) -> Option<Tlsa> {
+        let identity = Authority::of_the_world().identity(self.0.name.as_str(), shown);
+        let (config, record) = identity.map(|identity| (identity.config, identity.record)).unzip();
+        self.show_again(config);
+        record
+    }
+
+    /// What it shows now.
+    pub(crate) fn shows(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.0.shows.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn show_again(&self, config: Option<Arc<rustls::ServerConfig>>) {
+        *self.0.shows.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// From now on its disk is known not to work, or to work again.
+    pub fn disk_fails(&self, fails: bool) {
+        let mut since = self.0.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = fails.then(|| since.unwrap_or_else(Instant::now));
+    }
+
     /// Starts it, if it does not run.
     pub fn start(&self) {
         let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,11 +208,12 @@ impl Host {
         let shutdown = Shutdown::new();
         let context = Arc::new(self.context());
         let arrivals = self.0.around.network.listen(self.0.address);
-        let serving = tokio::spawn(serve(self.clone(), Arc::clone(&context), arrivals, shutdown.clone()));
+        let dead = Arc::new(AtomicBool::new(false));
+        let serving = tokio::spawn(serve(self.clone(), Arc::clone(&context), arrivals, shutdown.clone(), Arc::clone(&dead)));
         let queue = Queue::new(self.store(), Arc::clone(&context.settings), Arc::clone(&context.counters), self.outside());
         let queue = queue.urged_by(context.urge.clone());
         let queue = tokio::spawn(queue.run(shutdown.stop()));
-        *running = Some(Running { context, shutdown, tasks: vec![serving.abort_handle(), queue.abort_handle()] });
+        *running = Some(Running { context, dead, shutdown, tasks: vec![serving.abort_handle(), queue.abort_handle()] });
     }
 
     /// Kills it: whatever it is at is forgotten, what it wrote stays. Its store is opened again.
@@ -174,7 +233,10 @@ impl Host {
     fn abort(&self) {
         let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(running) = running {
+            running.dead.store(true, Ordering::Relaxed);
             running.tasks.iter().for_each(AbortHandle::abort);
+            let failing_since = *self.0.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.around.network.witness().died(self.0.address, failing_since);
         }
     }
 
@@ -216,7 +278,7 @@ impl Host {
             dns: Arc::new(self.0.around.dns.clone()),
             dial: self.0.around.network.from(self.0.address),
             clock: Arc::new(self.0.around.clock),
-            tls: None,
+            tls: Some(Authority::of_the_world().clients()),
             transport: self.transport(),
             nonce: Arc::new(|| "n".repeat(24)),
         }
@@ -230,7 +292,7 @@ impl Host {
 
     /// How many recipients it takes in one transaction from now on.
     pub fn recipients_max(&self, max: usize) {
-        self.0.recipients_max.store(max, Ordering::Relaxed);
+        self.offer(|config| config.limits.recipients_max = max);
     }
 
     /// Has one of its accounts send a message. Its text may be anything behind the header.
@@ -240,36 +302,44 @@ impl Host {
 
     /// The same on terms of its own.
     pub async fn submit_on(&self, from: &str, to: &[&str], text: &str, terms: Terms) -> Submitted {
+        let parse = |address: &str| Address::parse(address).unwrap();
+        let to: Vec<Address> = to.iter().map(|to| parse(to)).collect();
+        self.try_submit(&parse(from), &to, text, terms).await.unwrap_or_else(|reply| panic!("{reply}"))
+    }
+
+    /// The same where it may be refused.
+    ///
+    /// # Errors
+    /// The reply to the message, when it is not 250: nothing was promised.
+    pub async fn try_submit(&self, from: &Address, to: &[Address], text: &str, terms: Terms) -> Result<Submitted, Reply> {
         let number = self.0.submitted.lock().unwrap_or_else(PoisonError::into_inner).len();
-        let message_id = format!("{number}@{}", self.0.name);
+        let tries = self.0.tries.fetch_add(1, Ordering::Relaxed);
+        let message_id = format!("{tries}@{}", self.0.name);
         let octets = format!("From: {from}\r\nMessage-ID: <{message_id}>\r\nSubject: {number}\r\n\r\n{text}\r\n");
-        let recipients: Vec<Address> = to.iter().map(|to| Address::parse(to).unwrap()).collect();
-        let from = Address::parse(from).unwrap();
-        let reply = self.take(&from, &recipients, octets.into_bytes(), terms).await;
-        assert_eq!(reply.code, 250, "{reply}");
-        let receipt = reply.text.split_whitespace().next().and_then(|id| id.parse().ok()).expect("a receipt in the 250");
-        let submitted = Submitted { message_id, from, to: recipients, receipt };
+        let reply = self.take(from, to, octets.into_bytes(), terms).await;
+        let receipt = reply.text.split_whitespace().next().and_then(|id| id.parse().ok());
+        let (250, Some(receipt)) = (reply.code, receipt) else { return Err(reply) };
+        let submitted = Submitted { message_id, from: from.clone(), to: to.to_vec(), receipt, at: self.0.around.clock.wall() };
         self.0.submitted.lock().unwrap_or_else(PoisonError::into_inner).push(submitted.clone());
-        submitted
+        Ok(submitted)
     }
 
     async fn take(&self, from: &Address, to: &[Address], octets: Vec<u8>, terms: Terms) -> Reply {
-        let account = self.store().read_blocking({
-            let login = from.to_string();
-            move |tx| tx.account_by_login(&login)
-        });
-        let account = account.unwrap().expect("the sender has an account").id.0;
+        let login = from.to_string();
+        let account = self.store().read_blocking(move |tx| tx.account_by_login(&login));
+        let Ok(account) = account else { return Reply::new(451, (4, 3, 0), "the store does not answer") };
+        let account = account.expect("the sender has an account").id.0;
         let mut receiver = Receiver::new(self.current(), Role::Submission, self.0.address);
         receiver.answer(Ask::Authenticated { account, login: from.to_string() }).await;
-        let command = MailCommand { terms, ..MailCommand::new(ReversePath(Some(from.clone()))) };
-        positive(&receiver.answer(Ask::Mail(command)).await);
-        for to in to {
-            positive(&receiver.answer(Ask::Rcpt(Recipient::new(to.clone()))).await);
+        let mail = Ask::Mail(MailCommand { terms, ..MailCommand::new(ReversePath(Some(from.clone()))) });
+        let recipients = to.iter().map(|to| Ask::Rcpt(Recipient::new(to.clone())));
+        for ask in std::iter::once(mail).chain(recipients) {
+            let reply = reply_of(receiver.answer(ask).await);
+            if !reply.is_positive() {
+                return reply;
+            }
         }
-        match receiver.answer(Ask::Data { last: octets }).await {
-            Answer::Reply(reply) => reply,
-            other => panic!("no reply to the message: {other:?}"),
-        }
+        reply_of(receiver.answer(Ask::Data { last: octets }).await)
     }
 
     /// What its accounts sent.
@@ -288,6 +358,28 @@ impl Host {
             texts.map(|text| Ok(String::from_utf8_lossy(&text?).into_owned())).collect()
         });
         read.unwrap()
+    }
+
+    /// Everything that an account has, in all its mailboxes, by mailbox and then in order of arrival.
+    pub fn kept(&self, account: &Address) -> Vec<Kept> {
+        let login = account.to_string();
+        let read = self.store().read_blocking(move |tx| {
+            let mut kept = Vec::new();
+            let Some(account) = tx.account_by_login(&login)? else { return Ok(kept) };
+            for mailbox in tx.mailboxes(account.id)? {
+                for message in tx.messages(account.id, mailbox.id, Uid(1), Uid(u32::MAX), usize::MAX)? {
+                    let text = tx.blob_read(&message.blob, 0, usize::MAX)?;
+                    kept.push(Kept { at: message.saved, text: String::from_utf8_lossy(&text).into_owned() });
+                }
+            }
+            Ok(kept)
+        });
+        read.unwrap()
+    }
+
+    /// Whether nothing waits in its queue.
+    pub fn is_idle(&self) -> bool {
+        self.store().read_blocking(|tx| tx.queue_all(ReceiptId(0), 1)).is_ok_and(|queue| queue.is_empty())
     }
 
     /// What waits in its queue.
@@ -319,31 +411,45 @@ fn open(disk: &SimDisk) -> Store {
     Store::simulated(disk, &store::Settings::simulated()).expect("the store opens, whatever happened to it")
 }
 
-fn positive(answer: &Answer) {
-    assert!(matches!(answer, Answer::Reply(reply) if reply.is_positive()), "{answer:?}");
+fn reply_of(answer: Answer) -> Reply {
+    match answer {
+        Answer::Reply(reply) => reply,
+        other => panic!("no reply: {other:?}"),
+    }
 }
 
 /// Accepts connections until it is killed or told to stop; those that are open end with it.
-async fn serve(host: Host, context: Arc<Context>, mut arrivals: mpsc::UnboundedReceiver<Arrival>, shutdown: Shutdown) {
+async fn serve(
+    host: Host,
+    context: Arc<Context>,
+    mut arrivals: mpsc::UnboundedReceiver<Arrival>,
+    shutdown: Shutdown,
+    dead: Arc<AtomicBool>,
+) {
     let mut connections = JoinSet::new();
-    while let Some(Arrival { stream, peer }) = arrivals.recv().await {
+    while let Some(Arrival { stream, peer, line }) = arrivals.recv().await {
         while connections.try_join_next().is_some() {}
         if shutdown.is_told() {
             break;
         }
-        let mut config =
-            Config { limits_offered: true, mt_priority: true, deliver_by: true, ..Config::new(host.name().as_str(), Role::Mx) };
-        config.limits.recipients_max = host.0.recipients_max.load(Ordering::Relaxed);
-        let config = Arc::new(config);
+        let shows = host.shows();
+        let offer = host.0.offer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = Arc::new(Config { starttls: shows.is_some(), ..offer });
         let connection = Connection { peer, nonce: "n".repeat(24), tls: None, wall: context.clock.wall() };
         let server = Server::new(config, connection, context.clock.now());
-        let handler = Moody {
-            handler: Receiver::new(Arc::clone(&context), Role::Mx, peer),
-            faults: host.0.around.network.faults(host.address()),
+        let network = &host.0.around.network;
+        let receiver = Receiver::new(Arc::clone(&context), Role::Mx, peer);
+        let spot = Spot {
+            faults: network.faults(host.address()),
             chance: host.0.around.chance.clone(),
+            witness: network.witness().clone(),
+            line,
+            disk: host.disk().clone(),
+            dead: Arc::clone(&dead),
         };
+        let handler = Moody::new(receiver, spot);
         let shell = Shell::new(Arc::clone(&context.clock)).stopping(shutdown.stop());
-        connections.spawn(net::drive(server, handler, Socket::any(stream), Upgrade::None, shell));
+        connections.spawn(net::drive(server, handler, Socket::any(stream), Upgrade::from(shows), shell));
     }
 }
 

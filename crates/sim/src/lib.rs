@@ -18,7 +18,11 @@
 //! });
 //! ```
 //!
-//! What this crate is not: it tests no sockets, no TLS and no disk; those have tests of their own.
+//! TLS is real, over the pipes of the network; the disks are in memory and fail when they are told to.
+//!
+//! A whole world can come from a file: [`scenario`] reads it, [`play()`] plays it, [`outcome`] is what came of it.
+//!
+//! What this crate is not: it tests no sockets and no real disk; those have tests of their own.
 //!
 //! Invariant: nothing here asks the machine for the time or for randomness.
 #![allow(
@@ -26,23 +30,33 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::missing_panics_doc,
-    reason = "support for tests: what goes wrong here is to fail them"
+    reason = "a simulation whose own machinery fails has failed: whoever runs it says so"
 )]
 
 pub mod audit;
+pub mod certificates;
 pub mod chance;
 pub mod faults;
 pub mod host;
 pub mod network;
+pub mod outcome;
+pub mod play;
 pub mod policies;
+pub mod scenario;
+pub mod witness;
 pub mod world;
 
-pub use audit::Audit;
+pub use audit::{Audit, Fate};
+pub use certificates::Shown;
 pub use chance::Chance;
 pub use faults::Faults;
 pub use host::Host;
 pub use network::Network;
+pub use outcome::Outcome;
+pub use play::{CutAt, Trial, every_octet, play};
 pub use policies::Policies;
+pub use scenario::Scenario;
+pub use witness::Way;
 pub use world::World;
 
 /// Runs a simulation to its end, in virtual time, on this thread.

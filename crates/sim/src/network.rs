@@ -3,7 +3,8 @@
 //! Not TCP: a connection is a pipe in memory with a latency for its making.
 
 use crate::chance::Chance;
-use crate::faults::{Cut, Faults};
+use crate::faults::{Cut, Faults, Limits};
+use crate::witness::{LineId, Way, Witness};
 use net::dial::Dialing;
 use net::{Dial, DialError, Socket};
 use std::collections::BTreeMap;
@@ -23,18 +24,22 @@ const PIPE_OCTETS: usize = 64 * 1024;
 pub struct Network {
     state: Arc<Mutex<State>>,
     chance: Chance,
+    witness: Witness,
 }
 
 #[derive(Debug, Default)]
 struct State {
     doors: BTreeMap<IpAddr, Door>,
-    connections: u64,
 }
 
 /// What is known of an address.
 #[derive(Debug, Default)]
 struct Door {
     faults: Faults,
+    /// How long a connection takes to make beyond what all take.
+    latency: Duration,
+    /// The next connection breaks here.
+    cut: Option<Limits>,
     /// Nobody gets through until then.
     down_until: Option<Instant>,
     /// `None`: nobody listens.
@@ -46,11 +51,12 @@ struct Door {
 pub(crate) struct Arrival {
     pub(crate) stream: DuplexStream,
     pub(crate) peer: IpAddr,
+    pub(crate) line: LineId,
 }
 
 impl Network {
     pub(crate) fn new(chance: Chance) -> Self {
-        Self { state: Arc::default(), chance }
+        Self { state: Arc::default(), chance, witness: Witness::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -71,9 +77,28 @@ impl Network {
         self.state().doors.entry(address).or_default().down_until = Some(Instant::now() + time);
     }
 
+    /// How long connections to an address take to make, beyond what all take.
+    pub fn set_latency(&self, address: IpAddr, latency: Duration) {
+        self.state().doors.entry(address).or_default().latency = latency;
+    }
+
+    /// The next connection to an address breaks after so many octets, one way.
+    pub fn cut_next(&self, address: IpAddr, way: Way, octets: u64) {
+        self.state().doors.entry(address).or_default().cut = Some(Limits::at(way, octets));
+    }
+
+    /// How many octets went out and came back on the first connection to an address, once it is over.
+    pub fn first_connection(&self, to: IpAddr) -> Option<(u64, u64)> {
+        self.witness.first_line(to)
+    }
+
+    pub(crate) fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
     /// How many connections were made.
     pub fn connections(&self) -> u64 {
-        self.state().connections
+        self.witness.connections()
     }
 
     /// Somebody listens at the address from now on.
@@ -88,18 +113,27 @@ impl Network {
         Arc::new(Line { network: self.clone(), address })
     }
 
+    /// What is met at an address.
+    fn knock(&self, at: IpAddr) -> (Faults, Duration) {
+        self.state().doors.get(&at).map(|door| (door.faults, door.latency)).unwrap_or_default()
+    }
+
     /// A connection from one address to another, or a refusal.
     fn connect(&self, from: IpAddr, to: SocketAddr) -> Option<Socket> {
         let mut state = self.state();
-        let door = state.doors.get(&to.ip()).filter(|door| door.down_until.is_none_or(|until| until <= Instant::now()))?;
+        let door = state.doors.get_mut(&to.ip()).filter(|door| door.down_until.is_none_or(|until| until <= Instant::now()))?;
+        let arrivals = door.arrivals.as_ref()?;
         if self.chance.strikes(door.faults.refuse) {
             return None;
         }
         let (ours, theirs) = tokio::io::duplex(PIPE_OCTETS);
-        door.arrivals.as_ref()?.send(Arrival { stream: theirs, peer: from }).ok()?;
-        let socket = Socket::any(Cut::new(ours, door.faults, &self.chance));
-        state.connections += 1;
-        Some(socket)
+        let line = self.witness.open(from, to.ip());
+        if arrivals.send(Arrival { stream: theirs, peer: from, line }).is_err() {
+            self.witness.closed(line);
+            return None;
+        }
+        let limits = door.cut.take().unwrap_or_else(|| Limits::drawn(door.faults, &self.chance));
+        Some(Socket::any(Cut::new(ours, limits, self.witness.clone(), line)))
     }
 }
 
@@ -110,9 +144,15 @@ struct Line {
 }
 
 impl Dial for Line {
-    fn connect(&self, to: SocketAddr, _from: Option<IpAddr>, _connect_max: Duration) -> Dialing<'_> {
+    fn connect(&self, to: SocketAddr, _from: Option<IpAddr>, connect_max: Duration) -> Dialing<'_> {
         Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(1 + self.network.chance.below(40))).await;
+            let (faults, latency) = self.network.knock(to.ip());
+            let takes = latency + Duration::from_millis(1 + self.network.chance.below(40));
+            if takes > connect_max || self.network.chance.strikes(faults.black_hole) {
+                tokio::time::sleep(connect_max).await;
+                return Err(DialError::Timeout(connect_max));
+            }
+            tokio::time::sleep(takes).await;
             let refused = || DialError::Connect(io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused"));
             self.network.connect(self.address, to).ok_or_else(refused)
         })

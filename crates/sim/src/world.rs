@@ -61,13 +61,20 @@ impl World {
 
     /// A host with settings of its own, and without an MX record.
     pub fn host_with(&self, name: &str, domain: &str, change: impl FnOnce(&mut mta::Settings)) -> Host {
+        self.bare_host(name, |host| {
+            host.domain(domain);
+            host.settings(change);
+        })
+    }
+
+    /// A host that is known to DNS by its address only; `prepare` is called before it starts.
+    pub fn bare_host(&self, name: &str, prepare: impl FnOnce(&Host)) -> Host {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let number = u8::try_from(hosts.len() + 1).expect("at most 255 hosts");
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, number));
         let host = Host::new(Domain::parse(name).unwrap(), address, self.around.clone());
         drop(self.around.dns.clone().with_address(host.name(), address));
-        host.domain(domain);
-        host.settings(change);
+        prepare(&host);
         host.start();
         hosts.push(host.clone());
         host
@@ -125,10 +132,15 @@ impl World {
     /// Lets time pass until every queue is empty.
     pub async fn settle(&self) {
         let deadline = tokio::time::Instant::now() + SETTLE_MAX;
-        while self.hosts().iter().any(|host| !host.queue().is_empty()) {
+        while !self.is_idle() {
             assert!(tokio::time::Instant::now() < deadline, "the queues do not become empty\n{}", self.trace());
             self.pass(LOOK_EVERY).await;
         }
+    }
+
+    /// Whether every queue is empty.
+    pub fn is_idle(&self) -> bool {
+        self.hosts().iter().all(Host::is_idle)
     }
 
     /// Everything that happened, host by host, as text: the same for the same seed.
@@ -146,7 +158,7 @@ impl World {
 
     /// What became of everything that was sent.
     pub fn audit(&self) -> Audit {
-        Audit::of(&self.hosts())
+        Audit::of(&self.hosts(), self.around.network.witness())
     }
 }
 

@@ -79,6 +79,14 @@ impl FakeDns {
         self
     }
 
+    /// Replaces all MX records of a domain; returns those it had. None at all: it has no such record.
+    pub fn replace_mx(&self, domain: &Domain, records: Vec<Mx>) -> Vec<Mx> {
+        let mut script = self.script();
+        script.known.insert(domain.to_string());
+        let before = if records.is_empty() { script.mx.remove(domain.as_str()) } else { script.mx.insert(domain.to_string(), records) };
+        before.unwrap_or_default()
+    }
+
     /// From now on every question about `name` fails for the given reason.
     pub fn fail(&self, name: &Domain, reason: &str) {
         self.script().failing.insert(name.to_string(), reason.to_owned());
@@ -211,6 +219,10 @@ mod tests {
         assert_eq!(dns.addresses(&example).await, Err(DnsError::NoData));
         assert_eq!(dns.addresses(&domain("nowhere.example")).await, Err(DnsError::NotFound));
         assert_eq!(dns.addresses(&domain("[192.0.2.1]")).await.unwrap(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        let before = dns.replace_mx(&example, vec![Mx { preference: 5, host: None }]);
+        assert_eq!((before.len(), dns.mx(&example).await.unwrap().len()), (2, 1));
+        assert_eq!(dns.replace_mx(&example, Vec::new()).len(), 1);
+        assert_eq!(dns.mx(&example).await, Err(DnsError::NoData));
         dns.fail(&example, "SERVFAIL");
         assert_eq!(dns.mx(&example).await, Err(DnsError::Temporary("SERVFAIL".to_owned())));
         dns.recover(&example);

@@ -60,6 +60,15 @@ impl Certificates {
         Ok(Arc::new(Self(RwLock::new(Arc::new(Shown::load(default, more)?)))))
     }
 
+    /// One chain, the server's own certificate first, shown to everybody; its key in any form of DER.
+    ///
+    /// # Errors
+    /// When the key is none that can be used.
+    pub fn of(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<Self>, rustls::Error> {
+        let default = Arc::new(CertifiedKey::new(chain, provider().key_provider.load_private_key(key)?));
+        Ok(Arc::new(Self(RwLock::new(Arc::new(Shown { default, by_name: HashMap::new() })))))
+    }
+
     /// Reads them again. New handshakes see the new ones; on an error the old ones stay.
     ///
     /// # Errors

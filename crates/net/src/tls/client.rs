@@ -64,10 +64,24 @@ impl Trust {
         Self::with_extra(RootCertStore::empty(), Some(extra))
     }
 
+    /// Only these authorities.
+    ///
+    /// # Errors
+    /// When one of them cannot be an authority's certificate, or there is none.
+    pub fn of(authorities: impl IntoIterator<Item = CertificateDer<'static>>) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        authorities.into_iter().try_for_each(|one| roots.add(one)).map_err(|error| TrustError::Verifier(error.to_string()))?;
+        Self::with_roots(roots)
+    }
+
     fn with_extra(mut roots: RootCertStore, extra: Option<&Path>) -> Result<Self, TrustError> {
         if let Some(path) = extra {
             add_file(&mut roots, path).map_err(|reason| TrustError::File { path: path.to_owned(), reason })?;
         }
+        Self::with_roots(roots)
+    }
+
+    fn with_roots(roots: RootCertStore) -> Result<Self, TrustError> {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider());
         verifier.build().map(Self).map_err(|error| TrustError::Verifier(error.to_string()))
     }

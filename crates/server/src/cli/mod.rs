@@ -19,6 +19,7 @@ mod queue;
 mod reload;
 mod report;
 mod serve;
+mod sim;
 mod status;
 mod store;
 mod suppression;
@@ -128,6 +129,9 @@ enum Command {
     /// The config file: check it, show it, explain its keys
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// A simulated internet: try what servers do when things go wrong
+    #[command(subcommand)]
+    Sim(sim::Sim),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Show the version
@@ -188,6 +192,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Report(report) => report.run(context)?,
         Command::Store(store) => return store.run(context),
         Command::Config(config) => config.run(context)?,
+        Command::Sim(sim) => return sim.run(context),
         Command::Completions(completions) => completions.run(),
         Command::Version(_) => version::Version::run(context),
     }

@@ -23,6 +23,11 @@ const fn key(name: &'static str, kind: &'static str, default: &'static str, mean
     Key { name, kind, default, meaning }
 }
 
+/// The names of all keys.
+pub fn names() -> Vec<&'static str> {
+    KEYS.iter().map(|key| key.name).collect()
+}
+
 /// Every key, in the order of the file.
 pub const KEYS: &[Key] = &[
     key(

@@ -578,7 +578,7 @@ impl Config {
     /// # Errors
     /// When it says something that cannot be.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Problem> {
-        let config: Self = toml::from_str(text).map_err(|error| Problem::from_toml(path, text, &error))?;
+        let config: Self = toml::from_str(text).map_err(|error| Problem::from_toml(path, text, &error, &keys::names()))?;
         config.check().map_err(|(key, message)| Problem::at_key(path, text, &key, message))?;
         Ok(config)
     }

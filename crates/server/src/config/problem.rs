@@ -2,7 +2,6 @@
 //!
 //! Not a general error type: it exists for the person who has just edited the file.
 
-use super::keys;
 use serde::Serialize;
 use std::fmt;
 use std::io;
@@ -51,17 +50,17 @@ impl Problem {
         Self { file: path.to_owned(), line: None, key: String::new(), message: format!("cannot be read: {error}"), hint }
     }
 
-    /// What serde found.
-    pub(super) fn from_toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+    /// What serde found; `known` are the keys that could have been meant.
+    pub(crate) fn from_toml(path: &Path, text: &str, error: &toml::de::Error, known: &[&'static str]) -> Self {
         let span = error.span();
         let place = span.as_ref().and_then(|span| key_at(text, span)).unwrap_or_default();
         let (key, message) = in_words(&place, error.message());
-        let hint = unknown(error.message()).and_then(|_| nearest(&key)).map(|key| format!("did you mean {key}?"));
+        let hint = unknown(error.message()).and_then(|_| nearest(&key, known)).map(|key| format!("did you mean {key}?"));
         Self { file: path.to_owned(), line: span.map(|span| line_of(text, span.start)), key, message, hint }
     }
 
     /// What the checks behind serde found.
-    pub(super) fn at_key(path: &Path, text: &str, key: &str, message: String) -> Self {
+    pub(crate) fn at_key(path: &Path, text: &str, key: &str, message: String) -> Self {
         let line = span_of(text, key).map(|span| line_of(text, span.start));
         Self { file: path.to_owned(), line, key: key.to_owned(), message, hint: None }
     }
@@ -99,9 +98,9 @@ fn dotted(table: &str, name: &str) -> String {
 }
 
 /// The known key that is written most like this one.
-fn nearest(key: &str) -> Option<&'static str> {
+fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
     let bare: String = without_places(key);
-    let near = keys::KEYS.iter().map(|known| (distance(&bare, &without_places(known.name)), known.name)).min()?;
+    let near = known.iter().map(|known| (distance(&bare, &without_places(known)), *known)).min()?;
     (near.0 <= bare.len().div_ceil(3)).then_some(near.1)
 }
 
@@ -242,7 +241,7 @@ mod tests {
     #[test]
     fn near_keys_are_suggested_and_far_ones_not() {
         for (key, near) in [("hostnam", Some("hostname")), ("listener[1].adress", Some("listener[].address")), ("banana", None)] {
-            assert_eq!(nearest(key), near, "{key}");
+            assert_eq!(nearest(key, &super::super::keys::names()), near, "{key}");
         }
     }
 }

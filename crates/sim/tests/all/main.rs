@@ -1,8 +1,10 @@
 //! The integration tests of this crate, one module a subject: one binary, linked once.
 
+mod documentation;
 mod outbox;
 mod queue;
 mod returns;
+mod scenarios;
 mod terms;
 mod transport;
 mod two_servers;

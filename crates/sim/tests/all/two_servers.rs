@@ -276,7 +276,7 @@ fn seeds() -> std::ops::Range<u64> {
     0..std::env::var("SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(4)
 }
 
-const FAULTS: Faults = Faults { refuse: 20, cut_sending: 20, cut_receiving: 0, defer_recipient: 10, defer_message: 10, slow_millis: 0 };
+const FAULTS: Faults = Faults { refuse: 20, cut_sending: 20, defer_recipient: 10, defer_message: 10, ..Faults::NONE };
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
@@ -304,6 +304,7 @@ fn when_servers_are_killed_nothing_is_lost_and_one_delivery_a_kill_may_come_twic
         let faults = Faults { cut_receiving: 10, ..FAULTS };
         let (trace, audit, connections) = storm(seed, faults, kills);
         assert!(audit.lost().is_empty(), "seed {seed}: {audit:?}\n{trace}");
+        assert!(audit.excessive().is_empty(), "seed {seed}: {:?}\n{trace}", audit.excessive());
         // One a kill, and one for each connection that broke while a reply was awaited: a tenth of all.
         let allowed = kills + connections / 5;
         assert!(audit.duplicated().len() <= allowed, "seed {seed}: {} of {allowed}", audit.duplicated().len());
