@@ -69,6 +69,19 @@ pub mod fuzz {
         }
     }
 
+    /// A DMARC report as XML or packed, a mail that carries one, and what was kept of a decision; what is read is written and
+    /// read again.
+    pub fn dmarc_report(data: &[u8]) {
+        use mailauth::dmarc::aggregate::{Limits, read, write};
+        if let Ok(report) = crate::transport::dmarc_report::read(data) {
+            let again = read(&write(&report), &Limits { value_chars_max: usize::MAX, ..Limits::default() });
+            assert!(again.is_ok_and(|again| again.rows.len() == report.rows.len()), "a report changes when it is written");
+        }
+        let _ = crate::transport::dmarc_report::find(data, &mail::digest::Digest::of(data));
+        let _ = serde_json::from_slice::<crate::explain::Inspection>(data);
+        let _ = serde_json::from_slice::<crate::explain::Judgement>(data);
+    }
+
     #[cfg(test)]
     mod tests {
         use proptest::prelude::*;
@@ -78,6 +91,8 @@ pub mod fuzz {
             fn hostile_octets_do_no_harm(data in prop::collection::vec(any::<u8>(), 0..400)) {
                 super::mta_sts(&data);
                 super::tls_report(&data);
+                super::dmarc_report(&data);
+                super::dmarc_report(&[b"<feedback><policy_published><domain>", data.as_slice(), b"</domain></policy_published></feedback>"].concat());
                 super::returns(&data);
                 super::returns(&[b"SRS1=aaaaaa=", data.as_slice(), b"@x.example"].concat());
                 super::mta_sts(&[b"version: STSv1\nmode: none\nmax_age: 1\n", data.as_slice()].concat());

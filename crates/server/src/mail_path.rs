@@ -20,6 +20,7 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.receive.verify = config.vrfy;
     settings.receive.filter.is_on = config.filter.check;
     settings.receive.filter.judgement.junk_at = i32::from(config.filter.junk_points) * 100;
+    settings.receive.filter.judgement.reject_at = (config.filter.reject_points > 0).then(|| i32::from(config.filter.reject_points) * 100);
     settings.queue.retry = config.queue.retry.iter().map(|wait| wait.0).collect();
     // A host that does not answer is not left alone for longer than the operator wants to wait.
     let (first, last) = (settings.queue.retry.first(), settings.queue.retry.iter().max());
@@ -55,6 +56,7 @@ fn authentication(config: &Authentication) -> mta::settings::Authentication {
         Dmarc::Junk => mta::settings::Dmarc::Junk,
         Dmarc::Ignore => mta::settings::Dmarc::Ignore,
     };
+    authentication.reports_dmarc = config.reports;
     if config.public_suffixes {
         authentication.inspection.discovery = mailauth::dmarc::Discovery::PublicSuffix;
     }

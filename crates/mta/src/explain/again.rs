@@ -55,11 +55,21 @@ impl fmt::Display for Unknown {
     }
 }
 
+/// Whether a message is for an account's Junk, as it was decided when it came: for who files it later.
+pub fn is_junk(trail: &[TrailEntry], of: AccountId) -> bool {
+    let judged = |entry: &TrailEntry| matches!(&entry.event, Event::Judged { account, is_junk: true, .. } if *account == of);
+    was_set_aside(trail) || trail.iter().any(judged)
+}
+
+/// The author's domain asked for no good, and was heard.
+fn was_set_aside(trail: &[TrailEntry]) -> bool {
+    let asked = trail.iter().any(|entry| matches!(&entry.event, Event::Authenticated { asked, .. } if asked != "none"));
+    asked && inspection(trail).is_some_and(|kept| kept.dmarc != Dmarc::Ignore)
+}
+
 /// What was decided, as the trail tells.
 pub fn was(trail: &[TrailEntry]) -> Was {
     let mut was = Was::default();
-    let set_aside = inspection(trail).is_some_and(|kept| kept.dmarc != Dmarc::Ignore)
-        && trail.iter().any(|entry| matches!(&entry.event, Event::Authenticated { asked, .. } if asked != "none"));
     for entry in trail {
         match &entry.event {
             Event::Rejected { .. } => was.refused = true,
@@ -75,7 +85,7 @@ pub fn was(trail: &[TrailEntry]) -> Was {
             _ => {}
         }
     }
-    if set_aside {
+    if was_set_aside(trail) {
         was.junk.extend(was.accounts.iter().copied());
     }
     was

@@ -15,7 +15,7 @@ mod again;
 pub mod tried;
 
 pub(crate) use again::one_line;
-pub use again::{Again, Unknown, Was, again, was};
+pub use again::{Again, Unknown, Was, again, is_junk, was};
 
 use crate::settings::{Dmarc, Settings};
 use filter::Authenticity;

@@ -2,5 +2,6 @@
 
 mod authentication;
 mod delivery_tls;
+mod explaining;
 mod forwarding;
 mod receive;

@@ -11,11 +11,13 @@
 
 pub mod alias;
 pub mod dkim;
+pub mod dmarc_report;
 pub mod domain;
 pub mod explain;
 pub mod link;
 pub mod mailbox;
 pub mod outgoing;
+pub mod policy;
 pub mod pop3;
 pub mod queue;
 pub mod service;
@@ -148,6 +150,10 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         trace::Trace,
         explain::Explain,
         explain::Try, //
+        policy::Begin,
+        policy::Look,
+        dmarc_report::Summary,
+        dmarc_report::Failures, //
         tls_report::List,
         store::Check,
         store::Stats,

@@ -15,6 +15,7 @@ mod domain;
 mod explain;
 mod init;
 mod mailbox;
+mod policy;
 mod queue;
 mod reload;
 mod report;
@@ -117,6 +118,9 @@ enum Command {
     Trace(trace::Trace),
     /// Explain why a message went where it went, accepted or refused, or try one that nobody sends
     Explain(explain::Explain),
+    /// What decides about mail: try other settings on what came
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Show what a delivery to another server would do about TLS, step by step
     #[command(subcommand)]
     Check(check::Check),
@@ -188,6 +192,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Suppression(suppression) => suppression.run(context)?,
         Command::Trace(trace) => trace.run(context)?,
         Command::Explain(explain) => explain.run(context)?,
+        Command::Policy(policy) => policy.run(context)?,
         Command::Check(check) => return check.run(context),
         Command::Report(report) => report.run(context)?,
         Command::Store(store) => return store.run(context),

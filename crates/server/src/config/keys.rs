@@ -100,6 +100,12 @@ pub const KEYS: &[Key] = &[
         "Find the organization of a domain by the list of public suffixes (RFC 7489) instead of by its DNS records (RFC 9989).",
     ),
     key(
+        "authentication.reports",
+        "true | false",
+        "true",
+        "Send daily DMARC reports (RFC 9990) to the authors' domains that ask for them; transport.report_from is their author, too.",
+    ),
+    key(
         "authentication.wait",
         "span",
         "\"20s\"",
@@ -116,6 +122,12 @@ pub const KEYS: &[Key] = &[
         "number",
         "5",
         "From so many points on mail goes into Junk. Lower: less spam in the inbox, more good mail in Junk.",
+    ),
+    key(
+        "filter.reject_points",
+        "number",
+        "0",
+        "From so many points on mail is refused (550 5.7.1), if it is that bad for each of its readers; above junk_points. 0: never.",
     ),
     key(
         "forwarding.rewrite_sender",

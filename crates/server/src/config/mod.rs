@@ -118,11 +118,13 @@ pub struct Filter {
     pub check: bool,
     /// From so many points on it goes to Junk.
     pub junk_points: u16,
+    /// From so many points on it is refused; 0: never.
+    pub reject_points: u16,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { check: true, junk_points: 5 }
+        Self { check: true, junk_points: 5, reject_points: 0 }
     }
 }
 
@@ -136,13 +138,15 @@ pub struct Authentication {
     pub dmarc: Dmarc,
     /// Whether organizations are found by the list of public suffixes.
     pub public_suffixes: bool,
+    /// Whether authors' domains get reports.
+    pub reports: bool,
     /// How long one message may wait for DNS.
     pub wait: Span,
 }
 
 impl Default for Authentication {
     fn default() -> Self {
-        Self { check: true, dmarc: Dmarc::Obey, public_suffixes: false, wait: Span::seconds(20) }
+        Self { check: true, dmarc: Dmarc::Obey, public_suffixes: false, reports: true, wait: Span::seconds(20) }
     }
 }
 
@@ -590,6 +594,7 @@ impl Config {
         self.forwarding.check()?;
         self.bounces.check()?;
         self.check_queue()?;
+        self.check_filter()?;
         self.check_limits()?;
         self.check_oauth()?;
         self.check_pop3()?;
@@ -637,6 +642,14 @@ impl Config {
         }
         at_least_one("queue.connections", self.queue.connections as usize)?;
         at_least_one("queue.connections_per_destination", self.queue.connections_per_destination as usize)
+    }
+
+    fn check_filter(&self) -> Result<(), (String, String)> {
+        let Filter { junk_points, reject_points, .. } = self.filter;
+        if reject_points != 0 && reject_points <= junk_points {
+            return wrong("filter.reject_points", "expected more than filter.junk_points, or 0 for never");
+        }
+        Ok(())
     }
 
     fn check_limits(&self) -> Result<(), (String, String)> {

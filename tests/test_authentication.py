@@ -1,0 +1,194 @@
+"""Who mail is from, beside others: OpenDKIM, rspamd and dkimpy verify what we sign, and we what they sign; an OpenDMARC-style
+report of theirs is read; what was decided is explained."""
+import gzip
+import json
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+import mail_client
+from dns_server import Dns
+from harness import Server, free_port, needs, run, wait_until
+
+SBIN = "/usr/sbin:/usr/bin:/sbin:/bin"
+THEIRS = "From: joe@far.test\r\nTo: bob@example.test\r\nSubject: from afar\r\nDate: Fri, 20 Nov 2026 10:00:00 +0000\r\n" \
+         "Message-ID: <afar@far.test>\r\n\r\nHello  from \t afar.\r\n\r\n"
+
+
+class Signatures(unittest.TestCase):
+    """One server with signing keys, whose public halves are in a real DNS server beside those of far.test."""
+
+    @classmethod
+    def setUpClass(cls):
+        needs("knotd", "kdig")
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="postrider-signatures-"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, True)
+        cls.server = Server()
+        cls.addClassCleanup(cls.server.remove)
+        cls.keys = cls.server.json("dkim", "list", "example.test")
+        cls.their_key, theirs = cls.key_pair()
+        cls.dns = Dns({
+            "example.test": [key["dns"] for key in cls.keys],
+            "far.test": [f's._domainkey TXT {theirs}', '@ TXT "v=spf1 -all"', '_dmarc TXT "v=DMARC1; p=reject; rua=mailto:d@far.test"'],
+        })
+        cls.addClassCleanup(cls.dns.remove)
+        text = cls.server.config.read_text()
+        cls.server.config.write_text(f'dns = ["{cls.dns.address}"]\n{text}')
+        cls.server.start()
+        mail_client.submit(cls.server, "ann@example.test", ["bob@example.test"],
+                           mail_client.message("signed", "ann@example.test", "bob@example.test"))
+        mail_client.wait_for_subject(cls.server, "bob@example.test", "signed")
+        cls.ours = mail_client.bodies(cls.server, "bob@example.test")[-1]
+        cls.file("ours.eml", cls.ours)
+
+    @classmethod
+    def file(cls, name, octets):
+        path = cls.folder / name
+        path.write_bytes(octets if isinstance(octets, bytes) else octets.encode())
+        return path
+
+    @classmethod
+    def key_pair(cls):
+        """An RSA key of far.test, and its record as a zone file has it."""
+        private = cls.folder / "far.key"
+        run("openssl", "genrsa", "-traditional", "-out", private, "2048")
+        public = run("openssl", "rsa", "-in", private, "-pubout").stdout
+        data = "".join(line for line in public.splitlines() if "-----" not in line)
+        text = f"v=DKIM1; k=rsa; p={data}"
+        return private, " ".join(f'"{text[at:at + 200]}"' for at in range(0, len(text), 200))
+
+    def explained(self, message, **options):
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        [one] = self.server.json("explain", "--file", self.file("tried.eml", message), *words)
+        return one
+
+    def results(self, explanation, check):
+        return [one["result"] for one in explanation["checks"] if one["check"] == check]
+
+    def test_our_own_signatures_hold(self):
+        one = self.explained(self.ours, ip="192.0.2.1", to="bob@example.test")
+        self.assertEqual(self.results(one, "dkim"), ["pass", "pass"], one["checks"])
+        self.assertEqual(one["again"], "same", one["again_words"])
+
+    def test_opendkim_verifies_ours(self):
+        needs("opendkim")
+        records = []
+        for key in self.keys:
+            text = "".join(re.findall(r'"([^"]*)"', key["dns"]))
+            records.append(f'{key["selector"]}._domainkey.example.test {text}\n')
+        # OpenDKIM knows no Ed25519 in every build: it is asked about the RSA signature.
+        rsa = next(key for key in self.keys if key["algorithm"] == "rsa-sha256")
+        self.file("keys", "".join(records))
+        config = self.file("opendkim.conf", f"Mode v\nTestPublicKeys {self.folder}/keys\nSyslog no\nOmitHeaders *\n")
+        message = self.without_other_signatures(rsa["selector"])
+        done = run(shutil.which("opendkim", path=SBIN), "-f", "-vvv", "-x", config, "-t", self.file("rsa.eml", message), check=False)
+        said = done.stdout + done.stderr
+        self.assertIn("verification", said)
+        self.assertRegex(said, rf"verification \(s={rsa['selector']},? d=example\.test.*\) succeeded", said)
+
+    def without_other_signatures(self, selector):
+        """The message with the one signature alone: fields from the start to the next one."""
+        head, body = self.ours.split(b"\r\n\r\n", 1)
+        fields = re.split(rb"\r\n(?![ \t])", head)
+        kept = [f for f in fields if not f.lower().startswith(b"dkim-signature:") or b"s=" + selector.encode() in re.sub(rb"\s", b"", f)]
+        return b"\r\n".join(kept) + b"\r\n\r\n" + body
+
+    def test_rspamd_signs_and_we_verify(self):
+        needs("rspamadm")
+        signed = run("rspamadm", "mime", "sign", "-a", "dkim", "-d", "far.test", "-s", "s", "-k", self.their_key, "-o", "message",
+                     self.file("theirs.eml", THEIRS)).stdout
+        self.assertIn("DKIM-Signature", signed)
+        one = self.explained(signed, ip="192.0.2.1", helo="mx.far.test")
+        self.assertEqual((self.results(one, "dkim"), self.results(one, "dmarc")), (["pass"], ["pass"]), one["checks"])
+        changed = self.explained(signed.replace("afar.", "nearby."), ip="192.0.2.1", helo="mx.far.test")
+        self.assertEqual((self.results(changed, "dkim"), self.results(changed, "dmarc")), (["fail"], ["fail"]))
+
+    def test_rspamd_verifies_ours(self):
+        needs("rspamd", "rspamc")
+        with Rspamd(self.dns.address) as rspamd:
+            done = run("rspamc", "-j", "-h", rspamd.address, "--header=Settings-Id=x", "-i", "192.0.2.1", "-F", "ann@example.test",
+                       "-n", "mx.example.test", self.folder / "ours.eml")
+            found = json.loads(done.stdout)
+            symbols = found.get("symbols", {})
+            self.assertIn("R_DKIM_ALLOW", symbols, found)
+
+    def test_dkimpy_verifies_both_and_signs(self):
+        try:
+            import dkim
+        except ImportError:
+            self.skipTest("not installed: python3-dkim")
+        records = {f'{key["selector"]}._domainkey.example.test.': "".join(re.findall(r'"([^"]*)"', key["dns"])) for key in self.keys}
+        look_up = lambda name, timeout=5: records.get(name.decode() if isinstance(name, bytes) else name, "").encode()
+        message = dkim.DKIM(self.ours)
+        self.assertTrue(all(message.verify(index, dnsfunc=look_up) for index in range(len(self.keys))))
+        signature = dkim.sign(THEIRS.encode(), b"s", b"far.test", self.their_key.read_bytes())
+        one = self.explained(signature + THEIRS.encode(), ip="192.0.2.1", helo="mx.far.test")
+        self.assertEqual(self.results(one, "dkim"), ["pass"], one["checks"])
+
+    def test_a_file_is_refused_as_it_would_be(self):
+        one = self.explained(THEIRS, ip="192.0.2.1", helo="mx.far.test", to="bob@example.test", **{"from": "joe@far.test"})
+        self.assertEqual((self.results(one, "spf mail from"), self.results(one, "dmarc")), (["fail"], ["fail"]))
+        self.assertEqual((one["state"], one["again"]), ("tried", "same"))
+        self.assertTrue(any("far.test" in line for line in one["dns"]))
+
+    def test_reports_of_others_are_summed_up(self):
+        xml = ("<feedback><report_metadata><org_name>o.test</org_name><report_id>1</report_id></report_metadata><policy_published>"
+               "<domain>example.test</domain><p>none</p></policy_published><record><row><source_ip>192.0.2.7</source_ip><count>200</count>"
+               "<policy_evaluated><disposition>none</disposition><dkim>pass</dkim><spf>fail</spf></policy_evaluated></row>"
+               "<identifiers><header_from>example.test</header_from></identifiers><auth_results/></record></feedback>")
+        [one] = self.server.json("report", "dmarc", self.file("r.xml.gz", gzip.compress(xml.encode())))
+        self.assertEqual((one["domain"], one["messages"], one["passed_percent"]), ("example.test", 200, 100.0))
+        self.assertIn("safe to move to p=quarantine", one["advice"])
+
+
+class Rspamd:
+    """rspamd with nothing but DKIM, SPF and DMARC, over the DNS server of the test."""
+
+    def __init__(self, dns):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postrider-rspamd-"))
+        self.address = f"127.0.0.1:{free_port()}"
+        host, port = dns.split(":")
+        config = self.folder / "rspamd.conf"
+        config.write_text(f"""
+options {{ pidfile = "{self.folder}/pid"; dns {{ nameserver = ["{host}:{port}"]; timeout = 5s; }}; tempdir = "{self.folder}";
+  filters = "dkim,spf"; control_socket = "{self.folder}/control mode=0600"; rspamd_user = "root"; hs_cache_dir = "{self.folder}"; }}
+logging {{ type = "file"; filename = "{self.folder}/log"; level = "info"; }}
+dkim {{ check_local = true; check_authed = true; }}
+worker "normal" {{ bind_socket = "{self.address}"; count = 1; }}
+""")
+        with (self.folder / "out").open("wb") as out:
+            command = [shutil.which("rspamd", path=SBIN), "-f", "-i", "-c", config]
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, cwd=self.folder)
+
+    def __enter__(self):
+        host, port = self.address.split(":")
+
+        def ready():
+            if self.process.poll() is not None:
+                raise AssertionError(self.said())
+            try:
+                with socket.create_connection((host, int(port)), 1):
+                    return True
+            except OSError:
+                time.sleep(0.1)
+                return False
+
+        wait_until(ready, "rspamd listens")
+        return self
+
+    def said(self):
+        return "".join(path.read_text(errors="replace")[-3000:] for path in self.folder.glob("[ol][uo][tg]"))
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    unittest.main()
