@@ -8,6 +8,7 @@ use super::post::Post;
 use crate::bounce;
 use crate::bounce_class::BounceClass;
 use crate::counters::Counters;
+use crate::explain;
 use crate::local;
 use crate::outbox;
 use crate::settings::Settings;
@@ -266,6 +267,7 @@ fn unreachable(message: &QueueMessage, place: usize) -> Tried {
 /// become ours. Those that get no mail of its account fail.
 fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timestamp, settings: &Settings) -> store::Result<Judged> {
     let (body, digest) = local::again(tx, message)?;
+    let trail = tx.trail(message.receipt)?;
     let (mut events, mut states, mut tried, mut delivered) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for place in places {
         let Some(entry) = message.recipients.get(*place) else { continue };
@@ -286,7 +288,8 @@ fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timesta
                 continue;
             }
         };
-        match local::file(tx, account, mail::Role::Inbox, &body, &digest, now) {
+        let role = if explain::is_junk(&trail, account) { mail::Role::Junk } else { mail::Role::Inbox };
+        match local::file(tx, account, role, &body, &digest, now) {
             Ok(filed) => {
                 events.push(filed.event(address, account));
                 delivered.push(&entry.recipient);

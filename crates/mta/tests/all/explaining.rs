@@ -50,7 +50,7 @@ async fn a_thousand_decisions_are_made_again() {
     let store = store();
     let context = context(&store, dns(), Dmarc::Obey);
     let mut counted = BTreeMap::new();
-    for n in 0..1000 {
+    for n in 0..1_000 {
         let (peer, author, message) = message(n);
         let reply = send_to(&context, Role::Mx, &peer, (&author, "ann@ours.example"), &[&message]).await;
         let trail = trail(&store, receipt(&reply.text));
@@ -123,6 +123,22 @@ async fn other_settings_give_what_they_would_have_given() {
     let without: Vec<_> = trail.iter().filter(|entry| !matches!(entry.event, Event::Grounds { .. })).cloned().collect();
     assert_eq!(explain::again(&without, None), Err(Unknown::NotKept("authentication")));
     assert_eq!(explain::again(&trail[..0], None), Err(Unknown::Unchecked));
+}
+
+#[tokio::test]
+async fn who_files_a_message_later_knows_whether_it_is_for_junk() {
+    let store = store();
+    let context = context(&store, dns(), Dmarc::Obey);
+    let mut check = async |peer: &str, author: &str, file: &str, want: [bool; 2]| {
+        let mail = format!("From: {author}\r\nDate: x\r\nMessage-ID: <{peer}@x>\r\nContent-Type: x/y; name={file}\r\n\r\nMZ\r\n");
+        let reply = send_to(&context, Role::Mx, peer, (author, "ann@ours.example"), &[&mail]).await;
+        let trail = trail(&store, receipt(&reply.text));
+        assert_eq!([1, 2].map(|account| explain::is_junk(&trail, AccountId(account))), want, "{author} {file}");
+    };
+    check("192.0.2.1", "joe@far.example", "a.txt", [false, false]).await;
+    // What a reader's verdict says is his; what the author's domain asks for is everybody's.
+    check("192.0.2.1", "joe@far.example", "a.exe", [true, false]).await;
+    check("192.0.2.66", "joe@doubt.example", "a.txt", [true, true]).await;
 }
 
 #[tokio::test]
