@@ -500,7 +500,7 @@ fn by_our_words(text: &str) -> Option<BounceClass> {
 
 fn found(rules: &[Rule], text: &str) -> Option<BounceClass> {
     let fits = |words: &&str| words.split('&').all(|word| text.contains(word));
-    rules.iter().find(|(_, words)| words.iter().any(|words| fits(words))).map(|(class, _)| *class)
+    rules.iter().find(|(_, words)| words.iter().any(fits)).map(|(class, _)| *class)
 }
 
 /// What an enhanced status says by itself (RFC 3463, RFC 7372, RFC 7505 and the registry of IANA).

@@ -288,6 +288,7 @@ impl World {
             tls: mail::TlsDemand::ByPolicy,
             terms: mail::Terms { hold_until: Some(next), ..mail::Terms::default() },
             return_paths: std::collections::BTreeMap::new(),
+            held_by: None,
         };
         let send = move |tx: &mut store::WriteTx| {
             tx.receipt_take(receipt)?;

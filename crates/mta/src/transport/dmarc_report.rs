@@ -234,9 +234,10 @@ fn failure(message: &[u8], digest: &Digest) -> Option<Failure> {
     })
 }
 
-fn shown(value: Option<impl AsRef<str>>) -> String {
-    let value = value.as_ref().map(AsRef::as_ref).unwrap_or_default();
-    value.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).take(VALUE_CHARS_MAX).collect()
+fn shown<T: AsRef<str>>(value: Option<T>) -> String {
+    let Some(value) = value else { return String::new() };
+    let words: Vec<_> = value.as_ref().split_whitespace().collect();
+    words.join(" ").chars().filter(|c| !c.is_control()).take(VALUE_CHARS_MAX).collect()
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ impl Reading {
             ["feedback", "record"] => self.report.rows.push((std::mem::take(&mut self.row), self.count)),
             ["feedback", "record", rest @ ..] => self.of_row(rest, value),
             ["feedback", "report_metadata", rest @ ..] => self.of_metadata(rest, value),
-            ["feedback", "policy_published", name] => self.of_policy(name, value),
+            ["feedback", "policy_published", name] => self.of_policy(name, &value),
             _ => {}
         }
         self.path = path;
@@ -149,7 +149,7 @@ impl Reading {
         }
     }
 
-    fn of_policy(&mut self, name: &str, value: String) {
+    fn of_policy(&mut self, name: &str, value: &str) {
         let published = &mut self.report.published;
         let slot = match name {
             "domain" => &mut published.domain,
