@@ -20,6 +20,7 @@ pub mod bounce;
 pub mod bounce_class;
 pub mod counters;
 pub mod deliver;
+mod detour;
 pub mod explain;
 mod forward;
 mod local;

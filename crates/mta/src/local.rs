@@ -12,6 +12,7 @@ use crate::queue::schedule::retry_at;
 use crate::return_path::srs::{self, Rewritten};
 use crate::return_path::{Key, verp};
 use crate::returned;
+use crate::route::backup;
 use crate::settings::Settings;
 use crate::transport::dmarc_report::{DayPolicy, Found};
 use crate::transport::tls_rpt::day_of;
@@ -25,6 +26,7 @@ use mailauth::dmarc::Discovery;
 use mailauth::dmarc::aggregate::{Done, Published, Row};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 use store::{Body, Delivery, Error, NewEmail, QueueMessage, QueueRecipient, RecipientState, Resolution, WriteTx};
 
 /// Recipients of one message that count as people its sender writes to: who writes to more knows them less.
@@ -434,9 +436,16 @@ fn retry_full(
 
 /// The lifetime begins when the message may leave (RFC 4865 §4.2.2); what is to be returned when it is late is over
 /// by then (RFC 2852 §4.1.3).
-fn expires(terms: &Terms, now: Timestamp, settings: &Settings) -> Timestamp {
-    let lifetime_over = terms.hold_until.map_or(now, |until| until.max(now)).after(settings.queue.lifetime);
+fn expires(terms: &Terms, now: Timestamp, lifetime: Duration) -> Timestamp {
+    let lifetime_over = terms.hold_until.map_or(now, |until| until.max(now)).after(lifetime);
     terms.returned_at().map_or(lifetime_over, |at| at.min(lifetime_over))
+}
+
+/// The longest of those that its recipients' domains have; mail for domains that we are a backup for may be kept longer.
+fn lifetime(source: Source, recipients: &[QueueRecipient], settings: &Settings) -> Duration {
+    let own = |entry: &QueueRecipient| backup(&settings.backups, entry.recipient.address.domain())?.lifetime;
+    let longest = recipients.iter().filter(|_| source == Source::Mx).filter_map(own).max();
+    longest.map_or(settings.queue.lifetime, |longest| longest.max(settings.queue.lifetime))
 }
 
 fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>, now: Timestamp, settings: &Settings) -> QueueMessage {
@@ -452,7 +461,7 @@ fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>,
         skip_octets: arrival.skip_octets,
         octets: arrival.body.octets().saturating_sub(arrival.skip_octets.into()),
         accepted: now,
-        expires: expires(&arrival.terms, now, settings),
+        expires: expires(&arrival.terms, now, lifetime(arrival.source, &recipients, settings)),
         held: false,
         account: arrival.account,
         recipients,

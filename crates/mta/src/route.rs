@@ -6,8 +6,10 @@
 //! written; then the rules for sender domains; then the rule for everything; then MX.
 
 use mail::{Address, Domain, TlsDemand};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One rule of the routing table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,33 @@ impl Pattern {
             Self::Below(above) => domain.as_str().strip_suffix(above.as_str()).is_some_and(|rest| rest.ends_with('.')),
         }
     }
+}
+
+/// Domains whose mail we take when their own servers cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// Which.
+    pub domains: Vec<Pattern>,
+    /// Who is one of their recipients.
+    pub known: Known,
+    /// How long their mail is kept, if it is not as long as other mail.
+    pub lifetime: Option<Duration>,
+}
+
+/// Who is a recipient of a domain that we are a backup for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Everybody.
+    Anyone,
+    /// These, in lower case.
+    Listed(Arc<BTreeSet<String>>),
+    /// Whom the domain's own server knows.
+    Asked,
+}
+
+/// What we do as a backup for a domain; `None`: we are none.
+pub fn backup<'a>(backups: &'a [Backup], domain: &Domain) -> Option<&'a Backup> {
+    backups.iter().find(|backup| matches_any(&backup.domains, domain))
 }
 
 /// Whose mail something is about.
@@ -210,6 +239,11 @@ impl Destination {
     /// Whether a connection to the one could go on with mail for the other, if their hosts are the same.
     pub fn shares(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Mx(_, one), Self::Mx(_, another)) if one == another)
+    }
+
+    /// Whether these are a domain's own mail exchangers.
+    pub const fn is_direct(&self) -> bool {
+        matches!(self, Self::Mx(..))
     }
 
     /// What the senders of its mail say of TLS.

@@ -4,12 +4,13 @@
 //! Invariant: a session and an attempt keep the snapshot they started with.
 
 use crate::queue::schedule::Bounds;
-use crate::route::{Destination, Pattern, Rule, Sender};
+use crate::route::{Backup, Destination, Pattern, Rule, Sender, Smarthost};
 use mail::{Address, Domain};
 use net::Network;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use wire::sasl::client::Credentials;
 
@@ -28,10 +29,14 @@ pub struct Settings {
     pub transport: Transport,
     /// Where it goes, in order.
     pub routes: Vec<Rule>,
+    /// Domains whose mail we take when their own servers cannot.
+    pub backups: Vec<Backup>,
     /// Mail that addresses of ours lead elsewhere.
     pub forwarding: Forwarding,
     /// When an address elsewhere gets no more mail.
     pub suppression: Suppression,
+    /// The way to domains whose servers refuse our address; none: mail waits and fails as it comes.
+    pub fallback: Option<Fallback>,
 }
 
 impl Settings {
@@ -39,7 +44,18 @@ impl Settings {
     pub fn new(hostname: Domain) -> Self {
         let (receive, queue, delivery) = (Receive::default(), Queue::default(), Delivery::default());
         let (transport, forwarding, suppression) = (Transport::default(), Forwarding::default(), Suppression::default());
-        Self { hostname, receive, queue, delivery, transport, routes: Vec::new(), forwarding, suppression }
+        Self {
+            hostname,
+            receive,
+            queue,
+            delivery,
+            transport,
+            routes: Vec::new(),
+            backups: Vec::new(),
+            forwarding,
+            suppression,
+            fallback: None,
+        }
     }
 }
 
@@ -63,6 +79,17 @@ impl Default for Forwarding {
     fn default() -> Self {
         Self { rewrite: true, rewrite_domain: None, keep: true, keep_at: None, seal: true }
     }
+}
+
+/// The way to domains whose servers refuse our address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallback {
+    /// Who takes their mail.
+    pub relay: Arc<Smarthost>,
+    /// When the direct way is tried again; doubled each time that it is in vain.
+    pub probe: Duration,
+    /// The longest wait until then.
+    pub probe_max: Duration,
 }
 
 /// When an address elsewhere gets no more mail of an account.

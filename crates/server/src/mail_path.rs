@@ -1,8 +1,10 @@
 //! The config's words about the mail path, turned into `mta`'s settings: limits, schedule, routes.
 
-use crate::config::{Authentication, Config, Dmarc, Route, RouteTls};
+use crate::config::{Authentication, Config, Dmarc, RelayFallback, Route, RouteTls};
 use crate::failure::{Failure, Result};
-use mta::route::{Matching, Next, Pattern, Rule, Smarthost, Target, Tls};
+use mta::route::{Backup, Known, Matching, Next, Pattern, Rule, Smarthost, Target, Tls};
+use mta::settings::Fallback;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.transport = config.transport.settings();
     settings.forwarding = config.forwarding.settings();
     settings.suppression = config.bounces.suppression();
+    settings.fallback = fallback(&config.relay_fallback, &mut settings.delivery.credentials)?;
     settings.delivery.return_paths = config.bounces.return_paths();
     settings.delivery.port = config.outbound_port;
     settings.delivery.source_ipv4 = config.source_address.filter(IpAddr::is_ipv4);
@@ -45,6 +48,8 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
             settings.delivery.credentials.insert(file.display().to_string(), credentials(file)?);
         }
     }
+    settings.delivery.own_names.clone_from(&config.own_names);
+    settings.backups = config.route.iter().filter(|route| route.accept).map(backup).collect::<Result<_>>()?;
     settings.routes = config.route.iter().map(rule).collect::<Result<_>>()?;
     Ok(settings)
 }
@@ -63,6 +68,49 @@ fn authentication(config: &Authentication) -> mta::settings::Authentication {
     authentication
 }
 
+fn fallback(config: &RelayFallback, known: &mut BTreeMap<String, Credentials>) -> Result<Option<Fallback>> {
+    let bad = |error: mta::route::TargetError| Failure::usage(format!("relay_fallback: {error}"));
+    let targets = config.hosts.iter().map(|text| Target::parse(text).map_err(bad)).collect::<Result<Vec<_>>>()?;
+    if let Some(file) = &config.credentials_file {
+        known.insert(file.display().to_string(), credentials(file)?);
+    }
+    let credentials = config.credentials_file.as_ref().map(|file| file.display().to_string());
+    let relay = Arc::new(Smarthost { targets, balanced: false, tls: tls(config.tls), credentials });
+    let fallback = Fallback { relay, probe: config.probe.0, probe_max: config.probe_max.0 };
+    Ok((!config.hosts.is_empty()).then_some(fallback))
+}
+
+fn backup(route: &Route) -> Result<Backup> {
+    let bad = |error: mail::DomainError| Failure::usage(format!("route: {error}"));
+    let domains = route.recipient_domains.iter().map(|text| Pattern::parse(text).map_err(bad)).collect::<Result<_>>()?;
+    let known = match (&route.recipients_file, route.call_ahead) {
+        (Some(file), _) => Known::Listed(Arc::new(recipients(file)?)),
+        (None, true) => Known::Asked,
+        (None, false) => Known::Anyone,
+    };
+    Ok(Backup { domains, known, lifetime: route.lifetime.map(|span| span.0) })
+}
+
+/// One address a line; empty lines and those that begin with # are passed over.
+fn recipients(file: &Path) -> Result<BTreeSet<String>> {
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let read = |(place, line): (usize, &str)| {
+        let bad = |error| Failure::usage(format!("{}:{}: {line:?} is no mail address: {error}", file.display(), place + 1));
+        mail::Address::parse(line).map(|address| address.key()).map_err(bad)
+    };
+    lines.map(read).collect()
+}
+
+fn tls(tls: RouteTls) -> Tls {
+    match tls {
+        RouteTls::None => Tls::None,
+        RouteTls::Opportunistic => Tls::Opportunistic,
+        RouteTls::Required => Tls::Required,
+        RouteTls::Implicit => Tls::Implicit,
+    }
+}
+
 fn rule(route: &Route) -> Result<Rule> {
     let bad = |error: &dyn std::fmt::Display| Failure::usage(format!("route: {error}"));
     let patterns =
@@ -73,12 +121,7 @@ fn rule(route: &Route) -> Result<Rule> {
         (recipients, _) => Matching::Recipients(patterns(recipients)?),
     };
     let targets = route.hosts.iter().map(|text| Target::parse(text).map_err(|error| bad(&error))).collect::<Result<Vec<_>>>()?;
-    let tls = match route.tls {
-        RouteTls::None => Tls::None,
-        RouteTls::Opportunistic => Tls::Opportunistic,
-        RouteTls::Required => Tls::Required,
-        RouteTls::Implicit => Tls::Implicit,
-    };
+    let tls = tls(route.tls);
     let credentials = route.credentials_file.as_ref().map(|file| file.display().to_string());
     let smarthost = Smarthost { targets, balanced: route.balanced, tls, credentials };
     let next = if route.hosts.is_empty() { Next::Mx } else { Next::Smarthost(Arc::new(smarthost)) };
@@ -126,6 +169,29 @@ mod tests {
         let settings = of(&text).unwrap();
         let credentials = settings.delivery.credentials.values().next().unwrap();
         assert_eq!((credentials.login.as_str(), credentials.password.expose()), ("login", "pass word"));
+    }
+
+    #[test]
+    fn backups_know_their_recipients_by_a_file_or_by_asking() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "# friends\nAnn@friends.example\n\n").unwrap();
+        let route = |more: &str| of(&format!("[[route]]\nrecipient_domains = [\"friends.example\"]\n{more}\n"));
+        let listed = route(&format!("accept = true\nlifetime = \"30d\"\nrecipients_file = \"{}\"", file.path().display())).unwrap();
+        let [backup] = listed.backups.as_slice() else { panic!("{:?}", listed.backups) };
+        assert!(matches!(&backup.known, Known::Listed(list) if list.contains("ann@friends.example") && list.len() == 1));
+        assert_eq!(backup.lifetime.map(|span| span.as_secs()), Some(30 * 86_400));
+        assert_eq!(route("accept = true\ncall_ahead = true").unwrap().backups[0].known, Known::Asked);
+        assert!(route("").unwrap().backups.is_empty() && route("call_ahead = true").is_err());
+        std::fs::write(file.path(), "nobody\n").unwrap();
+        assert!(route(&format!("accept = true\nrecipients_file = \"{}\"", file.path().display())).is_err());
+    }
+
+    #[test]
+    fn the_relay_is_for_domains_that_refuse_us() {
+        assert_eq!(of("").unwrap().fallback, None);
+        let fallback = of("[relay_fallback]\nhosts = [\"relay.example:587\"]\nprobe = \"2h\"\n").unwrap().fallback.unwrap();
+        assert_eq!((fallback.relay.tls, fallback.relay.targets[0].port, fallback.probe.as_secs()), (Tls::Required, 587, 7200));
+        assert!(of("[relay_fallback]\nhosts = [\"no host\"]\n").is_err());
     }
 
     #[test]

@@ -263,6 +263,7 @@ impl Current {
             counters: Arc::clone(parts.counters),
             seed: u64::from_le_bytes(crate::random::octets()?),
             dns: Some(Arc::clone(&world.dns)),
+            call_ahead: Some(Arc::new(mta::receive::CallAhead::new(world.clone()))),
             keys: mta::receive::KeyRing::default(),
             urge: parts.urge.clone(),
             messages: AtomicU64::new(0),

@@ -53,6 +53,7 @@ fn heading(table: &'static str) -> &'static str {
         "filter" => "`[filter]`; [how mail is judged](filter.md)",
         "forwarding" => "`[forwarding]`",
         "bounces" => "`[bounces]`",
+        "relay_fallback" => "`[relay_fallback]`",
         "queue" => "`[queue]`",
         "limits" => "`[limits]`",
         "trail" => "`[trail]`",

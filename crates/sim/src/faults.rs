@@ -6,6 +6,7 @@ use mail::{Address, EnhancedStatus};
 use smtp::Reply;
 use smtp::server::{Answer, Ask, Server};
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,8 @@ pub struct Faults {
     pub defer_message: u8,
     /// Messages that are answered with 554 at their end.
     pub refuse_message: u8,
+    /// Whose address is blocked: its recipients are answered with 554.
+    pub blocks: Option<IpAddr>,
     /// How long each message waits for its answer, milliseconds.
     pub slow_millis: u32,
     /// How long a message that was taken waits for the words that say so, milliseconds.
@@ -54,6 +57,7 @@ impl Faults {
         defer_recipient: 0,
         defer_message: 0,
         refuse_message: 0,
+        blocks: None,
         slow_millis: 0,
         late_millis: 0,
         tarpit_millis: 0,
@@ -71,6 +75,7 @@ impl Faults {
             defer_recipient: self.defer_recipient.max(other.defer_recipient),
             defer_message: self.defer_message.max(other.defer_message),
             refuse_message: self.refuse_message.max(other.refuse_message),
+            blocks: self.blocks.or(other.blocks),
             slow_millis: self.slow_millis.max(other.slow_millis),
             late_millis: self.late_millis.max(other.late_millis),
             tarpit_millis: self.tarpit_millis.max(other.tarpit_millis),
@@ -177,6 +182,7 @@ const HEAD_OCTETS_MAX: usize = 16 * 1024;
 /// A handler that now and then says 4xx where another would have said 250, and tells the witness what it took.
 pub(crate) struct Moody<H> {
     handler: H,
+    peer: IpAddr,
     faults: Faults,
     chance: Chance,
     witness: Witness,
@@ -189,6 +195,7 @@ pub(crate) struct Moody<H> {
 
 /// Where a connection arrives.
 pub(crate) struct Spot {
+    pub(crate) peer: IpAddr,
     pub(crate) faults: Faults,
     pub(crate) chance: Chance,
     pub(crate) witness: Witness,
@@ -200,8 +207,8 @@ pub(crate) struct Spot {
 
 impl<H> Moody<H> {
     pub(crate) fn new(handler: H, spot: Spot) -> Self {
-        let Spot { faults, chance, witness, line, disk, dead } = spot;
-        Self { handler, faults, chance, witness, line, disk, dead, recipients: Vec::new(), head: Vec::new() }
+        let Spot { peer, faults, chance, witness, line, disk, dead } = spot;
+        Self { handler, peer, faults, chance, witness, line, disk, dead, recipients: Vec::new(), head: Vec::new() }
     }
 
     /// The beginning of a message; the first of it says something about the message before.
@@ -219,6 +226,7 @@ impl<H: Handler<Server> + Send> Moody<H> {
     fn refusal(&self, ask: &Ask) -> Option<Answer> {
         match ask {
             Ask::Connect if self.chance.strikes(self.faults.busy) => Some(reply(421, "too busy")),
+            Ask::Rcpt(_) if self.faults.blocks == Some(self.peer) => Some(blocked(self.peer)),
             Ask::Rcpt(_) if self.chance.strikes(self.faults.defer_recipient) => Some(reply(450, "not now")),
             Ask::Data { .. } if self.chance.strikes(self.faults.defer_message) => Some(reply(451, "not now")),
             Ask::Data { .. } if self.chance.strikes(self.faults.refuse_message) => Some(reply(554, "never")),
@@ -302,6 +310,11 @@ pub(crate) fn message_id(octets: &[u8]) -> Option<String> {
         .take_while(|line| !line.is_empty())
         .find(|line| line.get(..11).is_some_and(|name| name.eq_ignore_ascii_case("Message-ID:")))?;
     Some(line.get(11..)?.trim().trim_start_matches('<').trim_end_matches('>').to_owned())
+}
+
+fn blocked(peer: IpAddr) -> Answer {
+    let text = format!("Service unavailable; Client host [{peer}] blocked using list.example");
+    Answer::Reply(Reply { code: 554, status: Some(EnhancedStatus::new(5, 7, 1)), text })
 }
 
 fn reply(code: u16, text: &str) -> Answer {

@@ -267,6 +267,7 @@ impl Host {
             counters: Arc::new(Counters::default()),
             seed: self.0.starts.load(std::sync::atomic::Ordering::Relaxed),
             dns: None,
+            call_ahead: Some(Arc::new(mta::receive::CallAhead::new(self.outside()))),
             keys: mta::receive::KeyRing::default(),
             urge: mta::queue::Urge::default(),
             messages: AtomicU64::new(0),
@@ -440,6 +441,7 @@ async fn serve(
         let network = &host.0.around.network;
         let receiver = Receiver::new(Arc::clone(&context), Role::Mx, peer);
         let spot = Spot {
+            peer,
             faults: network.faults(host.address()),
             chance: host.0.around.chance.clone(),
             witness: network.witness().clone(),

@@ -151,7 +151,8 @@ impl Carry {
             let state = self.state();
             let millis = millis_since(state.started, now);
             let places = job.recipients.iter().enumerate();
-            places.map(|(nth, index)| state.tried(*index, outcome(nth), knows, millis)).collect()
+            let direct = self.destination.is_direct();
+            places.map(|(nth, index)| state.tried(*index, outcome(nth), knows, direct, millis)).collect()
         };
         self.post.settle(&job, tried, committed).await;
     }
@@ -166,11 +167,12 @@ impl State {
         Attempt { host: self.host.clone(), address: self.address, tls: self.tls.clone(), stage: Some(outcome.stage), code, reply, millis }
     }
 
-    fn tried(&self, index: usize, outcome: &Outcome, knows: Knows, millis: u64) -> Tried {
+    fn tried(&self, index: usize, outcome: &Outcome, knows: Knows, direct: bool, millis: u64) -> Tried {
         Tried {
             index,
             class: outcome.class,
             status: outcome.status(),
+            direct,
             peer_reports: knows.dsn,
             peer_is_timely: knows.deliver_by,
             attempt: self.attempt(outcome, millis),

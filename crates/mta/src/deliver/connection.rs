@@ -351,15 +351,16 @@ impl Connection {
             self.post.board.unreachable(job, &unusable.attempt.reply, now, &self.post.settings.queue)
         };
         for job in jobs {
-            let tried = job.recipients.iter().map(|index| tried(*index, &unusable)).collect();
+            let direct = self.destination.is_direct();
+            let tried = job.recipients.iter().map(|index| tried(*index, &unusable, direct)).collect();
             self.post.settle(&job, tried, None).await;
         }
     }
 }
 
-fn tried(index: usize, unusable: &Unusable) -> Tried {
+fn tried(index: usize, unusable: &Unusable, direct: bool) -> Tried {
     let Unusable { class, status, attempt } = unusable.clone();
-    Tried { index, class, status, peer_reports: false, peer_is_timely: false, attempt }
+    Tried { index, class, status, direct, peer_reports: false, peer_is_timely: false, attempt }
 }
 
 fn upgrade(manner: &Manner) -> Upgrade {

@@ -8,6 +8,7 @@ use super::post::Post;
 use crate::bounce;
 use crate::bounce_class::BounceClass;
 use crate::counters::Counters;
+use crate::detour::{self, Diverted};
 use crate::explain;
 use crate::local;
 use crate::outbox;
@@ -151,6 +152,9 @@ impl Committer {
                     tracing::info!(%receipt, %recipient, %status, reason, "failed");
                 }
                 Event::Classified { class, .. } => self.counters.classified(BounceClass::by_name(class)),
+                Event::Detoured { recipient, relay, reason } => {
+                    tracing::warn!(%receipt, %recipient, relay, reason, "our address is blocked there: it goes over the relay");
+                }
                 Event::Reported { action, to, receipt: report } => tracing::info!(%receipt, action, %to, %report, "reported"),
                 Event::Discarded { recipient, reason } => tracing::info!(%receipt, %recipient, reason, "discarded"),
                 _ => {}
@@ -165,8 +169,11 @@ fn apply(tx: &mut WriteTx, work: &Work, now: Timestamp, settings: &Settings, tol
     let judged = match &work.kind {
         Kind::Back => Judged::default(),
         Kind::Tried(tried) => {
-            let judged = judge(&message, tried, now, &settings.queue);
-            note_addresses(tx, &message, tried, &judged, now, settings)?;
+            let Diverted { states, events, left } = detour::divert(tx, &message, tried, now, settings.fallback.as_ref())?;
+            let mut judged = judge(&message, &left, now, &settings.queue);
+            note_addresses(tx, &message, &left, &judged, now, settings)?;
+            judged.states.extend(states);
+            judged.events.splice(0..0, events);
             judged
         }
         Kind::Parked { places, until } => parked(&message, places, *until, now, settings),

@@ -29,6 +29,7 @@ pub use urge::Urge;
 use crate::counters::Counters;
 use crate::deliver::World;
 use crate::deliver::connection::Connection;
+use crate::detour::Probes;
 use crate::route::Destination;
 use crate::settings::Settings;
 use board::{Board, Job};
@@ -88,9 +89,9 @@ impl Queue {
     pub async fn run(self, stop: Stop) {
         let (completions, outcomes) = mpsc::channel(COMPLETIONS_MAX);
         let Self { store, settings, counters, world, urge } = self;
-        let board = Board::default();
+        let (board, probes) = (Board::default(), Probes::default());
         urge.shows(&board);
-        let post = Arc::new(Post { store, settings, counters, world, board, completions });
+        let post = Arc::new(Post { store, settings, counters, world, board, probes, completions });
         let committing = commit::Committer::of(&post);
         let runner = Runner::new(post, urge);
         tokio::join!(runner.run(stop), commit::run(committing, outcomes));
@@ -184,8 +185,8 @@ impl Runner {
     }
 
     async fn plan(&self, now: Timestamp, max: usize) -> store::Result<Plan> {
-        let (board, settings) = (self.post.board.clone(), Arc::clone(&self.post.settings));
-        self.post.store.read(move |tx| reading::plan(tx, now, max, &board, &settings)).await
+        let (board, settings, probes) = (self.post.board.clone(), Arc::clone(&self.post.settings), self.post.probes.clone());
+        self.post.store.read(move |tx| reading::plan(tx, now, max, &board, &settings, &probes)).await
     }
 
     /// Lets messages out of their sender's Outbox; they are found due again. Those that cannot be are left for a while.

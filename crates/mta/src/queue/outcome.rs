@@ -19,6 +19,8 @@ pub(crate) struct Tried {
     pub(crate) index: usize,
     pub(crate) class: Class,
     pub(crate) status: EnhancedStatus,
+    /// It went to a mail exchanger of its domain, not to a host that a route names.
+    pub(crate) direct: bool,
     /// The peer takes care of reports of success (RFC 3461 §5.2.1).
     pub(crate) peer_reports: bool,
     /// The peer knows until when it is to be delivered, if that was said (RFC 2852).
@@ -29,7 +31,13 @@ pub(crate) struct Tried {
 impl Tried {
     /// Something that was decided here, not by a peer.
     pub(crate) fn ours(index: usize, class: Class, status: EnhancedStatus, reply: String) -> Self {
-        Self { index, class, status, peer_reports: false, peer_is_timely: false, attempt: Attempt { reply, ..Attempt::default() } }
+        let attempt = Attempt { reply, ..Attempt::default() };
+        Self { index, class, status, direct: false, peer_reports: false, peer_is_timely: false, attempt }
+    }
+
+    /// The attempt as the trail tells it.
+    pub(crate) fn event(&self, recipient: &Recipient) -> Event {
+        attempted(recipient, self)
     }
 
     /// Why it failed.
@@ -272,7 +280,7 @@ mod tests {
         let attempt = Attempt { host: "mx.b.example".into(), reply: "words".into(), ..Attempt::default() };
         let judged = judge(
             message,
-            &[Tried { index: 0, class, status, peer_reports, peer_is_timely, attempt }],
+            &[Tried { index: 0, class, status, direct: true, peer_reports, peer_is_timely, attempt }],
             Timestamp::from_seconds(now),
             &settings,
         );

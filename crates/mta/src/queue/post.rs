@@ -5,6 +5,7 @@ use super::commit::{Completion, Kind};
 use super::outcome::Tried;
 use crate::counters::Counters;
 use crate::deliver::World;
+use crate::detour::Probes;
 use crate::settings::Settings;
 use std::sync::Arc;
 use store::Store;
@@ -17,6 +18,8 @@ pub(crate) struct Post {
     pub(crate) counters: Arc<Counters>,
     pub(crate) world: World,
     pub(crate) board: Board,
+    /// Which domains' direct ways are being tried again.
+    pub(crate) probes: Probes,
     pub(crate) completions: mpsc::Sender<Completion>,
 }
 

@@ -8,6 +8,7 @@
 //! Cost: for each part a bounded number of keys, however long the queue is; a test counts them.
 
 use super::board::{Board, Job, Room};
+use crate::detour::{self, Probes};
 use crate::outbox;
 use crate::route::{self, Destination};
 use crate::settings::Settings;
@@ -67,12 +68,13 @@ impl Plan {
 }
 
 /// Plans to take up to `max` parts.
-pub(super) fn plan(tx: &ReadTx, now: Timestamp, max: usize, board: &Board, settings: &Settings) -> Result<Plan> {
+pub(super) fn plan(tx: &ReadTx, now: Timestamp, max: usize, board: &Board, settings: &Settings, probes: &Probes) -> Result<Plan> {
     let mut planner = Planner {
         tx,
         now,
         board,
         settings,
+        probes,
         plan: Plan { next: tx.queue_next()?, ..Plan::default() },
         local: BTreeMap::new(),
         messages: BTreeMap::new(),
@@ -102,6 +104,7 @@ struct Planner<'a> {
     now: Timestamp,
     board: &'a Board,
     settings: &'a Settings,
+    probes: &'a Probes,
     plan: Plan,
     /// Which domains are ours.
     local: BTreeMap<Domain, bool>,
@@ -124,7 +127,8 @@ impl Planner<'_> {
             self.plan.waiting.push(part.receipt);
             return Ok(true);
         }
-        let destination = way(self.tx, &message, &part.lane, self.settings, &mut self.local)?;
+        let usual = way(self.tx, &message, &part.lane, self.settings, &mut self.local)?;
+        let destination = detour::probing(self.tx, &part.lane, usual, self.now, self.probes, self.settings.fallback.as_ref())?;
         let sender: Arc<str> = message.sender().into();
         let before = [
             self.plan.picks.len(),
@@ -200,7 +204,8 @@ fn way(
         Some(is_local) => *is_local,
         None => *local.entry(domain.clone()).or_insert(tx.domain(domain)?.is_some()),
     };
-    Ok(route::route(&settings.routes, domain, sender, is_local).demanding(demand))
+    let direct = route::route(&settings.routes, domain, sender, is_local).demanding(demand);
+    detour::way(tx, direct, settings.fallback.as_ref())
 }
 
 /// Takes what was planned, as far as it is still to be had.

@@ -17,6 +17,8 @@
 //! - 250 after the data means: one commit holds the message and everything that follows from taking it.
 //! - A refused or failed transaction leaves nothing in the store.
 
+mod backup;
+mod call_ahead;
 mod data;
 mod etrn;
 mod inspect;
@@ -31,6 +33,7 @@ mod seal;
 mod sign;
 mod verify;
 
+pub use call_ahead::CallAhead;
 pub(crate) use inspect::ask_all;
 pub(crate) use judge::told;
 pub use sign::KeyRing;
@@ -66,6 +69,8 @@ pub struct Context {
     pub counters: Arc<Counters>,
     /// What is asked who mail is from; none: it is not found out.
     pub dns: Option<Arc<dyn net::Dns>>,
+    /// Asks the servers that we are a backup for about their recipients; none: nobody is asked.
+    pub call_ahead: Option<Arc<CallAhead>>,
     /// Signing keys in their working form.
     pub keys: KeyRing,
     /// For Message-IDs: unlikely to be the same for two servers.
@@ -190,7 +195,7 @@ impl Handler<Server> for Receiver {
                 self.reply(reply)
             }
             Ask::Rcpt(recipient) => {
-                let reply = self.rcpt(recipient);
+                let reply = self.rcpt(recipient).await;
                 self.reply(reply)
             }
             Ask::Body(chunk) => match self.body(&chunk) {

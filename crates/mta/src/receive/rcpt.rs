@@ -22,8 +22,11 @@ pub(super) enum Found {
 }
 
 impl Receiver {
-    pub(super) fn rcpt(&mut self, recipient: Recipient) -> Reply {
-        let targets = self.targets(&recipient);
+    pub(super) async fn rcpt(&mut self, recipient: Recipient) -> Reply {
+        let targets = match self.targets(&recipient) {
+            Ok(targets) => self.backed_up(&recipient).await.map(|()| targets),
+            refused => refused,
+        };
         let Some(transaction) = &mut self.transaction else { return refusal::out_of_order() };
         match targets {
             Err(refused) => {

@@ -61,6 +61,7 @@ pub(super) fn context(store: &Store, dns: FakeDns, dmarc: Dmarc) -> Arc<Context>
         counters: Arc::new(Counters::default()),
         seed: 7,
         dns: Some(Arc::new(dns)),
+        call_ahead: None,
         keys: KeyRing::default(),
         urge: mta::queue::Urge::default(),
         messages: AtomicU64::new(0),

@@ -119,6 +119,7 @@ fn context(store: Store, host: &str) -> Context {
         counters: Arc::new(Counters::default()),
         seed: 1,
         dns: None,
+        call_ahead: None,
         keys: mta::receive::KeyRing::default(),
         urge: mta::queue::Urge::default(),
         messages: AtomicU64::new(0),

@@ -102,6 +102,7 @@ impl Stage {
             counters: Arc::new(Counters::default()),
             seed: 7,
             dns: None,
+            call_ahead: None,
             keys: mta::receive::KeyRing::default(),
             urge: mta::queue::Urge::default(),
             messages: AtomicU64::new(0),

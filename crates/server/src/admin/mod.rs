@@ -10,6 +10,7 @@
 //! - A dry run does everything but the commit.
 
 pub mod alias;
+pub mod detour;
 pub mod dkim;
 pub mod dmarc_report;
 pub mod domain;
@@ -119,6 +120,9 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         domain::Show,
         domain::CatchAll,
         domain::Remove, //
+        detour::List,
+        detour::Add,
+        detour::End, //
         dkim::List,
         dkim::Rotate,
         dkim::Activate,

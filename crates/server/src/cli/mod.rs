@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod config;
 mod demo;
+mod detour;
 mod dkim;
 mod domain;
 mod explain;
@@ -114,6 +115,9 @@ enum Command {
     /// Addresses elsewhere that get no mail, because it failed too often
     #[command(subcommand)]
     Suppression(suppression::Suppression),
+    /// Domains whose mail goes over the relay, because their servers refuse our address
+    #[command(subcommand)]
+    Detour(detour::Detour),
     /// Show everything that happened to a message
     Trace(trace::Trace),
     /// Explain why a message went where it went, accepted or refused, or try one that nobody sends
@@ -190,6 +194,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Mailbox(mailbox) => mailbox.run(context)?,
         Command::Queue(queue) => queue.run(context)?,
         Command::Suppression(suppression) => suppression.run(context)?,
+        Command::Detour(detour) => detour.run(context)?,
         Command::Trace(trace) => trace.run(context)?,
         Command::Explain(explain) => explain.run(context)?,
         Command::Policy(policy) => policy.run(context)?,

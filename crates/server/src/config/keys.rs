@@ -52,6 +52,12 @@ pub const KEYS: &[Key] = &[
     ),
     key("dns", "list of address:port", "[]", "DNS resolvers to ask, e.g. [\"127.0.0.1:53\"]. Empty: the system's."),
     key("outbound_port", "port", "25", "Port on which the MX hosts of other domains are reached."),
+    key(
+        "own_names",
+        "list of host names",
+        "[]",
+        "Names besides hostname under which MX records know this server: mail never goes from it to itself, nor as a backup to hosts that are not better.",
+    ),
     key("source_address", "address", "", "Local address from which connections to other servers are made."),
     key(
         "tls.certificate",
@@ -164,6 +170,26 @@ pub const KEYS: &[Key] = &[
     key("bounces.suppress_within", "span", "\"30d\"", "Failures that are further apart do not count together."),
     key("bounces.suppress_for", "span", "\"30d\"", "How long such an address gets no mail."),
     key(
+        "relay_fallback.hosts",
+        "list of host[:port]",
+        "[]",
+        "Hosts that take the mail for domains whose servers refuse our IP address, tried in order, until direct delivery there works again. Empty: none.",
+    ),
+    key(
+        "relay_fallback.tls",
+        "none | opportunistic | required | implicit",
+        "\"required\"",
+        "Whether the connection to them is encrypted; required and implicit also check the certificate.",
+    ),
+    key("relay_fallback.credentials_file", "file", "", "File with the login on its first line and the password on its second."),
+    key(
+        "relay_fallback.probe",
+        "span",
+        "\"1h\"",
+        "After this time one message tries the direct way again; the wait is doubled each time that it is in vain.",
+    ),
+    key("relay_fallback.probe_max", "span", "\"1d\"", "The longest wait until the direct way is tried again."),
+    key(
         "queue.retry",
         "list of spans",
         "[\"5m\", \"10m\", \"20m\", \"40m\", \"1h\", \"2h\", \"3h\", \"4h\"]",
@@ -269,6 +295,24 @@ pub const KEYS: &[Key] = &[
     key("route[].balanced", "true | false", "false", "Try the hosts in a random order."),
     key("route[].accept", "true | false", "false", "The MX port takes mail for these recipient domains from anyone, as a backup MX does."),
     key(
+        "route[].recipients_file",
+        "file",
+        "",
+        "With accept: file of the recipients there are, one address a line; mail for others is refused. Read again by `postrider reload`.",
+    ),
+    key(
+        "route[].call_ahead",
+        "true | false",
+        "false",
+        "With accept: ask the domain's own server whether there is such a recipient; if it does not answer, the mail is taken.",
+    ),
+    key(
+        "route[].lifetime",
+        "span",
+        "",
+        "With accept: how long mail for these domains is tried. Without it as long as other mail (queue.lifetime).",
+    ),
+    key(
         "route[].tls",
         "none | opportunistic | required | implicit",
         "\"opportunistic\"",
@@ -296,13 +340,17 @@ mod tests {
         config.pop3.expire_days = Some(30);
         config.forwarding.rewrite_domain = Some("d".to_owned());
         config.forwarding.keep_at = Some("a@b".to_owned());
+        config.relay_fallback.credentials_file = Some(PathBuf::from("f"));
         config.source_address = Some([127, 0, 0, 1].into());
         let mut listener = Listener::new(Protocol::Imap, "127.0.0.1:0".parse().unwrap());
         listener.proxy_protocol_from = vec!["10.0.0.0/8".parse().unwrap()];
         listener.client_ca_file = Some(PathBuf::from("c"));
         config.listener = vec![listener];
-        let mut route: Route = toml::from_str("hosts = [\"h\"]\nsender_domains = [\"s\"]\ncredentials_file = \"f\"").unwrap();
+        let mut route: Route =
+            toml::from_str("hosts = [\"h\"]\nrecipient_domains = [\"r\"]\naccept = true\ncredentials_file = \"f\"").unwrap();
         route.tls = RouteTls::Required;
+        route.recipients_file = Some(PathBuf::from("r"));
+        route.lifetime = Some(super::super::Span::days(30));
         config.route = vec![route];
         config
     }
@@ -327,7 +375,7 @@ mod tests {
         leaves("", &toml::Value::try_from(full()).unwrap(), &mut written);
         let known: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
         // A route has one of the two lists.
-        written.insert("route[].recipient_domains".to_owned());
+        written.insert("route[].sender_domains".to_owned());
         assert_eq!(written, known);
     }
 
@@ -342,7 +390,7 @@ mod tests {
         assert_eq!(default, Config::new(default.hostname.clone(), default.data.clone()));
         let minimal = "hostname = \"h\"\n[[listener]]\nprotocol = \"smtp\"\naddress = \"[::1]:0\"\n[[route]]\n";
         let stated = format!(
-            "{minimal}recipient_domains = []\nsender_domains = []\nhosts = []\nbalanced = false\naccept = false\ntls = \"opportunistic\"\n"
+            "{minimal}recipient_domains = []\nsender_domains = []\nhosts = []\nbalanced = false\naccept = false\ncall_ahead = false\ntls = \"opportunistic\"\n"
         )
         .replace("\"[::1]:0\"\n", "\"[::1]:0\"\nproxy_protocol_from = []\n");
         assert_eq!(Config::parse(Path::new("p"), minimal).unwrap(), Config::parse(Path::new("p"), &stated).unwrap());

@@ -8,11 +8,13 @@
 
 pub mod keys;
 pub mod problem;
+pub mod relay;
 pub mod returns;
 pub mod transport;
 pub mod value;
 
 pub use problem::Problem;
+pub use relay::RelayFallback;
 pub use returns::{Bounces, Forwarding};
 pub use transport::Transport;
 pub use value::{Network, Octets, Span};
@@ -55,6 +57,9 @@ pub struct Config {
     /// The port of other servers' MX hosts.
     #[serde(default = "smtp_port")]
     pub outbound_port: u16,
+    /// Names besides the hostname under which MX records know this server.
+    #[serde(default)]
+    pub own_names: Vec<Domain>,
     /// Where our connections to other servers come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<IpAddr>,
@@ -73,6 +78,9 @@ pub struct Config {
     /// What comes back.
     #[serde(default)]
     pub bounces: Bounces,
+    /// Who takes the mail for domains whose servers refuse our address.
+    #[serde(default)]
+    pub relay_fallback: RelayFallback,
     /// How long and how often.
     #[serde(default)]
     pub queue: Queue,
@@ -516,6 +524,15 @@ pub struct Route {
     /// Whether the MX port takes mail for these recipient domains from anyone.
     #[serde(default)]
     pub accept: bool,
+    /// File of the recipients of these domains; mail for others is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipients_file: Option<PathBuf>,
+    /// Whether the domains' own servers are asked which recipients they have.
+    #[serde(default)]
+    pub call_ahead: bool,
+    /// How long mail for them is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Span>,
     /// Whether the connection must be encrypted.
     #[serde(default)]
     pub tls: RouteTls,
@@ -550,6 +567,7 @@ impl Config {
             vrfy: false,
             dns: Vec::new(),
             outbound_port: smtp_port(),
+            own_names: Vec::new(),
             source_address: None,
             tls: TlsFiles::default(),
             transport: Transport::default(),
@@ -557,6 +575,7 @@ impl Config {
             filter: Filter::default(),
             forwarding: Forwarding::default(),
             bounces: Bounces::default(),
+            relay_fallback: RelayFallback::default(),
             queue: Queue::default(),
             limits: Limits::default(),
             trail: Trail::default(),
@@ -593,6 +612,7 @@ impl Config {
         self.transport.check(&self.dns)?;
         self.forwarding.check()?;
         self.bounces.check()?;
+        self.relay_fallback.check()?;
         self.check_queue()?;
         self.check_filter()?;
         self.check_limits()?;
@@ -715,6 +735,14 @@ impl Route {
                 &format!("{key}.hosts"),
                 &format!("{bad:?} is no host: expected \"mx.example.org\", \"mx.example.org:587\" or \"192.0.2.7:25\""),
             );
+        }
+        let of_backup =
+            [("recipients_file", self.recipients_file.is_some()), ("call_ahead", self.call_ahead), ("lifetime", self.lifetime.is_some())];
+        if let Some((name, _)) = of_backup.iter().find(|(_, given)| *given && !self.accept) {
+            return wrong(&format!("{key}.{name}"), "expected accept = true beside it: it is about mail that is taken from anyone");
+        }
+        if self.recipients_file.is_some() && self.call_ahead {
+            return wrong(&format!("{key}.call_ahead"), "expected either recipients_file or call_ahead, not both");
         }
         if self.accept && self.recipient_domains.is_empty() {
             return wrong(&format!("{key}.accept"), "expected recipient_domains beside it: mail for every domain would make an open relay");

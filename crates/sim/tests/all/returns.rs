@@ -2,8 +2,9 @@
 //! the mailboxes are looked at instead.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
-use mail::Address;
+use mail::{Address, Domain};
 use sim::{Host, World};
+use std::time::Duration;
 use store::Target;
 
 fn alias(host: &Host, name: &str, to: &[&str]) {
@@ -99,5 +100,102 @@ fn addresses_that_do_not_exist_get_no_mail_after_some_failures() {
         assert_eq!(b.trails().len(), 0, "nothing was taken");
         let trace = world.trace();
         assert_eq!(trace.matches("Classified { recipient: nobody@b.example, class: \"bad-mailbox\" }").count(), 2, "{trace}");
+    });
+}
+
+#[test]
+fn where_our_address_is_blocked_mail_goes_over_the_relay_until_the_direct_way_is_open_again() {
+    sim::run(1, async |world| {
+        let relay = world.host_with("relay.example", "relay.example", |settings| {
+            settings.receive.relay_networks = vec!["10.0.0.0/8".parse().unwrap()];
+        });
+        let smarthost = mta::route::Smarthost {
+            targets: vec![mta::route::Target::parse("relay.example").unwrap()],
+            balanced: false,
+            tls: mta::route::Tls::Opportunistic,
+            credentials: None,
+        };
+        let hour = Duration::from_hours(1);
+        let fallback = mta::settings::Fallback { relay: smarthost.into(), probe: hour, probe_max: 24 * hour };
+        let a = world.host_with("mx.a.example", "a.example", |settings| settings.fallback = Some(fallback));
+        drop(world.dns().clone().with_mx(&Domain::parse("a.example").unwrap(), 10, Some(a.name())));
+        let b = world.host("mx.b.example", "b.example");
+        let c = world.host("mx.c.example", "c.example");
+        a.account("ann@a.example");
+        b.account("bob@b.example");
+        c.account("cyd@c.example");
+        world.faults("mx.b.example", sim::Faults { blocks: Some(a.address()), ..sim::Faults::default() });
+        let over_relay = |host: &Host, account: &str| -> Vec<bool> {
+            host.inbox(account).iter().map(|text| text.contains("by relay.example")).collect()
+        };
+        // At 0:00, and three more before anything is tried again: at 1:00 the first probe is in vain.
+        for minutes in [0, 10, 10, 50] {
+            world.pass(Duration::from_mins(minutes)).await;
+            a.submit("ann@a.example", &["bob@b.example", "cyd@c.example"], "hello").await;
+            world.pass(Duration::from_secs(10)).await;
+        }
+        world.pass(Duration::from_mins(1)).await;
+        assert_eq!(over_relay(&b, "bob@b.example"), [true; 4], "{}", world.trace());
+        assert_eq!(over_relay(&c, "cyd@c.example"), [false; 4], "only that destination");
+        assert_eq!(world.trace().matches("Detoured {").count(), 2, "the first, and the probe\n{}", world.trace());
+        // Now it is open again; the next probe finds that out.
+        world.faults("mx.b.example", sim::Faults::default());
+        a.submit("ann@a.example", &["bob@b.example"], "not yet").await;
+        world.pass(2 * hour).await;
+        a.submit("ann@a.example", &["bob@b.example"], "the probe").await;
+        world.pass(Duration::from_mins(1)).await;
+        a.submit("ann@a.example", &["bob@b.example"], "all").await;
+        world.settle().await;
+        assert_eq!(over_relay(&b, "bob@b.example")[4..], [true, false, false], "{}", world.trace());
+        let detours = a.store().read_blocking(store::ReadTx::detours).unwrap();
+        assert_eq!(detours, [], "it is over");
+        assert!(a.inbox("ann@a.example").is_empty() && relay.queue().is_empty(), "nothing came back");
+        world.audit().assert_sound();
+    });
+}
+
+#[test]
+fn a_backup_takes_what_the_primary_cannot_and_knows_whom_the_primary_knows() {
+    sim::run(1, async |world| {
+        let days = |n: u64| Duration::from_hours(24 * n);
+        let of_b = || vec![mta::route::Pattern::parse("b.example").unwrap()];
+        let (a, b) = world.two_hosts();
+        let k = world.host_with("mx.k.example", "k.example", |settings| {
+            let (matching, next) = (mta::route::Matching::Recipients(of_b()), mta::route::Next::Mx);
+            settings.routes = vec![mta::route::Rule { matching, accept: true, next }];
+            let known = mta::route::Known::Asked;
+            settings.backups = vec![mta::route::Backup { domains: of_b(), known, lifetime: Some(days(9)) }];
+        });
+        drop(world.dns().clone().with_mx(&Domain::parse("b.example").unwrap(), 20, Some(k.name())));
+        // Longer than other mail is kept.
+        world.down("mx.b.example", days(6));
+        a.submit("ann@a.example", &["bob@b.example", "nobody@b.example"], "hello").await;
+        world.pass(Duration::from_hours(1)).await;
+        assert_eq!((a.queue().len(), k.queue().len()), (0, 1), "{}", world.trace());
+        world.settle().await;
+        assert_eq!(b.inbox("bob@b.example").len(), 1, "{}", world.trace());
+        assert_eq!(
+            a.inbox("ann@a.example").iter().filter(|report| report.contains("Action: failed")).count(),
+            1,
+            "who is nobody comes back"
+        );
+        // Now the primary can be asked. This one's mail comes by way of the backup.
+        let targets = vec![mta::route::Target::parse("mx.k.example").unwrap()];
+        let smarthost = mta::route::Smarthost { targets, balanced: false, tls: mta::route::Tls::Opportunistic, credentials: None };
+        let next = mta::route::Next::Smarthost(smarthost.into());
+        let c = world.host_with("mx.c.example", "c.example", |settings| {
+            settings.routes = vec![mta::route::Rule { matching: mta::route::Matching::Everything, accept: false, next }];
+        });
+        c.account("cyd@c.example");
+        let before = k.trails().len();
+        c.submit("cyd@c.example", &["nobody2@b.example"], "hello").await;
+        world.settle().await;
+        assert_eq!(k.trails().len(), before, "it was not even taken\n{}", world.trace());
+        assert!(c.inbox("cyd@c.example")[0].contains("550 5.1.1 No such user here"), "{}", c.inbox("cyd@c.example")[0]);
+        c.submit("cyd@c.example", &["bob@b.example"], "hello").await;
+        world.settle().await;
+        assert_eq!((b.inbox("bob@b.example").len(), k.trails().len()), (2, before + 1), "{}", world.trace());
+        assert_eq!(b.inbox("bob@b.example").iter().filter(|text| text.contains("by mx.k.example")).count(), 2);
+        world.audit().assert_sound();
     });
 }
