@@ -3,4 +3,5 @@
 mod both;
 mod client;
 mod server;
+mod smuggling;
 mod stage;
