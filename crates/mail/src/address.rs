@@ -79,11 +79,22 @@ impl Address {
 
     /// The same address without `+detail` (RFC 5233 §1), and the detail; `None` if there is none.
     pub fn without_detail(&self) -> Option<(Self, &str)> {
-        let (user, detail) = self.local_part.split_once('+')?;
+        self.split_at_any("+")
+    }
+
+    /// The same address up to the first of these characters, and what is behind it; `None` if there is none of them, or
+    /// nothing before it.
+    pub fn split_at_any(&self, separators: &str) -> Option<(Self, &str)> {
+        let (user, detail) = self.local_part.split_once(|c| separators.contains(c))?;
         if user.is_empty() {
             return None;
         }
         Some((Self { local_part: user.to_owned(), domain: self.domain.clone() }, detail))
+    }
+
+    /// The same address with `+detail`; `None` if that would be no address.
+    pub fn with_detail(&self, detail: &str) -> Option<Self> {
+        Self::parse(&format!("{}+{detail}@{}", self.local_part, self.domain)).ok()
     }
 }
 

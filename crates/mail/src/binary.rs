@@ -5,15 +5,22 @@
 //!
 //! Invariant: decoding a part gives the octets that it had before.
 
-use crate::digest::{BodyPart, Digest, Inside};
+use crate::digest::{BodyPart, Inside};
 use crate::encoding;
 use crate::header;
+use crate::mime;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The message with those `binary` parts in base64 that do not consist of lines; `None` if there are none.
 pub fn to_base64(message: &[u8]) -> Option<Vec<u8>> {
     let mut edits = Vec::new();
-    gather(message, &Digest::of(message).body, &mut edits);
+    gather(message, &mime::index(message).body, &mut edits);
+    edited(message, &edits)
+}
+
+/// The message with its edits; `None` if there are none.
+pub(crate) fn edited(message: &[u8], edits: &Edits) -> Option<Vec<u8>> {
     if edits.is_empty() {
         return None;
     }
@@ -28,20 +35,52 @@ pub fn to_base64(message: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Any message as lines, for those who read no others: `binary` parts become base64, a CR or LF on its own a line's
+/// end. A NUL that is left, which no message may have there (RFC 5322 §4.1), becomes an octet that says nothing, as
+/// other servers do it.
+pub fn to_lines(message: &[u8]) -> Cow<'_, [u8]> {
+    if is_lines(message) {
+        return Cow::Borrowed(message);
+    }
+    let encoded = to_base64(message).map_or(Cow::Borrowed(message), Cow::Owned);
+    if is_lines(&encoded) {
+        return encoded;
+    }
+    let mut out = Vec::with_capacity(encoded.len() + encoded.len() / 64);
+    let mut octets = encoded.iter().copied().peekable();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'\r' => {
+                octets.next_if_eq(&b'\n');
+                out.extend_from_slice(b"\r\n");
+            }
+            b'\n' => out.extend_from_slice(b"\r\n"),
+            0 => out.push(NUL_SHOWN),
+            octet => out.push(octet),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// What stands for a NUL: no character of its own in UTF-8 and most other character sets.
+const NUL_SHOWN: u8 = 0x80;
+
 /// Whether octets are lines: no NUL, and CR and LF only together.
 pub fn is_lines(octets: &[u8]) -> bool {
-    let mut before = 0;
-    for octet in octets {
-        if *octet == 0 || (before == b'\r') != (*octet == b'\n') {
-            return false;
+    // Every CR has its LF and no LF stands without: their places alternate, one behind the other.
+    let mut awaited = None;
+    for at in memchr::memchr3_iter(0, b'\r', b'\n', octets) {
+        match (octets.get(at), awaited) {
+            (Some(b'\r'), None) => awaited = Some(at + 1),
+            (Some(b'\n'), Some(place)) if place == at => awaited = None,
+            _ => return false,
         }
-        before = *octet;
     }
-    before != b'\r'
+    awaited.is_none()
 }
 
 /// What is to be replaced, in the order of the message.
-type Edits = Vec<(Range<usize>, String)>;
+pub(crate) type Edits = Vec<(Range<usize>, String)>;
 
 fn gather(message: &[u8], part: &BodyPart, edits: &mut Edits) {
     let before = edits.len();
@@ -65,14 +104,14 @@ fn gather(message: &[u8], part: &BodyPart, edits: &mut Edits) {
 }
 
 /// Where the part says its encoding.
-fn field(message: &[u8], part: &BodyPart) -> Option<Range<usize>> {
+pub(crate) fn field(message: &[u8], part: &BodyPart) -> Option<Range<usize>> {
     let head = octets(&part.header());
     let block = message.get(head.clone())?;
     let found = header::fields(block).find(|field| field.is("content-transfer-encoding"))?;
     Some(head.start + found.start..head.start + found.end)
 }
 
-fn octets(range: &Range<u64>) -> Range<usize> {
+pub(crate) fn octets(range: &Range<u64>) -> Range<usize> {
     let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
     place(range.start)..place(range.end)
 }
@@ -106,6 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn any_message_becomes_lines() {
+        let binary = "Content-Transfer-Encoding: binary\r\n\r\nG\0F\n";
+        for (message, want) in [
+            ("a: b\r\n\r\nc\r\n", "a: b\r\n\r\nc\r\n"),
+            ("a: b\r\n\r\nc\nd\re\r\r\nf", "a: b\r\n\r\nc\r\nd\r\ne\r\n\r\nf"),
+            (binary, "Content-Transfer-Encoding: base64\r\n\r\nRwBGCg==\r\n"),
+        ] {
+            assert_eq!(to_lines(message.as_bytes()), want.as_bytes(), "{message:?}");
+        }
+        assert_eq!(to_lines(b"a: b\r\n\r\nc\0d"), &b"a: b\r\n\r\nc\x80d"[..]);
+    }
+
+    #[test]
     fn a_message_within_is_reached() {
         let inner = "Content-Type: application/x\r\nContent-Transfer-Encoding: binary\r\n\r\n\0";
         let outer = format!("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: binary\r\n\r\n{inner}");
@@ -130,7 +182,7 @@ mod tests {
 
         #[test]
         fn nothing_panics(message in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = to_base64(&message);
+            prop_assert!(is_lines(&to_lines(&message)));
         }
     }
 }

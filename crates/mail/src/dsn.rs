@@ -121,6 +121,8 @@ pub struct Report<'a> {
     pub arrived: Option<DateTime>,
     /// `ENVID`, decoded.
     pub envelope_id: Option<&'a str>,
+    /// How the sender asked for a later release: `for;SECONDS` or `until;TIME` (RFC 4865 §4.5).
+    pub release_request: Option<&'a str>,
     /// One entry a recipient to report.
     pub recipients: &'a [RecipientReport],
     /// What to return.
@@ -222,6 +224,9 @@ impl Report<'_> {
         message = message.raw("Reporting-MTA", &format!("dns; {}", self.reporting_host));
         if let Some(arrived) = self.arrived {
             message = message.date("Arrival-Date", arrived);
+        }
+        if let Some(request) = self.release_request {
+            message = message.raw("Future-Release-Request", request);
         }
         let blocks = self.recipients.iter().map(|report| report.fields(global).as_str().to_owned());
         let body = std::iter::once(message.as_str().to_owned()).chain(blocks).collect::<Vec<_>>().join("\r\n");
@@ -478,6 +483,7 @@ mod tests {
             at: AT,
             arrived: Some(AT),
             envelope_id: Some("QQ314159"),
+            release_request: None,
             recipients,
             original,
             receipt: Some(ReceiptId::default()),

@@ -7,7 +7,9 @@ use crate::encoding::{self, Decoder, TransferEncoding};
 use crate::imap_view::{self, Charset};
 use crate::uid_set::UidSet;
 use crate::{Address, DateTime, Domain, Timestamp};
-use crate::{address_list, binary, casemap, charset, compose, date, dsn, header, mime, received, subject, submission, text, words};
+use crate::{
+    address_list, binary, casemap, charset, compose, date, dsn, header, mime, received, seven_bit, subject, submission, text, words,
+};
 
 /// Everything at once.
 pub fn fuzz(data: &[u8]) {
@@ -33,7 +35,11 @@ pub fn message(data: &[u8]) {
         assert!(range.start <= range.end && range.end <= digest.octets);
     }
     text::texts(data, &digest.body).for_each(drop);
-    let _ = binary::to_base64(data);
+    assert!(binary::is_lines(&binary::to_lines(data)));
+    if let Some(converted) = seven_bit::converted(data) {
+        assert!(converted.is_ascii() && binary::is_lines(&converted));
+        assert_eq!(seven_bit::converted(&converted).as_deref(), Some(&*converted), "what is converted stays as it is");
+    }
     dsn::parse(data);
 }
 

@@ -36,6 +36,7 @@ pub mod rights;
 pub mod role;
 pub mod search;
 pub mod section;
+pub mod seven_bit;
 pub mod status;
 pub mod subject;
 pub mod submission;

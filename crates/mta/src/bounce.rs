@@ -67,6 +67,7 @@ pub(crate) struct Subject {
     pub(crate) smtputf8: bool,
     pub(crate) tls: TlsDemand,
     pub(crate) accepted: Timestamp,
+    pub(crate) release_request: Option<String>,
 }
 
 impl Subject {
@@ -83,6 +84,7 @@ impl Subject {
             smtputf8: message.smtputf8,
             tls: message.tls,
             accepted: message.accepted,
+            release_request: message.release_request.clone(),
         }
     }
 }
@@ -90,7 +92,7 @@ impl Subject {
 /// Writes a report and brings it on its way; the events belong into the trail of its subject.
 pub(crate) fn send(tx: &mut WriteTx, subject: &Subject, report: &Report, now: Timestamp, settings: &Settings) -> store::Result<Vec<Event>> {
     let Some(to) = subject.reverse_path.0.clone() else { return Ok(Vec::new()) };
-    let targets = match tx.resolve(&to)? {
+    let targets = match tx.resolve_by(&to, &settings.receive.subaddress.separators)? {
         Resolution::Found(deliveries) => deliveries,
         Resolution::NotLocal => vec![Delivery::Forward(to.clone())],
         Resolution::Unknown => return Ok(nobody(&to)),
@@ -114,7 +116,7 @@ pub(crate) fn post(
     now: Timestamp,
     settings: &Settings,
 ) -> store::Result<bool> {
-    let targets = match tx.resolve(to)? {
+    let targets = match tx.resolve_by(to, &settings.receive.subaddress.separators)? {
         Resolution::Found(deliveries) => deliveries,
         Resolution::NotLocal => vec![Delivery::Forward(to.clone())],
         Resolution::Unknown => return Ok(false),
@@ -163,6 +165,8 @@ fn arrival(octets: &[u8], to: &Address, targets: Vec<Delivery>, smtputf8: bool, 
         skip_octets: u32::try_from(RETURN_PATH.len()).unwrap_or(0),
         accepted,
         copy: None,
+        filed: None,
+        release_request: None,
         judged: Vec::new(),
         junk: std::collections::BTreeSet::new(),
         role: mail::Role::Inbox,
@@ -186,7 +190,8 @@ fn returned(tx: &WriteTx, subject: &Subject, action: Action) -> store::Result<(V
     if !whole {
         octets.truncate(header::body_start(&octets));
     }
-    Ok((octets, whole))
+    // A binary message goes back as lines, so that everybody takes the report.
+    Ok((mail::binary::to_lines(&octets).into_owned(), whole))
 }
 
 /// The whole report, with what final delivery puts on top.
@@ -201,6 +206,7 @@ fn compose(tx: &WriteTx, subject: &Subject, report: &Report, to: &Address, now: 
         at: utc(now),
         arrived: Some(utc(subject.accepted)),
         envelope_id: subject.envelope_id.as_deref(),
+        release_request: subject.release_request.as_deref(),
         recipients: &report.recipients,
         original: if whole { Original::Full(&returned) } else { Original::Headers(&returned) },
         receipt: Some(subject.receipt),

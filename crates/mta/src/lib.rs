@@ -31,6 +31,7 @@ pub mod return_path;
 mod returned;
 pub mod route;
 pub mod settings;
+mod subaddress;
 mod suppress;
 pub mod transport;
 

@@ -14,8 +14,10 @@ use crate::return_path::{Key, verp};
 use crate::returned;
 use crate::route::backup;
 use crate::settings::Settings;
+use crate::subaddress;
 use crate::transport::dmarc_report::{DayPolicy, Found};
 use crate::transport::tls_rpt::day_of;
+use mail::binary;
 use mail::digest::Digest;
 use mail::event::Source;
 use mail::{
@@ -51,6 +53,8 @@ pub(crate) struct Arrival {
     /// A DMARC report that it carries.
     pub(crate) dmarc_report: Option<Found>,
     pub(crate) terms: Terms,
+    /// How the sender asked for a later release, in words.
+    pub(crate) release_request: Option<String>,
     /// Each with where it leads.
     pub(crate) recipients: Vec<(Recipient, Vec<Delivery>)>,
     /// What the trail tells of recipients that were refused.
@@ -58,6 +62,9 @@ pub(crate) struct Arrival {
     /// What is done about full mailboxes.
     pub(crate) when_full: WhenFull,
     pub(crate) body: Body,
+    /// What mailboxes get instead where the message is no lines: IMAP and POP3 carry no others.
+    pub(crate) filed: Option<Body>,
+    /// Of what mailboxes get.
     pub(crate) digest: Digest,
     /// Octets at the start that other servers do not get.
     pub(crate) skip_octets: u32,
@@ -176,8 +183,8 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
     if queue_full {
         for ((outcome, reached), (recipient, _)) in outcomes.iter().zip(&mut reached).zip(&arrival.recipients) {
             *reached |= !outcome.full.is_empty();
-            for account in &outcome.full {
-                queued.extend(retry_full(tx, *account, recipient, receipt, now, settings)?);
+            for (account, detail) in &outcome.full {
+                queued.extend(retry_full(tx, (*account, detail.as_deref()), recipient, receipt, now, settings)?);
             }
         }
     }
@@ -256,7 +263,7 @@ struct Outcome {
     /// A mailbox here has it.
     filed: bool,
     /// Accounts whose mailbox is full.
-    full: Vec<AccountId>,
+    full: Vec<(AccountId, Option<String>)>,
 }
 
 struct Taking<'a> {
@@ -281,16 +288,16 @@ impl Taking<'_> {
         let mut outcome = Outcome { reached: false, filed: false, full: Vec::new() };
         for target in targets {
             match target {
-                Delivery::Mailbox { account, .. } if self.release() > self.now => {
-                    outcome.reached |= self.hold(*account, recipient)?;
+                Delivery::Mailbox { account, detail } if self.release() > self.now => {
+                    outcome.reached |= self.hold(*account, detail.as_deref(), recipient)?;
                 }
-                Delivery::Mailbox { account, .. } => match self.file_once(*account)? {
+                Delivery::Mailbox { account, detail } => match self.file_once(*account, detail.as_deref())? {
                     Some(filed) => {
                         self.events.push(filed.event(&recipient.address, *account));
                         outcome.reached = true;
                         outcome.filed = true;
                     }
-                    None => outcome.full.push(*account),
+                    None => outcome.full.push((*account, detail.clone())),
                 },
                 Delivery::Forward(address) if recipient.address == *address => {
                     outcome.reached = true;
@@ -338,13 +345,13 @@ impl Taking<'_> {
         let Resolution::Found(deliveries) = self.tx.resolve(&keeper)? else { return Ok(None) };
         let mut kept = None;
         for delivery in deliveries {
-            let Delivery::Mailbox { account, .. } = delivery else { continue };
-            match self.file_once(account)? {
+            let Delivery::Mailbox { account, detail } = delivery else { continue };
+            match self.file_once(account, detail.as_deref())? {
                 Some(filed) => {
                     self.events.push(filed.event(&recipient.address, account));
                     (outcome.reached, outcome.filed) = (true, true);
                 }
-                None => outcome.full.push(account),
+                None => outcome.full.push((account, detail)),
             }
             kept = Some(format!("{keeper} keeps it"));
         }
@@ -372,19 +379,28 @@ impl Taking<'_> {
     }
 
     /// Queues it for a mailbox here, whose own address then leads to nobody else.
-    fn hold(&mut self, account: AccountId, recipient: &Recipient) -> store::Result<bool> {
+    fn hold(&mut self, account: AccountId, detail: Option<&str>, recipient: &Recipient) -> store::Result<bool> {
         let Some(account) = self.tx.account(account)? else { return Ok(false) };
-        self.queue(recipient, &account.address);
+        self.queue(recipient, &subaddress::of(account.address, detail));
         Ok(true)
     }
 
     /// `None`: the mailbox is full.
-    fn file_once(&mut self, account: AccountId) -> store::Result<Option<Filed>> {
+    fn file_once(&mut self, account: AccountId, detail: Option<&str>) -> store::Result<Option<Filed>> {
         if let Some(filed) = self.filed.get(&account) {
             return Ok(*filed);
         }
         let role = if self.arrival.junk.contains(&account) { Role::Junk } else { self.arrival.role };
-        let filed = match file(self.tx, account, role, &self.arrival.body, &self.arrival.digest, self.now) {
+        let into = subaddress::mailbox(self.tx, account, detail.filter(|_| role == Role::Inbox), self.settings)?;
+        let filed = match file(
+            self.tx,
+            account,
+            into,
+            role,
+            self.arrival.filed.as_ref().unwrap_or(&self.arrival.body),
+            &self.arrival.digest,
+            self.now,
+        ) {
             Ok(filed) => Some(filed),
             Err(Error::OverQuota { .. } | Error::TooManyEmails { .. }) => None,
             Err(error) => return Err(error),
@@ -420,7 +436,7 @@ fn words(delivery: &Delivery) -> String {
 /// shares the recipient's address gets the message twice.
 fn retry_full(
     tx: &mut WriteTx,
-    account: AccountId,
+    (account, detail): (AccountId, Option<&str>),
     recipient: &Recipient,
     receipt: ReceiptId,
     now: Timestamp,
@@ -431,7 +447,7 @@ fn retry_full(
     let next = retry_at(now, 1, expires, receipt, &settings.queue).unwrap_or(expires);
     let last = Some("the mailbox is full".to_owned());
     let state = RecipientState::Open { attempts: 1, next, delay_reported: false, last };
-    Ok(Some(QueueRecipient { recipient: Recipient { address: account.address, ..recipient.clone() }, state }))
+    Ok(Some(QueueRecipient { recipient: Recipient { address: subaddress::of(account.address, detail), ..recipient.clone() }, state }))
 }
 
 /// The lifetime begins when the message may leave (RFC 4865 §4.2.2); what is to be returned when it is late is over
@@ -469,6 +485,7 @@ fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>,
         terms: arrival.terms,
         return_paths: BTreeMap::new(),
         held_by: None,
+        release_request: arrival.release_request.clone(),
     }
 }
 
@@ -496,13 +513,15 @@ fn report_success(
         smtputf8: arrival.smtputf8,
         tls: arrival.tls,
         accepted: now,
+        release_request: arrival.release_request.clone(),
     };
     bounce::send(tx, &subject, &report, now, settings)
 }
 
-/// A queued message's octets and digest, made again.
+/// What mailboxes get of a queued message, and its digest, made again.
 pub(crate) fn again(tx: &WriteTx, message: &QueueMessage) -> store::Result<(Body, Digest)> {
     let octets = tx.blob_read(&message.blob, 0, usize::MAX)?;
+    let octets = binary::to_lines(&octets);
     Ok((Body::new(&octets), Digest::of(&octets)))
 }
 
@@ -511,9 +530,17 @@ pub(crate) fn digest(body: &Body) -> store::Result<Digest> {
     Ok(Digest::of(&body.read(0, usize::MAX)?))
 }
 
-/// Files a message in an account's mailbox of that role, or in its inbox if there is none.
-pub(crate) fn file(tx: &mut WriteTx, account: AccountId, role: Role, body: &Body, digest: &Digest, now: Timestamp) -> store::Result<Filed> {
-    let mailbox = match tx.mailbox_by_role(account, role)? {
+/// Files a message in that mailbox of an account, else in that of the role, or in its inbox if there is none.
+pub(crate) fn file(
+    tx: &mut WriteTx,
+    account: AccountId,
+    into: Option<MailboxId>,
+    role: Role,
+    body: &Body,
+    digest: &Digest,
+    now: Timestamp,
+) -> store::Result<Filed> {
+    let mailbox = match into.map_or_else(|| tx.mailbox_by_role(account, role), |id| tx.mailbox(account, id))? {
         Some(mailbox) => mailbox,
         None => tx.mailbox_by_role(account, Role::Inbox)?.ok_or(Error::NotFound("mailbox".into()))?,
     };

@@ -141,12 +141,30 @@ pub struct Receive {
     pub over_quota_is_permanent: bool,
     /// Networks whose hosts may send anywhere through the MX port without signing in. Default none.
     pub relay_networks: Vec<Network>,
-    /// Whether VRFY tells accounts and relay networks which addresses there are. Default no: 252.
+    /// Whether VRFY tells accounts and relay networks which addresses there are, and EXPN who is behind them. Default no:
+    /// 252 and 502.
     pub verify: bool,
+    /// Addresses with a detail.
+    pub subaddress: Subaddress,
     /// Finding out who mail is from.
     pub authentication: Authentication,
     /// Telling wanted mail from unwanted.
     pub filter: Filter,
+}
+
+/// Addresses with a detail: `user+detail@domain` (RFC 5233).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subaddress {
+    /// Whether mail goes into the user's mailbox that the detail names, if there is one without a role. Default no.
+    pub folders: bool,
+    /// The characters of which one stands before the detail. Default `+`.
+    pub separators: String,
+}
+
+impl Default for Subaddress {
+    fn default() -> Self {
+        Self { folders: false, separators: "+".to_owned() }
+    }
 }
 
 /// Telling wanted mail from unwanted.
@@ -207,6 +225,7 @@ impl Default for Receive {
             over_quota_is_permanent: false,
             relay_networks: Vec::new(),
             verify: false,
+            subaddress: Subaddress::default(),
             authentication: Authentication::default(),
             filter: Filter::default(),
         }

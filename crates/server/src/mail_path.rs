@@ -20,6 +20,8 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.receive.relay_networks = config.relay_networks.iter().map(|network| network.0).collect();
     settings.receive.authentication = authentication(&config.authentication);
     settings.receive.verify = config.vrfy;
+    settings.receive.subaddress.folders = config.subaddress.folders;
+    settings.receive.subaddress.separators.clone_from(&config.subaddress.separators);
     settings.receive.filter.is_on = config.filter.check;
     settings.receive.filter.judgement.junk_at = i32::from(config.filter.junk_points) * 100;
     settings.receive.filter.judgement.reject_at = (config.filter.reject_points > 0).then(|| i32::from(config.filter.reject_points) * 100);

@@ -25,6 +25,7 @@ pub struct Snapshot {
     pub pop3: Arc<access::pop3::Config>,
     /// Whose peers may send a password without TLS.
     plaintext_networks: Vec<Network>,
+    proxy_networks: Vec<Network>,
     /// Which bearer tokens are taken.
     pub tokens: Arc<Tokens>,
     /// For the mail path.
@@ -65,6 +66,7 @@ impl Snapshot {
             made.limits_offered = true;
             made.mt_priority = true;
             made.deliver_by = true;
+            made.binary_mime = true;
             made.etrn = role != smtp::server::Role::Lmtp;
             made
         };
@@ -87,8 +89,14 @@ impl Snapshot {
             pop3: Arc::new(access::pop3::Config { mechanisms: mechanisms.clone(), ..pop3(config, pretence_key) }),
             tokens: Arc::new(tokens),
             plaintext_networks: config.allow_plaintext_login.clone(),
+            proxy_networks: config.xclient_from.clone(),
             mail: Arc::new(mail_path::settings(config)?),
         })
+    }
+
+    /// Whether a peer may say by XCLIENT for whom it speaks.
+    pub fn trusts_as_proxy(&self, peer: IpAddr) -> bool {
+        self.proxy_networks.iter().any(|network| network.0.contains(peer))
     }
 
     /// Whether a peer may send a password without TLS.

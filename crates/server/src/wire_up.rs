@@ -339,8 +339,9 @@ impl Host {
                 if let Some(tls) = &tls {
                     receiver = receiver.with_tls(tls.clone());
                 }
-                let session =
-                    smtp::server::Server::new(config, smtp::server::Connection { peer, nonce, tls, wall: self.clock.wall() }, now);
+                let xclient = snapshot.trusts_as_proxy(peer);
+                let connection = smtp::server::Connection { peer, nonce, tls, wall: self.clock.wall(), xclient };
+                let session = smtp::server::Server::new(config, connection, now);
                 match trace {
                     None => net::drive(session, receiver, socket, upgrade, shell).await,
                     Some(trace) => drive_traced(session, receiver, socket, upgrade, shell, trace).await,

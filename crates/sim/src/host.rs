@@ -436,7 +436,7 @@ async fn serve(
         let shows = host.shows();
         let offer = host.0.offer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let config = Arc::new(Config { starttls: shows.is_some(), ..offer });
-        let connection = Connection { peer, nonce: "n".repeat(24), tls: None, wall: context.clock.wall() };
+        let connection = Connection { peer, nonce: "n".repeat(24), tls: None, wall: context.clock.wall(), xclient: false };
         let server = Server::new(config, connection, context.clock.now());
         let network = &host.0.around.network;
         let receiver = Receiver::new(Arc::clone(&context), Role::Mx, peer);

@@ -33,7 +33,8 @@ fn measure(name: &str, envelope: &[u8], message: &[u8]) {
     let now = Instant::now();
     let mut config = Config::new("mx.example", Role::Mx);
     config.limits.transactions_max = usize::MAX;
-    let connection = Connection { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), nonce: String::new(), tls: None, wall: mail::Timestamp(0) };
+    let connection =
+        Connection { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), nonce: String::new(), tls: None, wall: mail::Timestamp(0), xclient: false };
     let mut session = Server::new(Arc::new(config), connection, now);
     tell(&mut session, now, b"EHLO client.example\r\n");
     for _ in 0..MESSAGES {

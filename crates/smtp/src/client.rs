@@ -95,6 +95,7 @@ enum Then {
 #[derive(Debug)]
 enum Asked {
     Next,
+    Convert,
     Body,
     Outcome { then: Then },
     Failed,
@@ -160,7 +161,8 @@ impl Client {
     fn answered(&mut self, answer: Answer) {
         let Some(asked) = self.asked.take() else { return };
         match (asked, answer) {
-            (Asked::Next, Answer::Message(transaction)) => self.begin(transaction),
+            (Asked::Next | Asked::Convert, Answer::Message(transaction)) => self.begin(transaction),
+            (Asked::Convert, _) => self.unconvertible(),
             (Asked::Next | Asked::Outcome { then: Then::Quit }, _) => self.quit(),
             (Asked::Body, Answer::Chunk(chunk)) => self.chunk(chunk),
             (Asked::Body, _) => self.fail(&Outcome::ours(Stage::Data, (4, 3, 0), "The message cannot be read")),

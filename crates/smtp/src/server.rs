@@ -31,8 +31,9 @@ mod rcpt;
 mod starttls;
 mod terms;
 mod unstuff;
+mod xclient;
 
-pub use ask::{Answer, Ask, MailCommand};
+pub use ask::{Answer, Ask, ClientClaim, MailCommand};
 pub use config::{Config, Connection, Limits, Role};
 
 use crate::Reply;
@@ -54,6 +55,10 @@ pub struct Server {
     tls: Option<Tls>,
     /// Whether AUTH has succeeded.
     authenticated: bool,
+    /// Whether the peer may say for whom it speaks.
+    xclient: bool,
+    /// What it said of that.
+    claim: ClientClaim,
     state: State,
     transaction: Transaction,
     counts: Counts,
@@ -109,6 +114,8 @@ struct Transaction {
     /// Recipients accepted.
     recipients: usize,
     smtputf8: bool,
+    /// The message need not be lines.
+    binary: bool,
     /// Octets of the message so far.
     octets: u64,
     /// Octets for the next [`Ask::Body`].
@@ -142,12 +149,14 @@ enum Asked {
     Connect,
     Helo { esmtp: bool },
     Auth(Asking),
-    Mail { smtputf8: bool },
+    Mail { smtputf8: bool, binary: bool },
     Rcpt,
     Body,
     Data,
     Reset(Then),
     Verify,
+    Expand,
+    Client(Box<ClientClaim>),
     Etrn,
 }
 
@@ -201,6 +210,7 @@ const COMMANDS: &[Command] = &[
     Command { verb: "VRFY",     roles: ALL,  legal: ANY,                run: Server::vrfy },
     Command { verb: "EXPN",     roles: ALL,  legal: ANY,                run: Server::expn },
     Command { verb: "ETRN",     roles: SMTP, legal: &[READY],           run: Server::etrn },
+    Command { verb: "XCLIENT",  roles: ALL,  legal: &[GREETED, READY],  run: Server::xclient },
     Command { verb: "QUIT",     roles: ALL,  legal: &[REFUSED, GREETED, READY, MAIL, RCPT, CHUNKS], run: Server::quit },
     // A browser made to talk to us: the lines of its body must not be taken for commands.
     Command { verb: "GET",      roles: ALL,  legal: ANY,                run: Server::foreign },
@@ -217,6 +227,8 @@ impl Server {
             nonce: connection.nonce,
             tls: connection.tls,
             authenticated: false,
+            xclient: connection.xclient,
+            claim: ClientClaim::default(),
             state: State::Command(Phase::Greeted),
             transaction: Transaction::default(),
             counts: Counts::default(),
@@ -315,7 +327,8 @@ impl Server {
         if line.len() > octets_max {
             return self.say(&Reply::new(500, (5, 5, 2), "Line too long"));
         }
-        let known = |command: &&Command| command.verb.eq_ignore_ascii_case(verb) && command.roles.contains(&self.config.role);
+        let ours = |command: &Command| command.roles.contains(&self.config.role) && (self.xclient || command.verb != "XCLIENT");
+        let known = |command: &&Command| command.verb.eq_ignore_ascii_case(verb) && ours(command);
         match COMMANDS.iter().find(known) {
             None => self.say(&Reply::new(500, (5, 5, 1), "Command not recognized")),
             Some(command) if command.legal.contains(&phase) => (command.run)(self, args),
@@ -342,11 +355,13 @@ impl Server {
             Asked::Connect => self.connected(answer),
             Asked::Helo { esmtp } => self.welcomed(answer, esmtp),
             Asked::Auth(asking) => self.auth_answered(asking, answer),
-            Asked::Mail { smtputf8 } => self.mail_answered(answer, smtputf8),
+            Asked::Mail { smtputf8, binary } => self.mail_answered(answer, smtputf8, binary),
             Asked::Rcpt => self.rcpt_answered(answer),
             Asked::Body => self.body_answered(answer),
             Asked::Data => self.data_answered(answer),
             Asked::Verify => self.verified(answer),
+            Asked::Expand => self.expanded(answer),
+            Asked::Client(claim) => self.claim_answered(*claim, answer),
             Asked::Etrn => self.etrn_answered(answer),
             Asked::Reset(Then::Say(reply)) => self.say(&reply),
             Asked::Reset(Then::Refuse(reply, times)) => self.repeat(&reply, times),

@@ -59,6 +59,9 @@ pub enum Resolution {
     Found(Vec<Delivery>),
 }
 
+/// What stands before a detail unless the operator says otherwise.
+const SEPARATOR: &str = "+";
+
 /// One place to which mail for an address goes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Delivery {
@@ -74,8 +77,9 @@ pub enum Delivery {
 }
 
 /// What has been followed and found so far.
-#[derive(Default)]
-struct Walk {
+struct Walk<'a> {
+    /// One of these stands before a detail.
+    separators: &'a str,
     seen: BTreeSet<String>,
     found: Vec<Delivery>,
 }
@@ -127,10 +131,18 @@ impl ReadTx {
     /// # Errors
     /// When the store fails.
     pub fn may_send_as(&self, account: AccountId, address: &Address) -> Result<bool> {
-        let Resolution::Found(deliveries) = self.resolve(address)? else { return Ok(false) };
+        self.may_send_as_by(account, address, SEPARATOR)
+    }
+
+    /// The same where other characters stand before a detail.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn may_send_as_by(&self, account: AccountId, address: &Address, separators: &str) -> Result<bool> {
+        let Resolution::Found(deliveries) = self.resolve_by(address, separators)? else { return Ok(false) };
         let reached = deliveries.iter().any(|d| matches!(d, Delivery::Mailbox { account: found, .. } if *found == account));
         // What only the catch-all leads here is not the account's own.
-        let own = self.address(address)?.is_some() || self.base(address)?.is_some();
+        let own = self.address(address)?.is_some() || self.base(address, separators)?.is_some();
         Ok(reached && own)
     }
 
@@ -139,15 +151,23 @@ impl ReadTx {
     /// # Errors
     /// When the store fails, or aliases lead to more than [`DELIVERIES_MAX`] places.
     pub fn resolve(&self, address: &Address) -> Result<Resolution> {
+        self.resolve_by(address, SEPARATOR)
+    }
+
+    /// The same where other characters stand before a detail.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn resolve_by(&self, address: &Address, separators: &str) -> Result<Resolution> {
         if self.domain(address.domain())?.is_none() {
             return Ok(Resolution::NotLocal);
         }
-        let mut walk = Walk::default();
+        let mut walk = Walk::new(separators);
         self.follow(address, None, 0, &mut walk)?;
         Ok(if walk.found.is_empty() { Resolution::Unknown } else { Resolution::Found(walk.found) })
     }
 
-    fn follow(&self, address: &Address, detail: Option<&str>, depth: usize, walk: &mut Walk) -> Result<()> {
+    fn follow(&self, address: &Address, detail: Option<&str>, depth: usize, walk: &mut Walk<'_>) -> Result<()> {
         if depth > ALIAS_DEPTH_MAX || !walk.seen.insert(address.key()) {
             return Ok(());
         }
@@ -155,26 +175,26 @@ impl ReadTx {
         if let Some(record) = self.address(address)? {
             return self.follow_record(record, detail, depth, walk);
         }
-        if let Some((record, detail)) = self.base(address)? {
+        if let Some((record, detail)) = self.base(address, walk.separators)? {
             return self.follow_record(record, Some(detail), depth, walk);
         }
         self.follow_targets(domain.catch_all.as_deref().unwrap_or_default(), detail, depth, walk)
     }
 
     /// What the address without its detail is, and the detail.
-    fn base<'a>(&self, address: &'a Address) -> Result<Option<(AddressRecord, &'a str)>> {
-        let Some((base, detail)) = address.without_detail() else { return Ok(None) };
+    fn base<'a>(&self, address: &'a Address, separators: &str) -> Result<Option<(AddressRecord, &'a str)>> {
+        let Some((base, detail)) = address.split_at_any(separators) else { return Ok(None) };
         Ok(self.address(&base)?.map(|record| (record, detail)))
     }
 
-    fn follow_record(&self, record: AddressRecord, detail: Option<&str>, depth: usize, walk: &mut Walk) -> Result<()> {
+    fn follow_record(&self, record: AddressRecord, detail: Option<&str>, depth: usize, walk: &mut Walk<'_>) -> Result<()> {
         match record {
             AddressRecord::Account(account) => walk.find(mailbox(account, detail)),
             AddressRecord::Alias(_, targets) => self.follow_targets(&targets, detail, depth, walk),
         }
     }
 
-    fn follow_targets(&self, targets: &[Target], detail: Option<&str>, depth: usize, walk: &mut Walk) -> Result<()> {
+    fn follow_targets(&self, targets: &[Target], detail: Option<&str>, depth: usize, walk: &mut Walk<'_>) -> Result<()> {
         targets.iter().try_for_each(|target| match target {
             Target::Account(account) => walk.find(mailbox(*account, detail)),
             Target::Address(address) => self.follow(address, detail, depth + 1, walk),
@@ -193,7 +213,11 @@ fn read_key(key: &str) -> Option<Address> {
     Address::parse(key).or_else(|_| Address::parse(&format!("\"{quoted}\"@{domain}"))).ok()
 }
 
-impl Walk {
+impl<'a> Walk<'a> {
+    const fn new(separators: &'a str) -> Self {
+        Self { separators, seen: BTreeSet::new(), found: Vec::new() }
+    }
+
     fn find(&mut self, delivery: Delivery) -> Result<()> {
         if self.found.contains(&delivery) {
             return Ok(());

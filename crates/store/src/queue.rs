@@ -61,6 +61,8 @@ pub struct QueueMessage {
     pub return_paths: BTreeMap<u32, Address>,
     /// The rule by which it is held, if it was one.
     pub held_by: Option<u32>,
+    /// How its sender asked for a later release, in the words of RFC 4865: `for;SECONDS` or `until;TIME`.
+    pub release_request: Option<String>,
 }
 
 /// Format 2 of [`QueueMessage`]: one reverse-path for all.
@@ -107,6 +109,7 @@ impl From<QueueMessage2> for QueueMessage {
             terms: old.terms,
             return_paths: BTreeMap::new(),
             held_by: None,
+            release_request: None,
         }
     }
 }
@@ -153,6 +156,7 @@ impl From<QueueMessage1> for QueueMessage {
             terms: Terms::default(),
             return_paths: BTreeMap::new(),
             held_by: None,
+            release_request: None,
         }
     }
 }
@@ -368,6 +372,7 @@ pub(crate) mod tests {
             terms: Terms::default(),
             return_paths: BTreeMap::new(),
             held_by: None,
+            release_request: None,
         }
     }
 

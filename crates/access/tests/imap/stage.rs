@@ -289,6 +289,7 @@ impl World {
             terms: mail::Terms { hold_until: Some(next), ..mail::Terms::default() },
             return_paths: std::collections::BTreeMap::new(),
             held_by: None,
+            release_request: None,
         };
         let send = move |tx: &mut store::WriteTx| {
             tx.receipt_take(receipt)?;

@@ -14,7 +14,7 @@ use crate::queue::post::Post;
 use crate::route::{Destination, Target};
 use crate::transport::Inquiry;
 use crate::transport::policy::Decided;
-use mail::{EnhancedStatus, Envelope, Timestamp, TlsDemand};
+use mail::{BodyType, EnhancedStatus, Envelope, Timestamp, TlsDemand};
 use smtp::client::{Answer, Ask, Cause, Class, Client, Outcome, Stage, Transaction, TransactionOutcome};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -54,6 +54,8 @@ struct State {
     offered: usize,
     /// Something of the message at hand has been asked for.
     body_began: bool,
+    /// The message at hand as this server takes it, if that is not what it is.
+    converted: Option<Arc<Vec<u8>>>,
     failed: Option<Outcome>,
     /// The MX host, and what TLS with it had to be.
     decided: Option<(Target, Decided)>,
@@ -72,6 +74,7 @@ impl Carry {
             ready: false,
             offered: 0,
             body_began: false,
+            converted: None,
             failed: None,
             decided: None,
         };
@@ -226,7 +229,29 @@ impl Carrier {
         let mut state = self.carry.state();
         state.offered += 1;
         state.body_began = false;
+        state.converted = None;
         state.job = Some(job);
+        Answer::Message(transaction)
+    }
+
+    /// The message at hand as lines of 8 bits or of 7. Signatures over its body do not outlast that: it is done only where
+    /// it could not be sent otherwise.
+    fn convert(&self, to: BodyType) -> Answer {
+        let Some(job) = self.carry.state().job.clone() else { return Answer::Abort };
+        let (blob, skip) = (job.message.blob, u64::from(job.message.skip_octets));
+        let octets = match self.carry.post.store.read_short(|tx| tx.blob_read(&blob, skip, usize::MAX)) {
+            Ok(octets) => octets,
+            Err(error) => {
+                tracing::error!(receipt = %job.message.receipt, %error, "a queued message cannot be read");
+                return Answer::Abort;
+            }
+        };
+        let converted = if to == BodyType::SevenBit { mail::seven_bit::converted(&octets) } else { Some(mail::binary::to_lines(&octets)) };
+        let Some(converted) = converted else { return Answer::Unfit };
+        let mut transaction = transaction(&job, self.carry.post.world.clock.wall());
+        transaction.octets = converted.len() as u64;
+        transaction.envelope.body = if converted.is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime };
+        self.carry.state().converted = Some(Arc::new(converted.into_owned()));
         Answer::Message(transaction)
     }
 
@@ -289,6 +314,9 @@ impl Carrier {
         let message = {
             let mut state = self.carry.state();
             state.body_began = true;
+            if let Some(converted) = &state.converted {
+                return Answer::Chunk(chunk_of(converted, offset));
+            }
             state.job.as_ref().map(|job| Arc::clone(&job.message))
         };
         let Some(message) = message else { return Answer::Abort };
@@ -348,6 +376,11 @@ impl Carrier {
     }
 }
 
+fn chunk_of(octets: &[u8], offset: u64) -> Vec<u8> {
+    let rest = usize::try_from(offset).ok().and_then(|offset| octets.get(offset..)).unwrap_or_default();
+    rest.get(..CHUNK_OCTETS).unwrap_or(rest).to_vec()
+}
+
 /// Version, cipher, and whether the certificate was one to trust.
 fn words_of(tls: &wire::Tls, verified_by: &str) -> String {
     let words = format!("{} {}", tls.version, tls.cipher);
@@ -400,6 +433,7 @@ impl Handler<Client> for Carrier {
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::Next => self.next().await,
+            Ask::Convert(body) => self.convert(body),
             Ask::Body { offset } => self.body(offset).await,
             Ask::Outcome(outcome) => {
                 self.outcome(outcome).await;

@@ -669,6 +669,7 @@ mod tests {
             terms: mail::Terms::default(),
             return_paths: BTreeMap::new(),
             held_by: None,
+            release_request: None,
         };
         Job {
             message: Arc::new(message),

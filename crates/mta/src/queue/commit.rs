@@ -13,6 +13,7 @@ use crate::explain;
 use crate::local;
 use crate::outbox;
 use crate::settings::Settings;
+use crate::subaddress;
 use crate::suppress;
 use mail::{AccountId, Address, Domain, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
 use smtp::client::Class;
@@ -288,15 +289,16 @@ fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timesta
             tried.push(Tried::ours(*place, Class::Permanent, suppress::STATUS, words));
             continue;
         }
-        let account = match mailbox_of(tx, address, *place)? {
-            Ok(account) => account,
+        let (account, detail) = match mailbox_of(tx, address, *place)? {
+            Ok(found) => found,
             Err(nobody) => {
                 tried.push(nobody);
                 continue;
             }
         };
         let role = if explain::is_junk(&trail, account) { mail::Role::Junk } else { mail::Role::Inbox };
-        match local::file(tx, account, role, &body, &digest, now) {
+        let into = subaddress::mailbox(tx, account, detail.as_deref().filter(|_| role == mail::Role::Inbox), settings)?;
+        match local::file(tx, account, into, role, &body, &digest, now) {
             Ok(filed) => {
                 events.push(filed.event(address, account));
                 delivered.push(&entry.recipient);
@@ -315,8 +317,8 @@ fn file(tx: &mut WriteTx, message: &QueueMessage, places: &[usize], now: Timesta
     Ok(judged)
 }
 
-/// The account that an address of ours belongs to.
-fn mailbox_of(tx: &WriteTx, address: &Address, place: usize) -> store::Result<Result<AccountId, Tried>> {
+/// The account that an address of ours belongs to, and the address's detail.
+fn mailbox_of(tx: &WriteTx, address: &Address, place: usize) -> store::Result<Result<(AccountId, Option<String>), Tried>> {
     let deliveries = match tx.resolve(address)? {
         Resolution::Found(deliveries) => deliveries,
         Resolution::Unknown => {
@@ -325,7 +327,7 @@ fn mailbox_of(tx: &WriteTx, address: &Address, place: usize) -> store::Result<Re
         Resolution::NotLocal => Vec::new(),
     };
     let account = deliveries.into_iter().find_map(|delivery| match delivery {
-        Delivery::Mailbox { account, .. } => Some(account),
+        Delivery::Mailbox { account, detail } => Some((account, detail)),
         Delivery::Forward(_) => None,
     });
     let elsewhere =

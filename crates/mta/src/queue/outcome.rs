@@ -263,6 +263,7 @@ mod tests {
             terms: mail::Terms::default(),
             return_paths: std::collections::BTreeMap::new(),
             held_by: None,
+            release_request: None,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::local::Arrival;
 use crate::local::{self, Placed, WhenFull};
 use crate::transport::{dmarc_report, tls_rpt};
 use filter::Authenticity;
+use mail::binary;
 use mail::date::DateTime;
 use mail::digest::Digest;
 use mail::event::Source;
@@ -117,6 +118,9 @@ struct Facts {
 /// A message that is ready to be committed.
 struct Ready {
     body: Body,
+    /// The same as lines, if it is none.
+    filed: Option<Body>,
+    /// Of what is filed.
     digest: Digest,
     /// It has octets above 127, whatever MAIL said of it.
     eight_bit: bool,
@@ -248,7 +252,7 @@ impl Receiver {
         let field = Received {
             helo: &self.helo,
             peer: (!authenticated).then_some(self.peer),
-            peer_name: None,
+            peer_name: self.peer_name.as_deref().filter(|_| !authenticated),
             by: self.context.settings.hostname.as_str(),
             protocol: Protocol { kind, tls: tls.is_some(), authenticated, utf8: transaction.mail.smtputf8 },
             tls: tls.as_deref(),
@@ -270,6 +274,12 @@ impl Receiver {
         let failed = |error| refusal::from_store(&error, false);
         spilled.take(&last).map_err(failed)?;
         let body = spilled.draft.finish().map_err(failed)?;
+        if let Start::Held(block, _) = &spilled.start
+            && self.is_lined_first(transaction)
+        {
+            let octets = body.read(0, usize::MAX).map_err(failed)?;
+            return self.ready_whole(transaction, [block.as_slice(), &octets].concat()).await;
+        }
         let (body, facts, inspected, judged) = match spilled.start {
             Start::Written(facts) => (body, *facts, None, Judged::default()),
             Start::Held(block, watch) => {
@@ -278,9 +288,26 @@ impl Receiver {
                 (self.joined(&start, &body, 0).map_err(failed)?, facts, findings.inspected, findings.judged)
             }
         };
-        let digest = local::digest(&body).map_err(failed)?;
+        let (filed, digest) = body.read(0, usize::MAX).and_then(|octets| self.readable(&octets)).map_err(failed)?;
         let eight_bit = spilled.eight_bit || inspected.as_ref().is_some_and(|inspected| !inspected.field.is_ascii());
-        Ok(Ready { body, digest, eight_bit, facts, inspected, judged })
+        Ok(Ready { body, filed, digest, eight_bit, facts, inspected, judged })
+    }
+
+    /// What our readers get of a body if that is no lines, and the digest of what they get.
+    fn readable(&self, octets: &[u8]) -> store::Result<(Option<Body>, Digest)> {
+        if binary::is_lines(octets) {
+            return Ok((None, Digest::of(octets)));
+        }
+        let lines = binary::to_lines(octets);
+        let mut draft = self.context.store.draft();
+        draft.write(&lines)?;
+        Ok((Some(draft.finish()?), Digest::of(&lines)))
+    }
+
+    /// A binary message that we sign is made lines before: most servers take no others, and its signature would not
+    /// outlast that (RFC 6376 §5.3).
+    fn is_lined_first(&self, transaction: &Transaction) -> bool {
+        self.role == Role::Submission && transaction.mail.body == BodyType::BinaryMime
     }
 
     /// A message that came in one piece.
@@ -291,15 +318,19 @@ impl Receiver {
         } else {
             whole.extend_from_slice(&last);
         }
+        if self.is_lined_first(transaction) {
+            whole = binary::to_lines(&whole).into_owned();
+        }
         let (block, body) = whole.split_at(header::body_start(&whole));
         let mut watch = self.watch(transaction, block);
         watch.body(body);
         let findings = self.findings(transaction, watch).await.map_err(|refused| refused.about(block, whole.len() as u64))?;
         let (mut stored, facts) = self.start(transaction, block, &findings);
         stored.extend_from_slice(body);
-        let digest = Digest::of(&stored);
+        let (filed, digest) = self.readable(&stored).map_err(|error| refusal::from_store(&error, false))?;
         let eight_bit = !stored.is_ascii();
-        Ok(Ready { body: Body::from_vec(stored), digest, eight_bit, facts, inspected: findings.inspected, judged: findings.judged })
+        let body = Body::from_vec(stored);
+        Ok(Ready { body, filed, digest, eight_bit, facts, inspected: findings.inspected, judged: findings.judged })
     }
 
     async fn findings(&self, transaction: &mut Transaction, watch: Watch) -> Result<Findings, Refused> {
@@ -344,7 +375,7 @@ impl Receiver {
         let Some(authors) = authors(&ready.digest) else { return Err(refusal::not_your_address()) };
         let read = self.context.store.read_short(|tx| {
             for author in &authors {
-                if !tx.may_send_as(account, author)? {
+                if !tx.may_send_as_by(account, author, &self.context.settings.receive.subaddress.separators)? {
                     return Ok(false);
                 }
             }
@@ -381,9 +412,10 @@ impl Receiver {
 
     fn arrival(&self, transaction: &Transaction, ready: Ready) -> store::Result<Arrival> {
         let terms = self.terms(transaction)?;
-        let copy = self.outbox_copy(transaction, &terms, &ready.body, &ready.digest, ready.facts.own_octets)?;
+        let copy =
+            self.outbox_copy(transaction, &terms, ready.filed.as_ref().unwrap_or(&ready.body), &ready.digest, ready.facts.own_octets)?;
         let command = &transaction.mail;
-        let Ready { body, digest, eight_bit, facts, mut inspected, judged } = ready;
+        let Ready { body, filed, digest, eight_bit, facts, mut inspected, judged } = ready;
         let role = if inspected.as_ref().is_some_and(|inspected| inspected.is_junk) { mail::Role::Junk } else { mail::Role::Inbox };
         let source = match self.role {
             Role::Mx => Source::Mx,
@@ -407,16 +439,18 @@ impl Receiver {
             reverse_path: command.reverse_path.clone(),
             ret: command.ret,
             envelope_id: command.envelope_id.clone(),
-            body_type: if eight_bit && command.body == BodyType::SevenBit { BodyType::EightBitMime } else { command.body },
+            body_type: body_type(command.body, eight_bit, filed.is_some()),
             smtputf8: command.smtputf8,
             tls: demand(command, &facts),
             tls_report: if source == Source::Mx { tls_report(&body, &digest) } else { None },
             dmarc_report: if source == Source::Mx { dmarc_report(&body, &digest) } else { None },
             terms,
+            release_request: command.release_request.clone(),
             recipients: transaction.recipients.iter().map(|Accepted { recipient, targets }| (recipient.clone(), targets.clone())).collect(),
             refused: transaction.refused.clone(),
             when_full: if self.role == Role::Lmtp { WhenFull::Refuse } else { WhenFull::QueueUnlessAll },
             body,
+            filed,
             digest,
             skip_octets: facts.skip_octets,
             accepted,
@@ -464,6 +498,15 @@ impl Receiver {
             queued = placed.queued,
             "accepted"
         );
+    }
+}
+
+/// What the octets are, whatever MAIL said: binary only if they are no lines.
+const fn body_type(said: BodyType, eight_bit: bool, binary: bool) -> BodyType {
+    match (said, eight_bit) {
+        (BodyType::BinaryMime, _) if binary => BodyType::BinaryMime,
+        (BodyType::SevenBit | BodyType::BinaryMime, false) => BodyType::SevenBit,
+        _ => BodyType::EightBitMime,
     }
 }
 

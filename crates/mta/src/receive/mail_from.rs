@@ -35,7 +35,8 @@ impl Receiver {
     fn may_send(&self, command: &MailCommand) -> Result<(), Reply> {
         let (Role::Submission, Some(sender)) = (self.role, command.reverse_path.0.clone()) else { return Ok(()) };
         let Some(account) = self.account else { return Err(Reply::new(530, (5, 7, 0), "Authentication required")) };
-        match self.context.store.read_short(|tx| tx.may_send_as(account, &sender)) {
+        match self.context.store.read_short(|tx| tx.may_send_as_by(account, &sender, &self.context.settings.receive.subaddress.separators))
+        {
             Ok(true) => Ok(()),
             Ok(false) => Err(refusal::not_your_address()),
             Err(error) => Err(refusal::from_store(&error, false)),

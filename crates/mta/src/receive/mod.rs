@@ -32,6 +32,7 @@ mod returned;
 mod seal;
 mod sign;
 mod verify;
+mod xclient;
 
 pub use call_ahead::CallAhead;
 pub(crate) use inspect::ask_all;
@@ -96,6 +97,8 @@ pub struct Receiver {
     context: Arc<Context>,
     role: Role,
     peer: IpAddr,
+    /// The name behind the peer's address, where a proxy of ours has said it.
+    peer_name: Option<String>,
     helo: String,
     esmtp: bool,
     tls: Option<Tls>,
@@ -125,7 +128,7 @@ struct Accepted {
 impl Receiver {
     /// The receiver of a connection from `peer`.
     pub fn new(context: Arc<Context>, role: Role, peer: IpAddr) -> Self {
-        Self { context, role, peer, helo: String::new(), esmtp: false, tls: None, account: None, transaction: None }
+        Self { context, role, peer, peer_name: None, helo: String::new(), esmtp: false, tls: None, account: None, transaction: None }
     }
 
     /// The same over implicit TLS.
@@ -180,6 +183,8 @@ impl Handler<Server> for Receiver {
         match ask {
             Ask::Connect => Answer::Taken,
             Ask::Verify(text) => self.verify(&text),
+            Ask::Expand(text) => self.expand(&text),
+            Ask::Client(claim) => self.speaks_for(&claim),
             Ask::Etrn(node) => self.etrn(&node).await,
             Ask::Helo { name, esmtp, tls } => {
                 self.helo(name, esmtp, tls);

@@ -2,6 +2,7 @@
 
 use super::{Accepted, Receiver, refusal};
 use crate::route;
+use crate::settings::Settings;
 use crate::suppress;
 use mail::{EnhancedStatus, Event, Recipient};
 use smtp::Reply;
@@ -48,7 +49,7 @@ impl Receiver {
         }
         let permanent = self.context.settings.receive.over_quota_is_permanent;
         let octets = self.transaction.as_ref().and_then(|t| t.mail.size).unwrap_or(0);
-        let found = self.context.store.read_short(|tx| find(tx, &recipient.address, octets));
+        let found = self.context.store.read_short(|tx| find(tx, &recipient.address, octets, &self.context.settings));
         match found.map_err(|error| refusal::from_store(&error, permanent))? {
             Found::Elsewhere if self.may_relay(recipient) => self.elsewhere(&recipient.address),
             Found::Elsewhere => Err(refusal::relaying()),
@@ -96,8 +97,8 @@ fn event(recipient: Recipient, reply: &Reply) -> Event {
 
 /// Accounts that are switched off are left out of an alias; one that is full is only a reason to
 /// refuse when nobody else is left.
-pub(super) fn find(tx: &ReadTx, address: &mail::Address, octets: u64) -> store::Result<Found> {
-    let deliveries = match tx.resolve(address)? {
+pub(super) fn find(tx: &ReadTx, address: &mail::Address, octets: u64, settings: &Settings) -> store::Result<Found> {
+    let deliveries = match tx.resolve_by(address, &settings.receive.subaddress.separators)? {
         Resolution::NotLocal => return Ok(Found::Elsewhere),
         Resolution::Unknown => return Ok(Found::Unknown),
         Resolution::Found(deliveries) => deliveries,

@@ -265,7 +265,7 @@ impl Handler<Seen> for Probe {
                 self.change(|state| state.failed = Some(outcome));
                 Answer::Taken
             }
-            Ask::Body { .. } | Ask::Outcome(_) => Answer::Abort,
+            Ask::Convert(_) | Ask::Body { .. } | Ask::Outcome(_) => Answer::Abort,
         }
     }
 }

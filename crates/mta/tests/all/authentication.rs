@@ -101,6 +101,7 @@ pub(super) async fn send_to(context: &Arc<Context>, role: Role, peer: &str, (fro
         auth: None,
         require_tls: false,
         terms: mail::Terms::default(),
+        release_request: None,
     };
     assert!(matches!(receiver.answer(Ask::Mail(mail)).await, Answer::Reply(reply) if reply.code == 250));
     receiver.answer(Ask::Rcpt(Recipient::new(Address::parse(to).unwrap()))).await;

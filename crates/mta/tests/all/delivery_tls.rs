@@ -69,7 +69,7 @@ async fn serve(remote: Arc<Remote>, stream: DuplexStream) {
     config.mechanisms = if role == Role::Submission { vec![Mechanism::ScramSha256, Mechanism::Plain] } else { Vec::new() };
     let peer: IpAddr = PEER.parse().unwrap();
     let mut receiver = Receiver::new(Arc::new(context(remote.store.clone(), "mx.b.example")), role, peer);
-    let mut connection = Connection { peer, nonce: "n".repeat(24), tls: None, wall: mail::Timestamp(0) };
+    let mut connection = Connection { peer, nonce: "n".repeat(24), tls: None, wall: mail::Timestamp(0), xclient: false };
     let (socket, upgrade) = match remote.manner {
         Manner::Implicit => {
             let (socket, tls) = net::tls::accept(Arc::clone(&remote.tls), Socket::any(stream)).await.unwrap();

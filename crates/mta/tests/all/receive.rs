@@ -6,8 +6,12 @@
 //! | `@ mx`, `@ submission`, `@ lmtp` | a new connection of this role from 192.0.2.1 |
 //! | `@ from ADDRESS` | later connections come from there |
 //! | `@ as LOGIN` | the connection is signed in as this account |
+//! | `@ folders SEPARATORS`, `@ create LOGIN NAME` | mail is filed by subaddress; there is this mailbox |
 //! | `C:`, `S:` | as in `wire::transcript` |
+//! | `B:` | the last BDAT with these octets, escaped as in `wire::transcript` |
+//! | `= octets` | the octets of the last queued message |
 //! | `= mailbox LOGIN [NAME]`, `= queue`, `= trail` | what the store holds; the trail of the latest receipt |
+//! | `@ proxy` | later connections may say for whom they speak |
 //! | `@ hold LOGIN SECONDS` | what the account sends waits so long |
 //!
 //! `UPDATE=1` rewrites the files. Not for sockets: those are the server's tests.
@@ -76,6 +80,7 @@ fn store() -> Store {
 struct Stage {
     context: Arc<Context>,
     peer: std::net::IpAddr,
+    xclient: bool,
     connection: Option<(Server, Receiver)>,
     said: Vec<u8>,
     out: String,
@@ -108,7 +113,7 @@ impl Stage {
             messages: AtomicU64::new(0),
         };
         let peer = "192.0.2.1".parse().unwrap();
-        Self { context: Arc::new(context), peer, connection: None, said: Vec::new(), out: String::new() }
+        Self { context: Arc::new(context), peer, xclient: false, connection: None, said: Vec::new(), out: String::new() }
     }
 
     fn line(&mut self, line: &str) {
@@ -120,13 +125,20 @@ impl Stage {
         match words.as_slice() {
             ["@", "from", peer] => self.peer = peer.parse().unwrap(),
             ["@", "as", login] => self.sign_in(login),
+            ["@", "proxy"] => self.xclient = true,
             ["@", role] => self.connect(role),
+            ["@", "folders", separators] => self.folders(separators),
+            ["@", "create", login, name] => self.create(login, name),
+            ["=", "octets"] => self.octets(),
             ["@", "hold", login, seconds] => self.hold(login, seconds.parse().unwrap()),
             ["=", "mailbox", login] => self.mailbox(login, "INBOX"),
             ["=", "mailbox", login, name] => self.mailbox(login, name),
             ["=", "queue"] => self.queue(),
             ["=", "trail"] => self.trail(),
             _ => {
+                if let Some(text) = line.strip_prefix("B: ") {
+                    self.raw(&wire::transcript::octets(text));
+                }
                 if let Some(text) = line.strip_prefix("C:") {
                     self.client(text.strip_prefix(' ').unwrap_or(text));
                 }
@@ -141,12 +153,19 @@ impl Stage {
             "lmtp" => Role::Lmtp,
             other => panic!("no such role: {other}"),
         };
-        let connection = Connection { peer: self.peer, nonce: "n".repeat(24), tls: None, wall: Timestamp::from_seconds(1_700_000_000) };
+        let connection = Connection {
+            peer: self.peer,
+            nonce: "n".repeat(24),
+            tls: None,
+            wall: Timestamp::from_seconds(1_700_000_000),
+            xclient: self.xclient,
+        };
         let mut config = Config::new("mx.ours.example", role);
         config.auth_needs_tls = false;
         config.mechanisms = if role == Role::Submission { vec![Mechanism::Plain] } else { Vec::new() };
         config.mt_priority = true;
         config.deliver_by = true;
+        config.binary_mime = true;
         config.etrn = role != Role::Lmtp;
         config.hold_max = (role == Role::Submission).then_some(std::time::Duration::from_hours(24));
         let server = Server::new(Arc::new(config), connection, self.context.clock.now());
@@ -209,6 +228,39 @@ impl Stage {
         for line in text.lines() {
             let line = if line.len() > 120 { format!("{}… {} octets", &line[..60], line.len()) } else { line.to_owned() };
             let _ = writeln!(self.out, "{}", format!("> {line}").trim_end());
+        }
+    }
+
+    fn folders(&mut self, separators: &str) {
+        let context = Arc::get_mut(&mut self.context).expect("before the first connection");
+        let settings = Arc::get_mut(&mut context.settings).unwrap();
+        settings.receive.subaddress = mta::settings::Subaddress { folders: true, separators: separators.to_owned() };
+    }
+
+    fn create(&self, login: &str, name: &str) {
+        let (login, name) = (login.to_owned(), name.to_owned());
+        let create = move |tx: &mut store::WriteTx| {
+            let account = tx.account_by_login(&login)?.unwrap().id;
+            tx.mailbox_create(account, &name, None)
+        };
+        self.context.store.write_blocking(create).unwrap();
+    }
+
+    fn raw(&mut self, octets: &[u8]) {
+        let (server, _) = self.connection.as_mut().expect("no connection yet");
+        let chunk = [format!("BDAT {} LAST\r\n", octets.len()).as_bytes(), octets].concat();
+        server.handle(self.context.clock.now(), Input::Bytes(&chunk));
+        self.drain();
+    }
+
+    fn octets(&mut self) {
+        let octets = self.context.store.read_blocking(|tx| {
+            let last = tx.queue_all(mail::ReceiptId(0), 100)?.pop().expect("a queued message");
+            tx.blob_read(&last.blob, last.skip_octets.into(), usize::MAX)
+        });
+        let octets = octets.unwrap();
+        for line in octets.split_inclusive(|octet| *octet == b'\n') {
+            let _ = writeln!(self.out, "> {}", wire::transcript::escape(line));
         }
     }
 

@@ -48,8 +48,21 @@ pub const KEYS: &[Key] = &[
         "vrfy",
         "true | false",
         "false",
-        "Whether VRFY tells users who signed in, and hosts of relay_networks, which addresses there are. Others always hear 252.",
+        "Whether VRFY tells users who signed in, and hosts of relay_networks, which addresses there are, and EXPN who is behind them. Others always hear 252 and 502.",
     ),
+    key(
+        "xclient_from",
+        "list of networks",
+        "[]",
+        "Networks of SMTP proxies that may say by XCLIENT for whom they speak: address, name, login.",
+    ),
+    key(
+        "subaddress.folders",
+        "true | false",
+        "false",
+        "Put mail to user+detail@domain into the user's mailbox named by the detail, if there is one without a special use; else into the inbox.",
+    ),
+    key("subaddress.separators", "characters", "\"+\"", "The characters of which one stands between user and detail, e.g. \"+-\"."),
     key("dns", "list of address:port", "[]", "DNS resolvers to ask, e.g. [\"127.0.0.1:53\"]. Empty: the system's."),
     key("outbound_port", "port", "25", "Port on which the MX hosts of other domains are reached."),
     key(

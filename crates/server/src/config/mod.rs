@@ -48,9 +48,15 @@ pub struct Config {
     /// Networks whose hosts may send anywhere through the MX port without signing in.
     #[serde(default)]
     pub relay_networks: Vec<Network>,
-    /// Whether VRFY tells users and relay networks which addresses there are.
+    /// Networks of proxies that may say by XCLIENT for whom they speak.
+    #[serde(default)]
+    pub xclient_from: Vec<Network>,
+    /// Whether VRFY tells users and relay networks which addresses there are, and EXPN who is behind them.
     #[serde(default)]
     pub vrfy: bool,
+    /// Addresses with a detail, `user+detail@domain`.
+    #[serde(default)]
+    pub subaddress: Subaddress,
     /// Resolvers; none means the system's.
     #[serde(default)]
     pub dns: Vec<SocketAddr>,
@@ -556,6 +562,22 @@ pub enum RouteTls {
     Implicit,
 }
 
+/// What becomes of mail to `user+detail@domain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Subaddress {
+    /// Whether it goes into the user's mailbox that the detail names, if there is one.
+    pub folders: bool,
+    /// The characters of which one stands before the detail.
+    pub separators: String,
+}
+
+impl Default for Subaddress {
+    fn default() -> Self {
+        Self { folders: false, separators: "+".to_owned() }
+    }
+}
+
 impl Config {
     /// A config of defaults.
     pub fn new(hostname: Domain, data: PathBuf) -> Self {
@@ -564,7 +586,9 @@ impl Config {
             data,
             allow_plaintext_login: Vec::new(),
             relay_networks: Vec::new(),
+            xclient_from: Vec::new(),
             vrfy: false,
+            subaddress: Subaddress::default(),
             dns: Vec::new(),
             outbound_port: smtp_port(),
             own_names: Vec::new(),

@@ -1,7 +1,7 @@
 //! What a client session asks, what it is answered, and what became of a message.
 
 use crate::Reply;
-use mail::{EnhancedStatus, Envelope, Terms, Timestamp};
+use mail::{BodyType, EnhancedStatus, Envelope, Terms, Timestamp};
 use std::fmt;
 use wire::Tls;
 
@@ -10,6 +10,10 @@ use wire::Tls;
 pub enum Ask {
     /// The connection is ready: what is to be sent? [`Answer::Message`] or [`Answer::Quit`].
     Next,
+    /// The server cannot take the message at hand as it is: it is wanted as lines of 8 bits or of 7.
+    /// [`Answer::Message`] with the same envelope but `body`, and the size it then has; [`Answer::Unfit`]: it cannot be
+    /// converted.
+    Convert(BodyType),
     /// The message's octets from here on; [`Answer::Chunk`], empty at its end.
     Body {
         /// Octets already handed over.
@@ -30,6 +34,8 @@ pub enum Answer {
     Message(Transaction),
     /// Nothing more: QUIT.
     Quit,
+    /// The message cannot be converted.
+    Unfit,
     /// Octets of the message, any number (65,536 is a good one); empty: that was all.
     Chunk(Vec<u8>),
     /// The message cannot be read: the transaction is given up, all recipients are transient.

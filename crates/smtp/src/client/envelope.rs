@@ -44,17 +44,13 @@ impl Client {
     /// Starts a transaction, or reports at once why it cannot be.
     pub(super) fn begin(&mut self, transaction: Transaction) {
         let outcomes = vec![None; transaction.envelope.recipients.len()];
+        let asked_before = self.running.is_some();
+        if let Some(body) = self.convert_to(&transaction).filter(|_| !asked_before && !self.ended && !outcomes.is_empty()) {
+            self.running = Some(Running::new(transaction, outcomes));
+            return self.ask(Ask::Convert(body), Asked::Convert);
+        }
         let unfit = self.unfit(&transaction);
-        self.running = Some(Running {
-            transaction,
-            outcomes,
-            commands: VecDeque::new(),
-            waiting: VecDeque::new(),
-            refusal: None,
-            accepted: VecDeque::new(),
-            offset: 0,
-            stuff: None,
-        });
+        self.running = Some(Running::new(transaction, outcomes));
         if self.ended {
             return self.fail(&Outcome::ours(Stage::Idle, (4, 4, 2), "The connection was closed"));
         }
@@ -69,17 +65,36 @@ impl Client {
         self.pump();
     }
 
-    /// What this server cannot take, whoever the recipients are.
+    /// What the message has to be for this server (RFC 3030 §3, RFC 6152 §3); `None`: what it is.
     ///
-    /// An 8-bit message is sent even where 8BITMIME is not offered: RFC 6152 §3 would have it converted or
-    /// returned, but servers without the extension pass the octets on today, and conversion breaks signatures.
+    /// What needs SMTPUTF8 is 8-bit by its header: it is not converted, and not sent where that is not offered.
+    fn convert_to(&self, transaction: &Transaction) -> Option<BodyType> {
+        let takes_binary = self.offers.binary_mime && self.chunking();
+        let takes_8bit = self.offers.eight_bit_mime || self.offers.smtputf8;
+        match transaction.envelope.body {
+            BodyType::SevenBit => None,
+            BodyType::BinaryMime if takes_binary => None,
+            BodyType::EightBitMime if takes_8bit || needs_smtputf8(transaction) => None,
+            _ if takes_8bit => Some(BodyType::EightBitMime),
+            _ => Some(BodyType::SevenBit),
+        }
+    }
+
+    /// RFC 3030 §3, RFC 6152 §3: then it is returned.
+    pub(super) fn unconvertible(&mut self) {
+        let outcome = Outcome::ours(Stage::Mail, (5, 6, 3), "The server does not take such octets, and the message cannot be converted");
+        self.conclude(&outcome, true);
+    }
+
+    /// What this server cannot take, whoever the recipients are.
     fn unfit(&self, transaction: &Transaction) -> Option<Outcome> {
         let Transaction { envelope, octets, .. } = transaction;
         if needs_smtputf8(transaction) && !self.offers.smtputf8 {
             return Some(Outcome::ours(Stage::Mail, (5, 6, 7), "The server does not take addresses or headers beyond ASCII"));
         }
-        if envelope.body == BodyType::BinaryMime && !(self.offers.binary_mime && self.chunking()) {
-            return Some(Outcome::ours(Stage::Mail, (5, 6, 1), "The server does not take binary messages"));
+        // Who answers did not convert it, or not enough: that would be asked for ever.
+        if self.convert_to(transaction).is_some() {
+            return Some(Outcome::ours(Stage::Mail, (5, 6, 1), "The server does not take such octets"));
         }
         // A report goes on without the extension rather than not at all (RFC 8689 §5).
         if envelope.require_tls && !self.offers.requiretls && envelope.reverse_path.0.is_some() {
@@ -338,6 +353,19 @@ impl Client {
 }
 
 impl Running {
+    fn new(transaction: Transaction, outcomes: Vec<Option<Outcome>>) -> Self {
+        Self {
+            transaction,
+            outcomes,
+            commands: VecDeque::new(),
+            waiting: VecDeque::new(),
+            refusal: None,
+            accepted: VecDeque::new(),
+            offset: 0,
+            stuff: None,
+        }
+    }
+
     fn mail_replied(&mut self, reply: Reply) {
         if !reply.is_positive() {
             self.refusal = Some(Outcome::from_reply(Stage::Mail, reply));

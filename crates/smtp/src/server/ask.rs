@@ -3,6 +3,7 @@
 use crate::Reply;
 use mail::{BodyType, Late, Priority, Recipient, Ret, ReversePath, Terms};
 use std::fmt;
+use std::net::IpAddr;
 use wire::Tls;
 use wire::sasl::{SaslAnswer, SaslAsk};
 
@@ -47,6 +48,12 @@ pub enum Ask {
     Reset,
     /// VRFY. [`Answer::Taken`]: 252 (RFC 5321 §7.3).
     Verify(String),
+    /// EXPN: who is behind this address? [`Answer::Taken`]: 502 (RFC 5321 §3.5.1). A reply of several lines has one for
+    /// each member.
+    Expand(String),
+    /// XCLIENT: the peer, a proxy of ours, speaks for somebody else from here on. [`Answer::Taken`]: [`Ask::Connect`]
+    /// follows, and the session begins anew; 4xx and 5xx refuse.
+    Client(ClientClaim),
     /// ETRN: mail for this node is wanted now (RFC 1985). [`Answer::Taken`]: 250; 458 and 459 refuse.
     Etrn(String),
 }
@@ -62,6 +69,44 @@ pub enum Answer {
     Taken,
     /// LMTP's answer to [`Ask::Data`]: one for each accepted recipient, in the order of RCPT.
     Replies(Vec<Reply>),
+}
+
+/// For whom a proxy speaks (XCLIENT); what it does not say, or does not know, is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientClaim {
+    /// `NAME=`: the name behind the client's address.
+    pub name: Option<String>,
+    /// `ADDR=`
+    pub address: Option<IpAddr>,
+    /// `PORT=`
+    pub port: Option<u16>,
+    /// `PROTO=`: whether it is ESMTP.
+    pub esmtp: Option<bool>,
+    /// `HELO=`: what the client calls itself.
+    pub helo: Option<String>,
+    /// `LOGIN=`: as whom it has signed in with the proxy.
+    pub login: Option<String>,
+    /// `DESTADDR=`: where it connected to.
+    pub destination: Option<IpAddr>,
+    /// `DESTPORT=`
+    pub destination_port: Option<u16>,
+}
+
+/// What was said of it.
+impl fmt::Display for ClientClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = Vec::new();
+        let mut note = |name: &str, value: Option<String>| said.extend(value.map(|value| format!("{name}={value}")));
+        note("name", self.name.clone());
+        note("addr", self.address.map(|address| address.to_string()));
+        note("port", self.port.map(|port| port.to_string()));
+        note("proto", self.esmtp.map(|esmtp| if esmtp { "esmtp" } else { "smtp" }.to_owned()));
+        note("helo", self.helo.clone());
+        note("login", self.login.clone());
+        note("destaddr", self.destination.map(|address| address.to_string()));
+        note("destport", self.destination_port.map(|port| port.to_string()));
+        f.write_str(&said.join(" "))
+    }
 }
 
 /// MAIL FROM and its parameters.
@@ -85,6 +130,8 @@ pub struct MailCommand {
     pub require_tls: bool,
     /// `MT-PRIORITY=`, `HOLDFOR=`, `HOLDUNTIL=`, `BY=` (RFC 6710, RFC 4865, RFC 2852).
     pub terms: Terms,
+    /// `for;SECONDS` or `until;TIME`, as `HOLDFOR=` or `HOLDUNTIL=` said it, for reports (RFC 4865 §4.5).
+    pub release_request: Option<String>,
 }
 
 /// Bodies longer than this are not shown whole in traces, octets.
@@ -104,6 +151,8 @@ impl fmt::Debug for Ask {
             Self::Data { last } => write!(f, "Data {{ last: {} }}", Octets(last)),
             Self::Reset => f.write_str("Reset"),
             Self::Verify(name) => write!(f, "Verify({name:?})"),
+            Self::Expand(name) => write!(f, "Expand({name:?})"),
+            Self::Client(claim) => write!(f, "Client({claim})"),
             Self::Etrn(node) => write!(f, "Etrn({node:?})"),
         }
     }

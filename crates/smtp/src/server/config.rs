@@ -37,6 +37,8 @@ pub struct Config {
     pub mail_needs_tls: bool,
     /// Whether CHUNKING is offered (RFC 3030).
     pub chunking: bool,
+    /// Whether BINARYMIME is offered, with CHUNKING (RFC 3030 §3).
+    pub binary_mime: bool,
     /// Whether SMTPUTF8 is offered (RFC 6531).
     pub smtputf8: bool,
     /// Whether DSN is offered (RFC 3461).
@@ -74,6 +76,7 @@ impl Config {
             smtputf8: true,
             dsn: true,
             requiretls: true,
+            binary_mime: false,
             limits_offered: false,
             mt_priority: false,
             deliver_by: false,
@@ -96,6 +99,8 @@ pub struct Connection {
     pub tls: Option<Tls>,
     /// The time of day.
     pub wall: Timestamp,
+    /// Whether the peer is a proxy of ours that may say for whom it speaks (XCLIENT).
+    pub xclient: bool,
 }
 
 /// Every bound of a server session.

@@ -16,6 +16,10 @@ impl Server {
         if !args.is_empty() {
             return self.say(&Reply::new(501, (5, 5, 4), "DATA takes no parameters"));
         }
+        if self.transaction.binary {
+            // RFC 3030 §3: what is no lines cannot end in a line.
+            return self.say(&Reply::new(503, (5, 5, 1), "A binary message comes by BDAT"));
+        }
         if self.transaction.recipients == 0 {
             // RFC 2033 §4.2 wants 503 where SMTP has 554 (RFC 2920 §3.1).
             let code = if self.config.role == Role::Lmtp { 503 } else { 554 };

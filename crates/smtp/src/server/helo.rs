@@ -29,7 +29,8 @@ impl Server {
     }
 
     pub(super) fn ask_helo(&mut self, name: String, esmtp: bool) {
-        self.ask(Ask::Helo { name, esmtp, tls: self.tls.clone() }, Asked::Helo { esmtp });
+        let (name, claimed) = self.claimed_helo(name, esmtp);
+        self.ask(Ask::Helo { name, esmtp: claimed, tls: self.tls.clone() }, Asked::Helo { esmtp });
     }
 
     pub(super) fn welcomed(&mut self, answer: Answer, esmtp: bool) {
@@ -58,11 +59,13 @@ impl Server {
         let optional = [
             (config.dsn, "DSN"),
             (config.chunking, "CHUNKING"),
+            (self.takes_binary(), "BINARYMIME"),
             (config.smtputf8, "SMTPUTF8"),
             (config.requiretls && self.tls.is_some(), "REQUIRETLS"),
             (config.mt_priority, "MT-PRIORITY"),
             (config.deliver_by, "DELIVERBY"),
             (config.etrn, "ETRN"),
+            (self.xclient, super::xclient::OFFER),
         ];
         lines.extend(optional.iter().filter(|(on, _)| *on).map(|(_, name)| (*name).to_owned()));
         lines.extend(self.future_release());

@@ -22,17 +22,17 @@ impl Server {
         }
         match self.mail_command(args) {
             Ok(command) => {
-                let smtputf8 = command.smtputf8;
-                self.ask(Ask::Mail(command), Asked::Mail { smtputf8 });
+                let (smtputf8, binary) = (command.smtputf8, command.body == BodyType::BinaryMime);
+                self.ask(Ask::Mail(command), Asked::Mail { smtputf8, binary });
             }
             Err(reply) => self.say(&reply),
         }
     }
 
-    pub(super) fn mail_answered(&mut self, answer: Answer, smtputf8: bool) {
+    pub(super) fn mail_answered(&mut self, answer: Answer, smtputf8: bool, binary: bool) {
         let reply = reply(answer, Reply::new(250, (2, 1, 0), "OK"));
         if reply.is_positive() {
-            self.transaction = Transaction { smtputf8, ..Transaction::default() };
+            self.transaction = Transaction { smtputf8, binary, ..Transaction::default() };
             self.state = State::Command(Phase::Mail);
         }
         self.say(&reply);
@@ -76,7 +76,7 @@ impl Server {
         let bad = |why: &str| bad_parameter(parameter, why);
         match (parameter.keyword.to_ascii_uppercase().as_str(), parameter.value) {
             ("SIZE", Some(value)) => command.size = Some(self.declared_size(value).ok_or_else(|| bad("needs a number"))??),
-            ("BODY", Some(value)) => command.body = body_type(value).ok_or_else(|| bad("is 7BIT or 8BITMIME"))?,
+            ("BODY", Some(value)) => command.body = self.body_type(value).ok_or_else(|| bad("is 7BIT or 8BITMIME"))?,
             ("SMTPUTF8", None) if config.smtputf8 => command.smtputf8 = true,
             ("RET", Some(value)) if config.dsn => command.ret = Some(ret(value).ok_or_else(|| bad("is FULL or HDRS"))?),
             ("ENVID", Some(value)) if config.dsn => command.envelope_id = Some(envelope_id(value).ok_or_else(|| bad("needs xtext"))?),
@@ -85,7 +85,7 @@ impl Server {
                 command.auth = Some(decode_xtext(value).ok_or_else(|| bad("needs xtext"))?);
             }
             ("REQUIRETLS", None) if config.requiretls && self.tls.is_some() => command.require_tls = true,
-            _ => return self.terms_parameter(&mut command.terms, parameter),
+            _ => return self.terms_parameter(command, parameter),
         }
         Ok(())
     }
@@ -95,6 +95,19 @@ impl Server {
         let digits = value.bytes().all(|octet| octet.is_ascii_digit()) && value.len() <= 20;
         let size = digits.then(|| value.parse().unwrap_or(u64::MAX))?;
         Some(if size > self.config.limits.message_octets_max { Err(self.too_big()) } else { Ok(size) })
+    }
+
+    fn body_type(&self, value: &str) -> Option<BodyType> {
+        match value.to_ascii_uppercase().as_str() {
+            "7BIT" => Some(BodyType::SevenBit),
+            "8BITMIME" => Some(BodyType::EightBitMime),
+            "BINARYMIME" if self.takes_binary() => Some(BodyType::BinaryMime),
+            _ => None,
+        }
+    }
+
+    pub(super) fn takes_binary(&self) -> bool {
+        self.config.binary_mime && self.config.chunking
     }
 
     pub(super) fn too_big(&self) -> Reply {
@@ -116,6 +129,7 @@ impl MailCommand {
             auth: None,
             require_tls: false,
             terms: Terms::default(),
+            release_request: None,
         }
     }
 }
@@ -135,15 +149,6 @@ pub(super) fn bad_parameter(parameter: &Parameter<'_>, why: &str) -> Reply {
 /// RFC 5321 §4.1.1.11
 pub(super) fn unknown_parameter(parameter: &Parameter<'_>) -> Reply {
     Reply::new(555, (5, 5, 4), format!("{} is not known here", parameter.keyword.to_ascii_uppercase()))
-}
-
-/// `BINARYMIME` is not offered: what is stored is read by IMAP clients, line by line.
-fn body_type(value: &str) -> Option<BodyType> {
-    match value.to_ascii_uppercase().as_str() {
-        "7BIT" => Some(BodyType::SevenBit),
-        "8BITMIME" => Some(BodyType::EightBitMime),
-        _ => None,
-    }
 }
 
 fn ret(value: &str) -> Option<Ret> {

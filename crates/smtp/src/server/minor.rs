@@ -23,7 +23,8 @@ impl Server {
         if !self.idle_command() {
             return;
         }
-        let ours = COMMANDS.iter().filter(|command| command.roles.contains(&self.config.role) && !FOREIGN.contains(&command.verb));
+        let shown = |verb| !FOREIGN.contains(&verb) && (self.xclient || verb != "XCLIENT");
+        let ours = COMMANDS.iter().filter(|command| command.roles.contains(&self.config.role) && shown(command.verb));
         let verbs: Vec<_> = ours.map(|command| command.verb).collect();
         self.say(&Reply::new(214, (2, 0, 0), format!("Commands: {}", verbs.join(" "))));
     }
@@ -42,10 +43,17 @@ impl Server {
         self.say(&reply(answer, unsaid));
     }
 
-    pub(super) fn expn(&mut self, _: &str) {
-        if self.idle_command() {
-            self.say(&Reply::new(502, (5, 5, 1), "Lists are not shown"));
+    pub(super) fn expn(&mut self, args: &str) {
+        if args.is_empty() {
+            return self.say(&Reply::new(501, (5, 5, 4), "Syntax: EXPN name"));
         }
+        if self.idle_command() {
+            self.ask(Ask::Expand(args.to_owned()), Asked::Expand);
+        }
+    }
+
+    pub(super) fn expanded(&mut self, answer: Answer) {
+        self.say(&reply(answer, Reply::new(502, (5, 5, 1), "Lists are not shown")));
     }
 
     pub(super) fn quit(&mut self, args: &str) {

@@ -3,19 +3,19 @@
 //! Spans become moments here, by the time that the connection began and what has passed since.
 //! Not whether the sender may have its way: the handler judges.
 
-use super::Server;
 use super::mail::{bad_parameter, unknown_parameter};
+use super::{MailCommand, Server};
 use crate::Reply;
 use crate::grammar::Parameter;
-use mail::{DeliverBy, Late, Priority, Terms, Timestamp, date};
+use mail::{DeliverBy, Late, Priority, Timestamp, date};
 use std::time::Duration;
 
 /// Most digits of a span (RFC 2852 §4, RFC 4865 §4.1: `1*9DIGIT`).
 const SECONDS_DIGITS_MAX: usize = 9;
 
 impl Server {
-    pub(super) fn terms_parameter(&self, terms: &mut Terms, parameter: &Parameter<'_>) -> Result<(), Reply> {
-        let config = &self.config;
+    pub(super) fn terms_parameter(&self, command: &mut MailCommand, parameter: &Parameter<'_>) -> Result<(), Reply> {
+        let (config, terms) = (&self.config, &mut command.terms);
         let bad = |why: &str| bad_parameter(parameter, why);
         match (parameter.keyword.to_ascii_uppercase().as_str(), parameter.value) {
             ("MT-PRIORITY", Some(value)) if config.mt_priority => {
@@ -31,11 +31,13 @@ impl Server {
             ("HOLDFOR", Some(value)) if let Some(hold_max) = config.hold_max => {
                 let wait = seconds(value).map(Duration::from_secs).ok_or_else(|| bad("needs a number of seconds"))?;
                 terms.hold_until = Some(self.wall_now().after(within(wait, hold_max).ok_or_else(|| bad("is too long"))?));
+                command.release_request = Some(format!("for;{value}"));
             }
             ("HOLDUNTIL", Some(value)) if let Some(hold_max) = config.hold_max => {
                 let at = date::parse_rfc3339(value).ok_or_else(|| bad("needs a date and time of RFC 3339"))?;
                 within(at.since(self.wall_now()), hold_max).ok_or_else(|| bad("is too late"))?;
                 terms.hold_until = Some(at);
+                command.release_request = Some(format!("until;{value}"));
             }
             _ => return Err(unknown_parameter(parameter)),
         }

@@ -116,6 +116,7 @@ impl ClientSide<'_> {
                 self.outcomes.push(outcome.recipients.iter().map(|recipient| recipient.class).collect());
                 Answer::Taken
             }
+            Ask::Convert(body) => panic!("{body:?}"),
             Ask::Failed(outcome) => panic!("{outcome:?}"),
         }
     }
@@ -225,8 +226,13 @@ fn talk(case: &Case) -> (ServerSide, Vec<Vec<Class>>) {
     client_config.nonce.push_str("client-nonce");
     let credentials = || Credentials { login: "ann".to_owned(), password: Secret::new("pencil") };
     client_config.credentials = case.mechanism.map(|_| credentials());
-    let connection =
-        Connection { peer: "192.0.2.1".parse().unwrap(), nonce: "server-nonce".to_owned(), tls: None, wall: mail::Timestamp(0) };
+    let connection = Connection {
+        peer: "192.0.2.1".parse().unwrap(),
+        nonce: "server-nonce".to_owned(),
+        tls: None,
+        wall: mail::Timestamp(0),
+        xclient: false,
+    };
     let talk = Talk {
         client: Client::new(client_config, now),
         server: Server::new(Arc::new(server_config), connection, now),

@@ -48,7 +48,7 @@ fn tls() -> Tls {
 }
 
 /// `message OCTETS FROM TO… [8bit binary utf8 ret=full envid=X notify=success,delay orcpt=X]` (the last two for the
-/// recipient before them), `chunk TEXT`, `end`, `abort`, `quit`, `taken`.
+/// recipient before them), `chunk TEXT`, `end`, `abort`, `unfit`, `quit`, `taken`.
 fn answer(words: &str) -> Answer {
     let (head, rest) = words.split_once(' ').unwrap_or((words, ""));
     match head {
@@ -56,6 +56,7 @@ fn answer(words: &str) -> Answer {
         "chunk" => Answer::Chunk(transcript::octets(rest)),
         "end" => Answer::Chunk(Vec::new()),
         "abort" => Answer::Abort,
+        "unfit" => Answer::Unfit,
         "quit" => Answer::Quit,
         "taken" => Answer::Taken,
         _ => panic!("no answer: {words}"),

@@ -23,7 +23,7 @@ const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
 fn server(script: &str, role: Role, now: Instant) -> Server {
     let mut config = Config::new("mx.example", role);
     config.pretence_key = [1; 32];
-    let mut tls = None;
+    let (mut tls, mut xclient) = (None, false);
     for (key, value) in options(script) {
         match key {
             "role" if value == "submission" => config.role = Role::Submission,
@@ -38,6 +38,8 @@ fn server(script: &str, role: Role, now: Instant) -> Server {
             "mt-priority" => config.mt_priority = true,
             "deliver-by" => config.deliver_by = true,
             "etrn" => config.etrn = true,
+            "binarymime" => config.binary_mime = true,
+            "xclient" => xclient = true,
             "hold-max" => config.hold_max = Some(std::time::Duration::from_secs(value.parse().unwrap())),
             "no-dsn" => config.dsn = false,
             "tls" => tls = Some(tls13()),
@@ -45,8 +47,13 @@ fn server(script: &str, role: Role, now: Instant) -> Server {
             _ => limit(&mut config.limits, key, value.parse().unwrap()),
         }
     }
-    let connection =
-        Connection { peer: "192.0.2.1".parse().unwrap(), nonce: NONCE.to_owned(), tls, wall: mail::Timestamp::from_seconds(1_700_000_000) };
+    let connection = Connection {
+        peer: "192.0.2.1".parse().unwrap(),
+        nonce: NONCE.to_owned(),
+        tls,
+        wall: mail::Timestamp::from_seconds(1_700_000_000),
+        xclient,
+    };
     Server::new(Arc::new(config), connection, now)
 }
 

@@ -224,13 +224,15 @@ fn queue(fixtures: &mut Fixtures) {
         terms: Terms::default(),
         return_paths: BTreeMap::new(),
         held_by: None,
+        release_request: None,
     };
     fixtures.reads("queue", &message);
     let deliver_by = Some(DeliverBy { at: now(), late: Late::Return, trace: true });
     let terms = Terms { priority: Priority::new(-4).unwrap(), hold_until: Some(now()), deliver_by };
     let message = QueueMessage { tls: TlsDemand::Required, terms, ..message };
     fixtures.reads("queue.2", &message);
-    fixtures.check("queue.3", &QueueMessage { return_paths: [(1, address("srs0=x@example.org"))].into(), held_by: Some(300), ..message });
+    let (return_paths, release_request) = ([(1, address("srs0=x@example.org"))].into(), Some("for;3600".to_owned()));
+    fixtures.check("queue.3", &QueueMessage { return_paths, held_by: Some(300), release_request, ..message });
     fixtures.check("long_sender", &LongSender { address: address("x@y.example"), last: now() });
     fixtures.check(
         "suppression",
