@@ -317,7 +317,8 @@ impl Host {
         let tries = self.0.tries.fetch_add(1, Ordering::Relaxed);
         let message_id = format!("{tries}@{}", self.0.name);
         let octets = format!("From: {from}\r\nMessage-ID: <{message_id}>\r\nSubject: {number}\r\n\r\n{text}\r\n");
-        let reply = self.take(from, to, octets.into_bytes(), terms).await;
+        let command = MailCommand { terms, ..MailCommand::new(ReversePath(Some(from.clone()))) };
+        let reply = self.take(command, to.iter().cloned().map(Recipient::new), octets.into_bytes()).await;
         let receipt = reply.text.split_whitespace().next().and_then(|id| id.parse().ok());
         let (250, Some(receipt)) = (reply.code, receipt) else { return Err(reply) };
         let submitted = Submitted { message_id, from: from.clone(), to: to.to_vec(), receipt, at: self.0.around.clock.wall() };
@@ -325,16 +326,24 @@ impl Host {
         Ok(submitted)
     }
 
-    async fn take(&self, from: &Address, to: &[Address], octets: Vec<u8>, terms: Terms) -> Reply {
-        let login = from.to_string();
-        let account = self.store().read_blocking(move |tx| tx.account_by_login(&login));
+    /// Has one of its accounts send a whole message, with every parameter of MAIL and RCPT; the receipt.
+    pub async fn submit_command(&self, command: MailCommand, to: Vec<Recipient>, octets: &str) -> ReceiptId {
+        let reply = self.take(command, to, octets.as_bytes().to_vec()).await;
+        assert_eq!(reply.code, 250, "{reply}");
+        reply.text.split_whitespace().next().and_then(|id| id.parse().ok()).expect("a receipt in the 250")
+    }
+
+    async fn take(&self, command: MailCommand, to: impl IntoIterator<Item = Recipient>, octets: Vec<u8>) -> Reply {
+        let login = command.reverse_path.to_string();
+        let account = self.store().read_blocking({
+            let login = login.clone();
+            move |tx| tx.account_by_login(&login)
+        });
         let Ok(account) = account else { return Reply::new(451, (4, 3, 0), "the store does not answer") };
         let account = account.expect("the sender has an account").id.0;
         let mut receiver = Receiver::new(self.current(), Role::Submission, self.0.address);
-        receiver.answer(Ask::Authenticated { account, login: from.to_string() }).await;
-        let mail = Ask::Mail(MailCommand { terms, ..MailCommand::new(ReversePath(Some(from.clone()))) });
-        let recipients = to.iter().map(|to| Ask::Rcpt(Recipient::new(to.clone())));
-        for ask in std::iter::once(mail).chain(recipients) {
+        receiver.answer(Ask::Authenticated { account, login }).await;
+        for ask in std::iter::once(Ask::Mail(command)).chain(to.into_iter().map(Ask::Rcpt)) {
             let reply = reply_of(receiver.answer(ask).await);
             if !reply.is_positive() {
                 return reply;

@@ -271,13 +271,13 @@ impl Receiver {
 
     async fn ready(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Refused> {
         let Some(mut spilled) = transaction.incoming.spilled.take() else { return self.ready_whole(transaction, last).await };
-        let failed = |error| refusal::from_store(&error, false);
-        spilled.take(&last).map_err(failed)?;
-        let body = spilled.draft.finish().map_err(failed)?;
+        let failure = |error| refusal::from_store(&error, false);
+        spilled.take(&last).map_err(failure)?;
+        let body = spilled.draft.finish().map_err(failure)?;
         if let Start::Held(block, _) = &spilled.start
             && self.is_lined_first(transaction)
         {
-            let octets = body.read(0, usize::MAX).map_err(failed)?;
+            let octets = body.read(0, usize::MAX).map_err(failure)?;
             return self.ready_whole(transaction, [block.as_slice(), &octets].concat()).await;
         }
         let (body, facts, inspected, judged) = match spilled.start {
@@ -285,10 +285,10 @@ impl Receiver {
             Start::Held(block, watch) => {
                 let findings = self.findings(transaction, *watch).await.map_err(|refused| refused.about(&block, body.octets()))?;
                 let (start, facts) = self.start(transaction, &block, &findings);
-                (self.joined(&start, &body, 0).map_err(failed)?, facts, findings.inspected, findings.judged)
+                (self.joined(&start, &body, 0).map_err(failure)?, facts, findings.inspected, findings.judged)
             }
         };
-        let (filed, digest) = body.read(0, usize::MAX).and_then(|octets| self.readable(&octets)).map_err(failed)?;
+        let (filed, digest) = body.read(0, usize::MAX).and_then(|octets| self.readable(&octets)).map_err(failure)?;
         let eight_bit = spilled.eight_bit || inspected.as_ref().is_some_and(|inspected| !inspected.field.is_ascii());
         Ok(Ready { body, filed, digest, eight_bit, facts, inspected, judged })
     }

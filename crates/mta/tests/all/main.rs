@@ -1,6 +1,7 @@
 //! The integration tests of this crate, one module a subject: one binary, linked once.
 
 mod authentication;
+mod conversion;
 mod delivery_tls;
 mod explaining;
 mod forwarding;

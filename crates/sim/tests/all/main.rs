@@ -1,6 +1,7 @@
 //! The integration tests of this crate, one module a subject: one binary, linked once.
 
 mod documentation;
+mod dsn;
 mod outbox;
 mod queue;
 mod returns;

@@ -1,5 +1,5 @@
-//! XCLIENT: a proxy in front of us says for whom it speaks (the extension of Postfix, which nginx, HAProxy's
-//! companions and test programs speak).
+//! XCLIENT: a proxy in front of us says for whom it speaks (an extension of Postfix, which nginx and test programs
+//! know too).
 //!
 //! Only where the connection was made by somebody trusted ([`super::Connection::xclient`]): anybody else hears that
 //! there is no such command. After it the session begins anew, with another greeting; TLS stays as it is.
