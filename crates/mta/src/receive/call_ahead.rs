@@ -156,7 +156,7 @@ impl Handler<Client> for Asker {
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::Next => self.question.take().map_or(Answer::Quit, Answer::Message),
-            Ask::Body { .. } => Answer::Abort,
+            Ask::Convert(_) | Ask::Body { .. } => Answer::Abort,
             Ask::Outcome(outcome) => {
                 *self.said.lock().unwrap_or_else(PoisonError::into_inner) = outcome.recipients.into_iter().next();
                 Answer::Taken
