@@ -88,6 +88,7 @@ fn context(store: &Store) -> Context {
         keys: mta::receive::KeyRing::default(),
         urge: mta::queue::Urge::default(),
         messages: AtomicU64::new(0),
+        call_ahead: None,
     }
 }
 
