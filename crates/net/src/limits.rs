@@ -3,7 +3,7 @@
 //! Not a rate limit: it counts connections that are open now. IPv6 peers are counted by /64, which
 //! one customer can fill at will.
 
-use crate::network::Network;
+use mail::Network;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,7 +68,7 @@ impl Connections {
             return Err(Refused::Total);
         }
         let exempt = limits.exempt.iter().any(|exempt| exempt.contains(peer));
-        let network = (!exempt).then(|| counted_as(peer));
+        let network = (!exempt).then(|| Network::of_peer(peer));
         if let Some(network) = network {
             let count = open.by_network.entry(network).or_default();
             if *count >= limits.per_address_max {
@@ -88,11 +88,6 @@ impl Connections {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn counted_as(peer: IpAddr) -> Network {
-    let peer = peer.to_canonical();
-    if peer.is_ipv4() { Network::of(peer) } else { Network::around(peer, 64) }
 }
 
 /// One counted connection.

@@ -13,15 +13,15 @@
 
 use crate::drive::{DriveError, End};
 use crate::limits::{Admitted, Connections, Refused};
-use crate::network::Network;
 use crate::proxy_protocol::{Addresses, HEADER_OCTETS_MAX, Parsed, parse};
 use crate::shutdown::{Shutdown, Stop};
 use crate::socket::Socket;
 use crate::tls;
+use mail::Network;
 use std::any::Any;
 use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +35,9 @@ use wire::Tls;
 
 /// How long to wait after the machine ran out of descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Says of a peer whether its connections are not taken.
+pub type Banned = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// How one port is listened on.
 #[derive(Clone)]
@@ -52,6 +55,10 @@ pub struct Config {
     /// What a peer reads when there are too many connections, CRLF included: `421 4.7.0 …`,
     /// `* BYE …`, `-ERR …`. Not said under implicit TLS, where no clear text can be said.
     pub refusal: Vec<u8>,
+    /// Whose connections are not taken at all, asked with the real peer; none: everybody's are.
+    pub banned: Option<Banned>,
+    /// What such a peer reads; as [`Config::refusal`].
+    pub banned_refusal: Vec<u8>,
     /// How long the PROXY header and the TLS handshake may take, each. Default 30 seconds.
     pub greeting_max: Duration,
     /// How long connections may go on after the shutdown is told. Default 30 seconds.
@@ -70,6 +77,8 @@ impl Config {
             proxies: Vec::new(),
             connections: Connections::new(crate::limits::ConnectionLimits::default()),
             refusal: Vec::new(),
+            banned: None,
+            banned_refusal: Vec::new(),
             greeting_max: Duration::from_secs(30),
             grace: Duration::from_secs(30),
             backlog: 1024,
@@ -88,6 +97,8 @@ pub struct Counters {
     pub refused_per_address: AtomicU64,
     /// Refused: too many in all.
     pub refused_total: AtomicU64,
+    /// Refused: from a banned network.
+    pub refused_banned: AtomicU64,
     /// Implicit TLS handshakes that failed.
     pub failed_tls: AtomicU64,
     /// Missing or bad PROXY headers.
@@ -220,6 +231,12 @@ impl Door {
     }
 
     fn admit(&self, stream: &TcpStream, peer: SocketAddr) -> Option<Admitted> {
+        if self.config.banned.as_ref().is_some_and(|banned| banned(peer.ip())) {
+            self.counters.refused_banned.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(listener = %self.config.name, %peer, "refused: banned");
+            self.refuse(stream, &self.config.banned_refusal);
+            return None;
+        }
         let counter = match self.config.connections.admit(peer.ip()) {
             Ok(admitted) => return Some(admitted),
             Err(Refused::Total) => &self.counters.refused_total,
@@ -227,11 +244,15 @@ impl Door {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         tracing::info!(listener = %self.config.name, %peer, "refused: too many connections");
+        self.refuse(stream, &self.config.refusal);
+        None
+    }
+
+    fn refuse(&self, stream: &TcpStream, words: &[u8]) {
         if self.config.tls.is_none() {
             // A fresh socket takes one line at once; if it does not, the peer goes without.
-            let _ = stream.try_write(&self.config.refusal);
+            let _ = stream.try_write(words);
         }
-        None
     }
 
     /// Reads the PROXY header and shakes hands; `None` if the visitor is not to be served.

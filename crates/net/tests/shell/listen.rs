@@ -101,6 +101,17 @@ async fn one_connection_too_many_reads_why() {
 }
 
 #[tokio::test]
+async fn a_banned_peer_reads_why_and_its_proxy_is_not_meant() {
+    let banned: net::listen::Banned = Arc::new(|peer| peer == std::net::IpAddr::from([192, 0, 2, 1]));
+    let proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let running = run(Config { proxies, banned: Some(banned), banned_refusal: b"421 4.7.0 banned\r\n".to_vec(), ..config() });
+    let of = |last: u8| format!("PROXY TCP4 192.0.2.{last} 198.51.100.2 5 25\r\nQUIT\r\n");
+    assert_eq!(talk(running.address, of(1).as_bytes()).await, "421 4.7.0 banned\r\n");
+    assert!(talk(running.address, of(2).as_bytes()).await.ends_with("bye\r\n"));
+    assert_eq!(running.counters.refused_banned.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn idle_connections_are_told_and_busy_ones_cut_off() {
     let running = run(Config { grace: Duration::from_millis(50), ..config() });
     let mut idle = TcpStream::connect(running.address).await.unwrap();

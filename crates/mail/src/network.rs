@@ -39,6 +39,23 @@ impl Network {
         Self { base: masked(address, prefix), prefix }
     }
 
+    /// Whom an address stands for when peers are counted: itself, or the 64 bits of IPv6 that one customer has and
+    /// fills at will.
+    pub fn of_peer(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self::around(address, if address.is_ipv4() { 32 } else { 64 })
+    }
+
+    /// The first address of the range.
+    pub const fn base(&self) -> IpAddr {
+        self.base
+    }
+
+    /// How many bits all its addresses share.
+    pub const fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
     /// Whether the address lies in the range. An IPv4 address written as IPv6 counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
