@@ -15,12 +15,14 @@
 //! - Nothing is rejected unless the settings say so: what is doubtful is kept where its reader finds it.
 
 pub mod classifier;
+pub mod dnsbl;
 mod features;
 #[doc(hidden)]
 pub mod fuzz;
 mod grounds;
 mod links;
 pub mod lookalike;
+pub mod reputation;
 pub mod rules;
 mod verdict;
 
