@@ -24,6 +24,7 @@ mod detour;
 pub mod explain;
 mod forward;
 mod local;
+pub mod outbound;
 mod outbox;
 pub mod queue;
 pub mod receive;

@@ -7,6 +7,7 @@
 
 use crate::bounce;
 use crate::forward::{self, Prospect};
+use crate::outbound;
 use crate::outbox;
 use crate::queue::schedule::retry_at;
 use crate::return_path::srs::{self, Rewritten};
@@ -191,12 +192,14 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
     let waiting = queued.len();
     let delivered = outcomes.iter().filter(|outcome| outcome.filed).count() as u64;
     if reached.contains(&true) {
+        let held = submitted(tx, arrival, now, settings)?;
         note_correspondents(tx, arrival, now)?;
         events.extend(queued.iter().map(|entry| Event::Queued { recipient: entry.recipient.address.clone() }));
         if !queued.is_empty() {
             return_path_each(arrival, receipt, key.as_ref(), &queued, &mut return_paths, settings);
-            tx.queue_add(&QueueMessage { return_paths, ..entry(arrival, receipt, queued, now, settings) }, &arrival.body)?;
+            tx.queue_add(&QueueMessage { held, return_paths, ..entry(arrival, receipt, queued, now, settings) }, &arrival.body)?;
             events.extend(outbox::enter(tx, arrival, receipt, now)?);
+            events.extend(held.then(outbound::event));
         }
         if let Some(report) = &arrival.tls_report {
             tx.tls_report_add(now, report)?;
@@ -222,6 +225,13 @@ fn keep_report(tx: &mut WriteTx, now: Timestamp, report: &Found) -> store::Resul
         Found::Aggregate(report) => tx.dmarc_report_add(now, &json(serde_json::to_string(report))),
         Found::Failure(failure) => tx.failure_report_add(now, &json(serde_json::to_string(failure))),
     }
+}
+
+/// Counts what an account sends; whether it is held.
+fn submitted(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings: &Settings) -> store::Result<bool> {
+    let (Source::Submission, Some(account)) = (arrival.source, arrival.account) else { return Ok(false) };
+    let recipients = arrival.recipients.iter().map(|(to, _)| &to.address);
+    Ok(outbound::submitted(tx, account, recipients, now, settings)?.is_some())
 }
 
 /// Remembers to whom an account writes.

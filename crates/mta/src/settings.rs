@@ -3,6 +3,7 @@
 //!
 //! Invariant: a session and an attempt keep the snapshot they started with.
 
+use crate::outbound::Outbound;
 use crate::queue::schedule::Bounds;
 use crate::route::{Backup, Destination, Pattern, Rule, Sender, Smarthost};
 use mail::{Address, Domain};
@@ -21,6 +22,8 @@ pub struct Settings {
     pub hostname: Domain,
     /// Taking mail.
     pub receive: Receive,
+    /// What our own accounts may send.
+    pub outbound: Outbound,
     /// When it is tried again.
     pub queue: Queue,
     /// Handing it on.
@@ -47,6 +50,7 @@ impl Settings {
         Self {
             hostname,
             receive,
+            outbound: Outbound::default(),
             queue,
             delivery,
             transport,

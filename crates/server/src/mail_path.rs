@@ -20,6 +20,7 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.receive.relay_networks = config.relay_networks.iter().map(|network| network.0).collect();
     settings.receive.authentication = authentication(&config.authentication);
     settings.receive.verify = config.vrfy;
+    settings.outbound = config.outbound.settings();
     settings.receive.subaddress.folders = config.subaddress.folders;
     settings.receive.subaddress.separators.clone_from(&config.subaddress.separators);
     settings.receive.filter.is_on = config.filter.check;

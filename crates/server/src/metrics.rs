@@ -99,10 +99,11 @@ impl Scrape {
         let listeners = &self.0.listeners;
         let each =
             |pick: Pick| listeners.iter().map(move |(protocol, counters)| (protocol.name(), read(pick(counters)))).collect::<Vec<_>>();
-        let counters: [(&str, &str, Pick); 6] = [
+        let counters: [(&str, &str, Pick); 7] = [
             ("postrider_connections_opened", "Connections accepted", |c| &c.opened),
             ("postrider_connections_refused_address", "Connections refused: too many from that address", |c| &c.refused_per_address),
             ("postrider_connections_refused_all", "Connections refused: too many in all", |c| &c.refused_total),
+            ("postrider_connections_refused_banned", "Connections refused: from a banned network", |c| &c.refused_banned),
             ("postrider_connections_failed_tls", "TLS handshakes that failed", |c| &c.failed_tls),
             ("postrider_connections_broken", "Connections that ended in an error", |c| &c.broken),
             ("postrider_connections_panicked", "Connections that ended in a bug of ours", |c| &c.panicked),
@@ -141,7 +142,11 @@ impl Scrape {
         gauge(out, "postrider_store_writes_waiting", "Writes that wait", signed(figures.writes_waiting))?;
         gauge(out, "postrider_store_reads_waiting", "Reads that wait", signed(figures.reads_waiting))?;
         gauge(out, "postrider_store_full", "1 if the disk is full", i64::from(figures.full))?;
-        counter(out, "postrider_auth_failures", "Failed sign-ins over all protocols", self.0.authenticator.failures())
+        let auth = &self.0.authenticator;
+        counter(out, "postrider_auth_failures", "Failed sign-ins over all protocols", auth.failures())?;
+        counter(out, "postrider_auth_put_off", "Sign-ins that were not checked because too many had failed", auth.put_off())?;
+        counter(out, "postrider_auth_bans", "Bans that failed sign-ins have earned", auth.bans_earned())?;
+        gauge(out, "postrider_bans", "Bans that hold now", i64::try_from(auth.bans_held()).unwrap_or(i64::MAX))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Forgets trails that are older than they are to be kept, and what sending mail left behind: soon after the start, then
+//! Forgets trails that are older than they are to be kept, what sending mail left behind, and bans that are long over:
+//! soon after the start, then
 //! once an hour.
 //!
 //! Not what is forgotten: the store knows which trails are old and which belong to queued messages.
@@ -34,6 +35,10 @@ pub async fn run(store: Store, clock: Arc<dyn Clock>, keep: impl Fn() -> Duratio
         }
         if let Err(error) = forget_returns(&store, clock.wall()).await {
             tracing::warn!(%error, "what mail to other servers left behind could not be forgotten");
+        }
+        let now = clock.wall();
+        if let Err(error) = store.write(move |tx| tx.bans_sweep(now)).await {
+            tracing::warn!(%error, "old bans could not be forgotten");
         }
         tokio::time::sleep(INTERVAL).await;
     }

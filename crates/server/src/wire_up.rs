@@ -253,6 +253,7 @@ struct Parts<'a> {
 impl Current {
     fn new(config: &Config, parts: &Parts<'_>) -> Result<Self> {
         let snapshot = Snapshot::new(config, parts.pretence_key)?;
+        parts.authenticator.set_guard(config.guard());
         let authenticator = parts.authenticator.taking(Arc::clone(&snapshot.tokens));
         let world = crate::transport::world(config, parts.clock, parts.store, parts.results)?;
         let receive = Context {
@@ -452,6 +453,10 @@ impl Service for Host {
     fn destinations(&self) -> Vec<mta::queue::DestinationView> {
         self.urge.destinations()
     }
+
+    fn bans_changed(&self) {
+        self.authenticator.read_bans();
+    }
 }
 
 /// Keys that are only read at the start.
@@ -528,7 +533,10 @@ fn bind(
     settings.tls = protocol.implicit_tls().then(|| Arc::clone(tls));
     settings.proxies = listener.proxy_protocol_from.iter().map(|network| network.0).collect();
     settings.connections = connections.clone();
-    settings.refusal = refusal(protocol, config.hostname.as_str());
+    settings.refusal = refusal(protocol, config.hostname.as_str(), "too many connections, try again later");
+    settings.banned_refusal = refusal(protocol, config.hostname.as_str(), "connections from your address are not taken for now");
+    let (authenticator, signs_in) = (host.authenticator.clone(), protocol.signs_in());
+    settings.banned = Some(Arc::new(move |peer| authenticator.is_banned(peer, signs_in)));
     settings.grace = config.limits.shutdown.0;
     net::Listener::bind(settings).map_err(|error| {
         let hint = match error.source.kind() {
@@ -540,13 +548,14 @@ fn bind(
     })
 }
 
-/// What a peer reads when there are too many connections.
-fn refusal(protocol: Protocol, hostname: &str) -> Vec<u8> {
-    match protocol {
-        Protocol::Imap | Protocol::Imaps => b"* BYE [UNAVAILABLE] too many connections, try again later\r\n".to_vec(),
-        Protocol::Pop3 | Protocol::Pop3s => b"-ERR [SYS/TEMP] too many connections, try again later\r\n".to_vec(),
-        _ => format!("421 4.7.0 {hostname} too many connections, try again later\r\n").into_bytes(),
-    }
+/// What a peer reads whose connection is not taken.
+fn refusal(protocol: Protocol, hostname: &str, why: &str) -> Vec<u8> {
+    let line = match protocol {
+        Protocol::Imap | Protocol::Imaps => format!("* BYE [UNAVAILABLE] {why}\r\n"),
+        Protocol::Pop3 | Protocol::Pop3s => format!("-ERR [SYS/TEMP] {why}\r\n"),
+        _ => format!("421 4.7.0 {hostname} {why}\r\n"),
+    };
+    line.into_bytes()
 }
 
 async fn run_listener(host: Arc<Host>, protocol: Protocol, tls: Arc<rustls::ServerConfig>, listener: net::Listener, shutdown: Shutdown) {

@@ -58,6 +58,8 @@ fn heading(table: &'static str) -> &'static str {
         "limits" => "`[limits]`",
         "trail" => "`[trail]`",
         "log" => "`[log]`",
+        "outbound" => "`[outbound]`: what users may send",
+        "sign_in" => "`[sign_in]`: what becomes of failed sign-ins",
         "oauth" => "`[oauth]`",
         "pop3" => "`[pop3]`",
         "listener[]" => "`[[listener]]`, once for each port",

@@ -5,7 +5,7 @@
 
 use server::admin::Operation;
 use server::admin::link::Link;
-use server::admin::{domain, queue, service, trace, user};
+use server::admin::{ban, domain, queue, service, trace, user};
 use server::config::{Config, Listener, Protocol};
 use server::wire_up::Server;
 use std::net::{SocketAddr, UdpSocket};
@@ -26,6 +26,10 @@ struct Host {
 
 impl Host {
     async fn start() -> Self {
+        Self::start_with(|_| ()).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let place = TempDir::new().unwrap();
         let data = place.path().join("data");
         let mut config = Config::new(mail::Domain::parse("mx.example.test").unwrap(), data.clone());
@@ -35,6 +39,7 @@ impl Host {
         let silence = UdpSocket::bind("127.0.0.1:0").unwrap();
         config.dns = vec![silence.local_addr().unwrap()];
         config.allow_plaintext_login = vec!["127.0.0.0/8".parse().unwrap()];
+        change(&mut config);
         let server = Server::start(config, None, None, None).await.unwrap();
         let host = Self { server, data, _place: place, _silence: silence };
         host.call(domain::Add { domain: "example.test".to_owned() }).await;
@@ -144,6 +149,62 @@ async fn a_message_that_is_accepted_is_there_and_has_a_trail() {
         let events: Vec<&str> = trails[0].events.iter().map(|event| event.event.as_str()).collect();
         assert_eq!((trails[0].receipt.as_str(), events.first(), events.last()), (receipt.as_str(), Some(&"accepted"), Some(&"delivered")));
     }
+    host.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_passwords_is_banned_over_all_protocols_and_let_in_again() {
+    let host = Host::start_with(|config| {
+        for listener in &mut config.listener {
+            listener.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
+        }
+        config.allow_plaintext_login.push("203.0.113.0/24".parse().unwrap());
+        (config.sign_in.free_failures, config.sign_in.ban_after) = (3, 6);
+    })
+    .await;
+    let from = async |protocol, last: u8| {
+        let mut dialogue = host.connect(protocol).await;
+        dialogue.say(&format!("PROXY TCP4 203.0.113.{last} 198.51.100.1 5 6")).await;
+        let greeting = dialogue.line().await;
+        (dialogue, greeting)
+    };
+    let (mut imap, _) = from(Protocol::Imap, 9).await;
+    for (number, want) in [(1, "AUTHENTICATIONFAILED"), (2, "AUTHENTICATIONFAILED")] {
+        imap.say(&format!("a LOGIN ann@example.test wrong{number}")).await;
+        assert!(imap.until("a ").await.contains(want), "{number}");
+    }
+    let (mut pop3, _) = from(Protocol::Pop3, 9).await;
+    for (login, want) in
+        [("nobody@example.test", "-ERR [AUTH]"), ("ann@example.test", "-ERR [SYS/TEMP]"), ("x@example.test", "-ERR [SYS/TEMP]")]
+    {
+        pop3.say(&format!("USER {login}")).await;
+        pop3.line().await;
+        pop3.say("PASS other").await;
+        let reply = pop3.line().await;
+        assert!(reply.starts_with(want), "{login}: {reply}");
+    }
+    for (protocol, last, want) in [
+        (Protocol::Imap, 9, "* BYE [UNAVAILABLE] connections from your address"),
+        (Protocol::Pop3, 9, "-ERR [SYS/TEMP] connections"),
+        (Protocol::Submission, 9, "421 4.7.0 mx.example.test connections"),
+        (Protocol::Smtp, 9, "220 "),
+        (Protocol::Imap, 8, "* OK"),
+    ] {
+        let (_, greeting) = from(protocol, last).await;
+        assert!(greeting.starts_with(want), "{protocol} {last}: {greeting}");
+    }
+    let bans = host.call(ban::List { all: false }).await;
+    let [only] = bans.as_slice() else { panic!("{bans:?}") };
+    assert_eq!((only.network.as_str(), only.scope.as_str(), only.times), ("203.0.113.9", "sign-in", 1));
+    host.call(ban::Remove { network: "203.0.113.9".to_owned() }).await;
+    let (mut imap, _) = from(Protocol::Imap, 9).await;
+    imap.say(&format!("a LOGIN ann@example.test \"{PASSWORD}\"")).await;
+    assert!(imap.until("a ").await.contains("a OK"));
+    let add = ban::Add { network: "203.0.113.0/24".to_owned(), seconds: Some(60), sign_in_only: false, reason: "spam".to_owned() };
+    host.call(add).await;
+    let (_, greeting) = from(Protocol::Smtp, 77).await;
+    assert!(greeting.starts_with("421 4.7.0"), "{greeting}");
+    assert!(host.attempt(ban::Remove { network: "192.0.2.1".to_owned() }).await.is_err());
     host.server.stop().await;
 }
 

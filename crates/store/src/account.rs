@@ -351,7 +351,7 @@ impl WriteTx {
 }
 
 /// The spaces whose keys start with the account.
-pub(crate) const OF_AN_ACCOUNT: [Space; 25] = [
+pub(crate) const OF_AN_ACCOUNT: [Space; 29] = [
     Space::Account,
     Space::Counters,
     Space::Mailbox,
@@ -377,6 +377,10 @@ pub(crate) const OF_AN_ACCOUNT: [Space; 25] = [
     Space::Suppression,
     Space::Outbox,
     Space::Hold,
+    Space::Reputation,
+    Space::Origin,
+    Space::Traffic,
+    Space::Sending,
 ];
 
 fn name_check(name: &str) -> Result<()> {

@@ -280,6 +280,7 @@ impl WriteTx {
         self.delete(Space::Email, &key::email(account, id));
         self.delete(Space::Grams, &key::email(account, id));
         self.delete(Space::Taught, &key::email(account, id));
+        self.delete(Space::Origin, &key::email(account, id));
         self.thread_leave(account, &Joined { thread: record.thread, ids: record.thread_ids })?;
         self.blob_release(&record.blob)?;
         Ok(true)

@@ -43,7 +43,7 @@ impl Key {
     }
 }
 
-/// `Account`, `Counters`, `Hold`.
+/// `Account`, `Counters`, `Hold`, `Sending`.
 pub(crate) fn account(account: AccountId) -> Vec<u8> {
     Key::default().u32(account.0).done()
 }
@@ -99,7 +99,7 @@ pub(crate) fn message_uid(key: &[u8]) -> Option<Uid> {
     number_u32(key, 8).map(Uid)
 }
 
-/// `Email`, `Grams`, `Taught`, `Outbox`.
+/// `Email`, `Grams`, `Taught`, `Outbox`, `Origin`.
 pub(crate) fn email(account: AccountId, email: EmailId) -> Vec<u8> {
     Key::default().u32(account.0).u64(email.0).done()
 }
@@ -118,6 +118,16 @@ pub(crate) fn server_lesson(bucket: Option<u32>) -> Vec<u8> {
 /// `Correspondent`.
 pub(crate) fn correspondent(account: AccountId, is_domain: bool, slot: u32) -> Vec<u8> {
     Key::default().u32(account.0).u8(u8::from(is_domain)).u32(slot).done()
+}
+
+/// `Traffic`.
+pub(crate) fn traffic(account: AccountId, hour: u32) -> Vec<u8> {
+    Key::default().u32(account.0).u32(hour).done()
+}
+
+/// `Reputation`; account 0 is the server.
+pub(crate) fn reputation(account: AccountId, slot: u32) -> Vec<u8> {
+    Key::default().u32(account.0).u32(slot).done()
 }
 
 /// `Thread`.

@@ -40,6 +40,9 @@ pub const CORRESPONDENTS_MAX: u32 = 1 << 14;
 /// first ones.
 pub const LESSONS_MAX: usize = 50;
 
+/// The count that says that nothing is learned.
+const NOT_LEARNING: &[u8] = b"not_learning";
+
 /// In how many messages a feature was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LessonRecord {
@@ -122,7 +125,7 @@ impl ReadTx {
         Ok(self.record::<ServerLessonRecord>(&key::server_lesson(bucket))?.map_or_else(Counts::default, |record| record.0.counts()))
     }
 
-    fn is_correspondent(&self, account: AccountId, author: Option<&str>) -> Result<bool> {
+    pub(crate) fn is_correspondent(&self, account: AccountId, author: Option<&str>) -> Result<bool> {
         let Some(author) = author else { return Ok(false) };
         let found = self.record::<CorrespondentRecord>(&key::correspondent(account, false, slot(author)))?;
         Ok(found.is_some_and(|found| found.name == author))
@@ -190,7 +193,21 @@ pub(crate) fn of_flags(before: &Flags, after: &Flags, role: Option<Role>) -> Opt
 impl WriteTx {
     /// Learns from emails, at most [`LESSONS_MAX`] of them.
     pub(crate) fn teach(&mut self, account: AccountId, emails: &[EmailId], class: Class) -> Result<()> {
+        if self.count(NOT_LEARNING)? > 0 {
+            return Ok(());
+        }
         emails.iter().take(LESSONS_MAX).try_for_each(|email| self.teach_one(account, *email, class))
+    }
+
+    /// Turns learning on or off. What was learned stays.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn learning_set(&mut self, learn: bool) -> Result<()> {
+        if (self.count(NOT_LEARNING)? > 0) == learn {
+            self.count_save(NOT_LEARNING, u64::from(!learn))?;
+        }
+        Ok(())
     }
 
     fn teach_one(&mut self, account: AccountId, email: EmailId, class: Class) -> Result<()> {
@@ -210,6 +227,7 @@ impl WriteTx {
             let counts = change(self.server_lesson(bucket)?);
             self.save(&key::server_lesson(bucket), &ServerLessonRecord(LessonRecord::of(counts)))?;
         }
+        self.teach_reputation(account, email, before, class)?;
         self.save(&key, &TaughtRecord { spam: class == Class::Spam })
     }
 
@@ -266,6 +284,21 @@ mod tests {
     }
 
     use mail::UidSet;
+
+    #[test]
+    fn learning_can_be_turned_off() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let (inbox, junk) = (inbox(tx, ann).id, role(tx, ann, Role::Junk).id);
+            for (learn, want) in [(false, (0, 0)), (true, (0, 1))] {
+                add(tx, ann, inbox, "one@x", "")?;
+                tx.learning_set(learn)?;
+                tx.email_move(ann, inbox, &uids("1:9"), junk, now())?;
+                assert_eq!(taught(tx, ann), [want, want]);
+            }
+            Ok(())
+        });
+    }
 
     #[test]
     fn flags_teach() {

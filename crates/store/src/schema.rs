@@ -164,7 +164,7 @@ spaces! {
     OutboxLink = 74, "outbox_link";
     /// account (4) → `HoldRecord`: how long what the account sends waits in its Outbox.
     Hold = 75, "hold";
-    // 76 to 79: what mail is wanted.
+    // 76 to 84: what mail is wanted, and who sends too much.
     /// account (4), bucket (4; missing: all messages) → `LessonRecord`: in how many messages a feature was.
     Lesson = 76, "lesson";
     /// bucket (4; missing: all messages) → `ServerLessonRecord`: the same for the whole server.
@@ -173,6 +173,16 @@ spaces! {
     Taught = 78, "taught";
     /// account (4), domain? (1), slot (4) → `CorrespondentRecord`: to whom the account has written.
     Correspondent = 79, "correspondent";
+    /// family (1: 4 or 6), address (4 or 16), prefix (1) → `BanRecord`: a network whose connections are not taken.
+    Ban = 80, "ban";
+    /// account (4; 0: the server), slot (4) → `ReputationRecord`: what was taught of a sender, domain, host or network.
+    Reputation = 81, "reputation";
+    /// account (4), email (8) → `OriginRecord`: who brought the email.
+    Origin = 82, "origin";
+    /// account (4), hour since 1970 (4) → `TrafficRecord`: what the account sent in that hour.
+    Traffic = 83, "traffic";
+    /// account (4) → `Sending`: limits of the account's own, held, approved.
+    Sending = 84, "sending";
     /// day since 1970 (4), source, 0 (1), domain → `Sent`: how much a source that warms up has sent there.
     Sent = 93, "sent";
     // 85 to 89: what is explained and reported.

@@ -209,6 +209,8 @@ pub enum Failure {
     Disabled,
     /// The login is right and may not act as the identity it asked for.
     Identity,
+    /// Nothing was checked: too many have failed, from that address or for that login.
+    Wait,
 }
 
 /// One exchange, server side.

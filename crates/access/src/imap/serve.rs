@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use store::auth::Authenticator;
+use store::auth::{Authenticator, SignIn};
 use store::{Error, OTHERS, ReadTx, Store, Subscription, WriteTx};
 use wire::Handler;
 use wire::sasl::{SaslAnswer, SaslAsk};
@@ -68,6 +68,8 @@ impl std::fmt::Debug for Shared {
 pub struct Server {
     shared: Arc<Shared>,
     peer: IpAddr,
+    /// While somebody signs in.
+    sign_in: Option<Box<SignIn>>,
     account: AccountId,
     enabled: Enabled,
     selected: Option<Arc<Selected>>,
@@ -136,6 +138,7 @@ impl Server {
         Self {
             shared,
             peer,
+            sign_in: None,
             account: AccountId(0),
             enabled: Enabled::NOTHING,
             selected: None,
@@ -551,11 +554,16 @@ impl Server {
 
     fn enter(&mut self, account: AccountId) -> Answer {
         self.account = account;
+        if let Some(mut sign_in) = self.sign_in.take() {
+            sign_in.entered();
+        }
         Answer::Done(Done { data: Vec::new(), status: Status::ok("Logged in"), state: Some(State::Authenticated) })
     }
 
-    async fn authorise(&self, ask: SaslAsk) -> SaslAnswer {
-        self.shared.authenticator.answer(ask, Some(self.peer)).await
+    async fn authorise(&mut self, ask: SaslAsk) -> SaslAnswer {
+        let (authenticator, peer) = (&self.shared.authenticator, self.peer);
+        let sign_in = self.sign_in.get_or_insert_with(|| Box::new(SignIn::new(authenticator.clone(), Some(peer))));
+        sign_in.answer(ask).await
     }
 }
 

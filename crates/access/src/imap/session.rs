@@ -792,6 +792,7 @@ impl Session {
             Failure::Identity => Status::no("AUTHORIZATIONFAILED", "You may not act as that identity"),
             Failure::Malformed => Status::bad("The response breaks the mechanism's grammar"),
             Failure::Temporary => Status::no("UNAVAILABLE", "Cannot check that now, try again"),
+            Failure::Wait => Status::no("UNAVAILABLE", "Too many failed logins, try again later"),
             Failure::Disabled => Status::no("CONTACTADMIN", "This account is switched off"),
         };
         self.login_failures += 1;

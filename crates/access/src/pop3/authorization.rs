@@ -187,6 +187,7 @@ impl Session {
             Failure::Identity => coded(Code::Auth, "this login may not act as that identity"),
             Failure::Malformed => error("the response makes no sense"),
             Failure::Temporary => coded(Code::SysTemp, "this cannot be checked now; try again later"),
+            Failure::Wait => coded(Code::SysTemp, "too many failed logins; try again later"),
             Failure::Disabled => coded(Code::SysPerm, "this account is switched off; ask your administrator"),
         });
         self.auth_failures += 1;

@@ -113,6 +113,7 @@ fn translated(english: &str) -> Option<&'static str> {
         "send PASS" => "weiter mit PASS",
         "passwords are not taken in clear: use STLS first" => "Passwörter nicht unverschlüsselt: erst STLS",
         "passwords are not taken in clear" => "Passwörter nicht unverschlüsselt",
+        "too many failed logins; try again later" => "zu viele Anmeldungen sind fehlgeschlagen, bitte später noch einmal",
         "USER first" => "erst USER",
         "this mechanism is not offered; see CAPA" => "dieses Verfahren wird nicht angeboten, siehe CAPA",
         "the initial response is not base64" => "die erste Antwort ist kein Base64",

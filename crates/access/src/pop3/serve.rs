@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use store::auth::Authenticator;
+use store::auth::{Authenticator, SignIn};
 use store::{Error, Pop3Deletion, Pop3Message, Pop3Settings, ReadTx, Result, Store, WriteTx};
 use wire::Handler;
 
@@ -106,9 +106,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Answers one session.
 pub struct Server {
     store: Store,
-    authenticator: Authenticator,
+    sign_in: SignIn,
     maildrops: Maildrops,
-    peer: Option<IpAddr>,
     config: Arc<Config>,
     clock: Clock,
     open: Option<Open>,
@@ -141,7 +140,7 @@ impl Server {
         config: Arc<Config>,
         clock: Clock,
     ) -> Self {
-        Self { store, authenticator, maildrops, peer, config, clock, open: None }
+        Self { store, sign_in: SignIn::new(authenticator, peer), maildrops, config, clock, open: None }
     }
 
     async fn open(&mut self, account: AccountId, messages_max: usize) -> Answer {
@@ -209,8 +208,11 @@ impl Server {
 impl Handler<Session> for Server {
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Auth(ask) => Answer::Auth(self.authenticator.answer(ask, self.peer).await),
-            Ask::Open { account, messages_max } => self.open(account, messages_max).await,
+            Ask::Auth(ask) => Answer::Auth(self.sign_in.answer(ask).await),
+            Ask::Open { account, messages_max } => {
+                self.sign_in.entered();
+                self.open(account, messages_max).await
+            }
             Ask::Read { mailbox, uid, offset, octets_max } => self.read(mailbox, uid, offset, octets_max).await,
             Ask::Close { deleted, retrieved } => self.close(deleted, retrieved).await,
         }

@@ -52,6 +52,7 @@ fn answer(words: &str) -> Answer {
             "credentials" => Failure::Credentials,
             "temporary" => Failure::Temporary,
             "disabled" => Failure::Disabled,
+            "wait" => Failure::Wait,
             other => panic!("unknown failure {other}"),
         })),
         "verifier" => Answer::Auth(SaslAnswer::Verifier(Some(ScramVerifier::derive(

@@ -11,6 +11,7 @@ use crate::counters::Counters;
 use crate::detour::{self, Diverted};
 use crate::explain;
 use crate::local;
+use crate::outbound;
 use crate::outbox;
 use crate::settings::Settings;
 use crate::subaddress;
@@ -181,6 +182,8 @@ fn apply(tx: &mut WriteTx, work: &Work, now: Timestamp, settings: &Settings, tol
         Kind::Local { places } => file(tx, &message, places, now, settings)?,
     };
     let events = write_judged(tx, &mut message, judged, now, settings)?;
+    let failed = events.iter().filter(|event| matches!(event, Event::Failed { .. })).count();
+    outbound::failed(tx, message.account, failed, now, settings)?;
     told.extend(events.into_iter().map(|event| (work.receipt, event)));
     work.released.iter().try_for_each(|lane| tx.queue_back(work.receipt, lane))
 }

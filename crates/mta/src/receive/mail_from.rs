@@ -18,6 +18,7 @@ impl Receiver {
             mail: command,
             recipients: Vec::new(),
             refused: Vec::new(),
+            allowance: None,
             incoming: super::data::Incoming::default(),
         });
         if lowered {

@@ -17,6 +17,7 @@
 //! - 250 after the data means: one commit holds the message and everything that follows from taking it.
 //! - A refused or failed transaction leaves nothing in the store.
 
+mod allowance;
 mod backup;
 mod call_ahead;
 mod data;
@@ -43,6 +44,7 @@ pub(crate) use sign::signed_as;
 use crate::counters::Counters;
 use crate::queue::Urge;
 use crate::settings::Settings;
+use allowance::Allowance;
 use data::Incoming;
 use inspect::Ahead;
 use mail::{AccountId, Event, ReceiptId, Recipient, Timestamp};
@@ -51,7 +53,7 @@ use smtp::server::{Answer, Ask, MailCommand, Role, Server};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use store::auth::Authenticator;
+use store::auth::{Authenticator, SignIn};
 use store::{Delivery, Store};
 use wire::sasl::{SaslAnswer, SaslAsk};
 use wire::{Handler, Tls};
@@ -103,6 +105,7 @@ pub struct Receiver {
     esmtp: bool,
     tls: Option<Tls>,
     account: Option<AccountId>,
+    sign_in: SignIn,
     transaction: Option<Transaction>,
 }
 
@@ -112,6 +115,8 @@ struct Transaction {
     recipients: Vec<Accepted>,
     /// What the trail will tell of those that were not accepted, if the message is.
     refused: Vec<Event>,
+    /// What its sender may still send, if that is an account of ours.
+    allowance: Option<Box<Allowance>>,
     incoming: Incoming,
     /// What DNS is asked meanwhile.
     ahead: Option<Ahead>,
@@ -128,7 +133,9 @@ struct Accepted {
 impl Receiver {
     /// The receiver of a connection from `peer`.
     pub fn new(context: Arc<Context>, role: Role, peer: IpAddr) -> Self {
-        Self { context, role, peer, peer_name: None, helo: String::new(), esmtp: false, tls: None, account: None, transaction: None }
+        let sign_in = SignIn::new(context.authenticator.clone(), Some(peer));
+        let (peer_name, helo) = (None, String::new());
+        Self { context, role, peer, peer_name, helo, esmtp: false, tls: None, account: None, sign_in, transaction: None }
     }
 
     /// The same over implicit TLS.
@@ -137,8 +144,8 @@ impl Receiver {
         Self { tls: Some(tls), ..self }
     }
 
-    async fn auth(&self, ask: SaslAsk) -> SaslAnswer {
-        let answer = self.context.authenticator.answer(ask, Some(self.peer)).await;
+    async fn auth(&mut self, ask: SaslAsk) -> SaslAnswer {
+        let answer = self.sign_in.answer(ask).await;
         if matches!(answer, SaslAnswer::Refused(_)) {
             Counters::count(&self.context.counters.auth_failed);
             tracing::info!(peer = %self.peer, "sign-in refused");
@@ -192,6 +199,7 @@ impl Handler<Server> for Receiver {
             }
             Ask::Auth(ask) => Answer::Auth(self.auth(ask).await),
             Ask::Authenticated { account, .. } => {
+                self.sign_in.entered();
                 self.account = Some(AccountId(account));
                 Answer::Taken
             }

@@ -28,6 +28,7 @@ impl Receiver {
             Ok(targets) => self.backed_up(&recipient).await.map(|()| targets),
             refused => refused,
         };
+        let targets = targets.and_then(|targets| self.allow(&recipient).map(|()| targets));
         let Some(transaction) = &mut self.transaction else { return refusal::out_of_order() };
         match targets {
             Err(refused) => {

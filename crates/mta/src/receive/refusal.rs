@@ -44,6 +44,11 @@ pub(super) fn not_your_address() -> Reply {
     Reply::new(553, (5, 7, 1), "You may not send from this address")
 }
 
+/// 450 4.7.1: the account has sent as much as it may for now; `words` say how much that is.
+pub(super) fn too_much(words: String) -> Reply {
+    Reply::new(450, (4, 7, 1), words)
+}
+
 /// 550 5.7.1: the author's domain wants mail that it does not stand for refused (RFC 9989 §5.3).
 pub(super) fn unauthenticated(domain: &str) -> Reply {
     let domain: String = domain.chars().filter(char::is_ascii_graphic).take(255).collect();

@@ -5,6 +5,7 @@ use super::Receiver;
 use mail::AccountId;
 use smtp::Reply;
 use smtp::server::{Answer, ClientClaim};
+use store::auth::SignIn;
 
 impl Receiver {
     pub(super) fn speaks_for(&mut self, claim: &ClientClaim) -> Answer {
@@ -17,6 +18,8 @@ impl Receiver {
         };
         tracing::info!(proxy = %self.peer, %claim, "speaks for another");
         self.peer = claim.address.unwrap_or(self.peer);
+        // Failed sign-ins count for who it speaks for.
+        self.sign_in = SignIn::new(self.context.authenticator.clone(), Some(self.peer));
         self.peer_name.clone_from(&claim.name);
         self.helo.clear();
         self.account = account;

@@ -5,4 +5,5 @@ mod conversion;
 mod delivery_tls;
 mod explaining;
 mod forwarding;
+mod outbound;
 mod receive;

@@ -10,6 +10,7 @@
 //! - A dry run does everything but the commit.
 
 pub mod alias;
+pub mod ban;
 pub mod detour;
 pub mod dkim;
 pub mod dmarc_report;
@@ -17,6 +18,7 @@ pub mod domain;
 pub mod explain;
 pub mod link;
 pub mod mailbox;
+pub mod outbound;
 pub mod outgoing;
 pub mod policy;
 pub mod pop3;
@@ -142,6 +144,12 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         pop3::Show,
         pop3::Set,
         pop3::Uidls, //
+        ban::Add,
+        ban::List,
+        ban::Remove, //
+        outbound::List,
+        outbound::Hold,
+        outbound::Limit, //
         token::Add,
         token::List,
         token::Remove, //

@@ -21,6 +21,8 @@ pub trait Service: Send + Sync {
     fn urge(&self, domains: Vec<mail::Domain>);
     /// How the destinations are that the queue knows something of.
     fn destinations(&self) -> Vec<mta::queue::DestinationView>;
+    /// Bans were changed in the store.
+    fn bans_changed(&self);
 }
 
 /// What a running server says of itself.

@@ -6,6 +6,7 @@
 //! Invariant: no secret is ever an argument.
 
 mod alias;
+mod ban;
 mod check;
 mod completions;
 mod config;
@@ -16,6 +17,7 @@ mod domain;
 mod explain;
 mod init;
 mod mailbox;
+mod outbound;
 mod policy;
 mod queue;
 mod reload;
@@ -103,6 +105,9 @@ enum Command {
     /// Access tokens: passwords for single programs, made and revoked one by one
     #[command(subcommand)]
     Token(token::Token),
+    /// Networks whose connections are not taken
+    #[command(subcommand)]
+    Ban(ban::Ban),
     /// Addresses that lead to users and to addresses elsewhere
     #[command(subcommand)]
     Alias(alias::Alias),
@@ -118,6 +123,9 @@ enum Command {
     /// Domains whose mail goes over the relay, because their servers refuse our address
     #[command(subcommand)]
     Detour(detour::Detour),
+    /// What users send: how much, what they may, and what is held
+    #[command(subcommand)]
+    Outbound(outbound::Outbound),
     /// Show everything that happened to a message
     Trace(trace::Trace),
     /// Explain why a message went where it went, accepted or refused, or try one that nobody sends
@@ -190,11 +198,13 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Dkim(dkim) => dkim.run(context)?,
         Command::User(user) => user.run(context)?,
         Command::Token(token) => token.run(context)?,
+        Command::Ban(ban) => ban.run(context)?,
         Command::Alias(alias) => alias.run(context)?,
         Command::Mailbox(mailbox) => mailbox.run(context)?,
         Command::Queue(queue) => queue.run(context)?,
         Command::Suppression(suppression) => suppression.run(context)?,
         Command::Detour(detour) => detour.run(context)?,
+        Command::Outbound(outbound) => outbound.run(context)?,
         Command::Trace(trace) => trace.run(context)?,
         Command::Explain(explain) => explain.run(context)?,
         Command::Policy(policy) => policy.run(context)?,

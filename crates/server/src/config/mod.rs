@@ -7,15 +7,19 @@
 //! it started with.
 
 pub mod keys;
+pub mod outbound;
 pub mod problem;
 pub mod relay;
 pub mod returns;
+pub mod sign_in;
 pub mod transport;
 pub mod value;
 
+pub use outbound::Outbound;
 pub use problem::Problem;
 pub use relay::RelayFallback;
 pub use returns::{Bounces, Forwarding};
+pub use sign_in::SignIn;
 pub use transport::Transport;
 pub use value::{Network, Octets, Span};
 
@@ -99,6 +103,12 @@ pub struct Config {
     /// What is written to the log.
     #[serde(default)]
     pub log: Log,
+    /// What users may send.
+    #[serde(default)]
+    pub outbound: Outbound,
+    /// What becomes of failed sign-ins.
+    #[serde(default)]
+    pub sign_in: SignIn,
     /// Bearer tokens.
     #[serde(default)]
     pub oauth: OAuth,
@@ -451,6 +461,11 @@ impl Protocol {
         }
     }
 
+    /// Whether users sign in there.
+    pub const fn signs_in(self) -> bool {
+        !matches!(self, Self::Smtp | Self::Lmtp | Self::MtaSts | Self::Metrics)
+    }
+
     /// Whether TLS starts with the first octet.
     pub const fn implicit_tls(self) -> bool {
         matches!(self, Self::Submissions | Self::Imaps | Self::Pop3s | Self::MtaSts)
@@ -604,6 +619,8 @@ impl Config {
             limits: Limits::default(),
             trail: Trail::default(),
             log: Log::default(),
+            outbound: Outbound::default(),
+            sign_in: SignIn::default(),
             oauth: OAuth::default(),
             pop3: Pop3::default(),
             listener: Listener::standard(),
@@ -640,6 +657,7 @@ impl Config {
         self.check_queue()?;
         self.check_filter()?;
         self.check_limits()?;
+        self.sign_in.check()?;
         self.check_oauth()?;
         self.check_pop3()?;
         self.check_routes()?;

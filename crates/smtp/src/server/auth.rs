@@ -164,6 +164,7 @@ impl Server {
             Failure::Credentials | Failure::Identity => Reply::new(535, (5, 7, 8), "Authentication credentials invalid"),
             Failure::Malformed => Reply::new(501, (5, 5, 2), "Cannot understand that authentication message"),
             Failure::Temporary => Reply::new(454, (4, 7, 0), "Temporary authentication failure"),
+            Failure::Wait => Reply::new(454, (4, 7, 0), "Too many failed sign-ins; try again later"),
             Failure::Disabled => Reply::new(525, (5, 7, 13), "User account disabled"),
         };
         self.counts.auth_failures += usize::from(failure != Failure::Temporary);

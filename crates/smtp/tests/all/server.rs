@@ -98,6 +98,7 @@ fn answer(words: &str) -> Answer {
         "refused" => Answer::Auth(SaslAnswer::Refused(match rest {
             "temporary" => Failure::Temporary,
             "disabled" => Failure::Disabled,
+            "wait" => Failure::Wait,
             _ => Failure::Credentials,
         })),
         "replies" => Answer::Replies(rest.split(" | ").map(reply).collect()),

@@ -1,18 +1,20 @@
 //! Checks logins: passwords and tokens against what is stored, and verifiers for SCRAM.
 
 use super::credentials::{Credentials, PASSWORD_OCTETS_MAX, random};
+use super::guard::{self, Attempt, Guard};
 use super::proofs::{Proofs, Who};
 use super::tokens::Tokens;
 use super::workers::Workers;
 use crate::Store;
 use crate::account::Account;
+use crate::ban::Ban;
 use crate::error::Error;
 use crate::schema::Space;
 use mail::{AccountId, Address, Timestamp};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 use wire::sasl::{Failure, Hash, SaslAnswer, SaslAsk, ScramVerifier, Secret};
@@ -72,7 +74,17 @@ struct Shared {
     pretend_key: [u8; 32],
     /// Credentials for logins that do not exist, so that these cost the same.
     nobody: OnceLock<Option<Credentials>>,
+    /// Who has failed too often.
+    guard: Mutex<Guard>,
+    counters: Counters,
+}
+
+/// What happened since the start of the process.
+#[derive(Debug, Default)]
+struct Counters {
     failures: AtomicU64,
+    put_off: AtomicU64,
+    bans: AtomicU64,
 }
 
 impl Authenticator {
@@ -96,13 +108,15 @@ impl Authenticator {
         // Without randomness nothing is remembered: a known key would be worse than the work.
         let (key, entries_max) = random().map_or(([0; 32], 0), |key| (key, limits.proofs_max));
         let pretend_key = pretend_key(&store);
+        let guard = Mutex::new(Guard::new(guard::Settings::default(), bans(&store)));
         let shared = Shared {
             store,
             workers,
             proofs: Mutex::new(Proofs::new(key, limits.proof_lifetime, entries_max)),
             pretend_key,
             nobody: OnceLock::new(),
-            failures: AtomicU64::new(0),
+            guard,
+            counters: Counters::default(),
         };
         Self { shared: Arc::new(shared), tokens: Arc::default() }
     }
@@ -113,7 +127,8 @@ impl Authenticator {
         Self { shared: Arc::clone(&self.shared), tokens }
     }
 
-    /// Whether this is the password of a login: the account, or why not.
+    /// Whether this is the password of a login: the account, or why not. Who fails too often is not heeded here,
+    /// but in [`Authenticator::answer`].
     ///
     /// `peer` is the client's address; what it has proved within [`Limits::proof_lifetime`] it need
     /// not prove again. Without an address every check is made in full.
@@ -132,7 +147,7 @@ impl Authenticator {
                 this.check(account, password, peer).await
             };
             if outcome == Err(AuthError::Credentials) {
-                this.shared.failures.fetch_add(1, Ordering::Relaxed);
+                this.count_failure();
             }
             outcome
         }
@@ -148,22 +163,142 @@ impl Authenticator {
         }
     }
 
-    /// Answers a question of a SASL exchange. An identity to act as must be the login itself.
+    /// Answers a question of a SASL exchange, unless the peer or the login has to wait. An identity to act as must be
+    /// the login itself. How an exchange of SCRAM ends is not seen here: a connection asks through
+    /// [`super::SignIn`].
     pub fn answer(&self, ask: SaslAsk, peer: Option<IpAddr>) -> impl Future<Output = SaslAnswer> + Send + 'static {
         let this = self.clone();
         async move {
-            match ask {
-                SaslAsk::Token { login, token } => this.token(login, token).await,
-                SaslAsk::Certificate { login, addresses } => this.certificate(login, addresses).await,
-                SaslAsk::ScramVerifier { hash, login } => this.verifier(hash, &login).await.map_or_else(refused, SaslAnswer::Verifier),
-                SaslAsk::Password { authzid, login, password } => match this.password(&login, password, peer).await {
-                    // Told to those only who have shown the password.
-                    Ok(_) if authzid.is_some_and(|other| !other.eq_ignore_ascii_case(&login)) => SaslAnswer::Refused(Failure::Identity),
-                    Ok(account) => this.named(account).await,
-                    Err(error) => refused(error),
-                },
+            let (attempt, login) = this.attempt(&ask);
+            if !this.guard().admits(peer, attempt, now()) {
+                this.shared.counters.put_off.fetch_add(1, Ordering::Relaxed);
+                this.failed(peer, attempt.early(), true).await;
+                return SaslAnswer::Refused(Failure::Wait);
             }
+            let answer = this.check_ask(ask, peer).await;
+            match &answer {
+                SaslAnswer::Account { .. } => this.guard().succeeded(peer, attempt, now()),
+                SaslAnswer::Refused(Failure::Credentials) | SaslAnswer::TokenRefused(_) => {
+                    let exists = this.exists(login.as_deref()).await;
+                    this.failed(peer, attempt, exists).await;
+                }
+                SaslAnswer::Refused(_) | SaslAnswer::Verifier(_) => {}
+            }
+            answer
         }
+    }
+
+    async fn check_ask(&self, ask: SaslAsk, peer: Option<IpAddr>) -> SaslAnswer {
+        match ask {
+            SaslAsk::Token { login, token } => self.token(login, token).await,
+            SaslAsk::Certificate { login, addresses } => self.certificate(login, addresses).await,
+            SaslAsk::ScramVerifier { hash, login } => self.verifier(hash, &login).await.map_or_else(refused, SaslAnswer::Verifier),
+            SaslAsk::Password { authzid, login, password } => match self.password(&login, password, peer).await {
+                // Told to those only who have shown the password.
+                Ok(_) if authzid.is_some_and(|other| !other.eq_ignore_ascii_case(&login)) => SaslAnswer::Refused(Failure::Identity),
+                Ok(account) => self.named(account).await,
+                Err(error) => refused(error),
+            },
+        }
+    }
+
+    /// What the guard keeps of a question, and the login in it.
+    fn attempt(&self, ask: &SaslAsk) -> (Attempt, Option<String>) {
+        let (login, secret) = match ask {
+            SaslAsk::Token { login, token } => (login.clone(), Some(token.expose())),
+            SaslAsk::Certificate { addresses, .. } => (addresses.first().cloned(), Some("certificate")),
+            SaslAsk::ScramVerifier { login, .. } => (Some(login.clone()), None),
+            SaslAsk::Password { login, password, .. } => (Some(login.clone()), Some(password.expose())),
+        };
+        (self.guard().attempt(login.as_deref().unwrap_or_default(), secret), login)
+    }
+
+    /// Whether there is such a login; yes if none was named or that cannot be said.
+    async fn exists(&self, login: Option<&str>) -> bool {
+        let Some(login) = login else { return true };
+        self.account(login).await.map_or(true, |account| account.is_some())
+    }
+
+    pub(super) fn scram_succeeded(&self, login: &str, peer: Option<IpAddr>) {
+        let mut guard = self.guard();
+        let attempt = guard.attempt(login, None);
+        guard.succeeded(peer, attempt, now());
+    }
+
+    pub(super) fn scram_failed(&self, login: &str, exists: bool, peer: Option<IpAddr>) -> Option<Ban> {
+        self.count_failure();
+        let mut guard = self.guard();
+        let attempt = guard.attempt(login, None);
+        guard.failed(peer, attempt, exists, now())
+    }
+
+    async fn failed(&self, peer: Option<IpAddr>, attempt: Attempt, exists: bool) {
+        let ban = self.guard().failed(peer, attempt, exists, now());
+        if let Some(ban) = ban {
+            self.keep(ban).await;
+        }
+    }
+
+    /// A ban holds at once; here it is kept over a restart.
+    pub(super) async fn keep(&self, ban: Ban) {
+        self.tell(&ban);
+        let kept = self.shared.store.write(move |tx| tx.ban_set(&ban, now())).await;
+        tell_kept(kept);
+    }
+
+    /// The same where nobody can wait for it.
+    pub(super) fn keep_later(&self, ban: Ban) {
+        self.tell(&ban);
+        let store = self.shared.store.clone();
+        let work = move || tell_kept(store.write_blocking(move |tx| tx.ban_set(&ban, now())));
+        let Some(workers) = &self.shared.workers else { return work() };
+        if !workers.take(Box::new(work)) {
+            tracing::warn!("a ban is not kept, too much waits; it ends with this process");
+        }
+    }
+
+    fn tell(&self, ban: &Ban) {
+        self.shared.counters.bans.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(network = %ban.network, reason = ban.reason, times = ban.times, seconds = length(ban), "banned");
+    }
+
+    /// What is borne from now on.
+    pub fn set_guard(&self, settings: guard::Settings) {
+        self.guard().set(settings);
+    }
+
+    /// Takes the bans from the store, after somebody changed them there.
+    pub fn read_bans(&self) {
+        let bans = bans(&self.shared.store);
+        self.guard().set_bans(bans);
+    }
+
+    /// Whether connections of a peer are not to be taken; `signs_in`: where accounts sign in.
+    pub fn is_banned(&self, peer: IpAddr, signs_in: bool) -> bool {
+        self.guard().is_banned(peer, signs_in, now())
+    }
+
+    /// How many bans hold now.
+    pub fn bans_held(&self) -> usize {
+        self.guard().bans_held(now())
+    }
+
+    /// How many bans failed sign-ins have earned since the start.
+    pub fn bans_earned(&self) -> u64 {
+        self.shared.counters.bans.load(Ordering::Relaxed)
+    }
+
+    /// How many sign-ins were put off, unchecked, since the start: too many had failed.
+    pub fn put_off(&self) -> u64 {
+        self.shared.counters.put_off.load(Ordering::Relaxed)
+    }
+
+    fn guard(&self) -> MutexGuard<'_, Guard> {
+        self.shared.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_failure(&self) {
+        self.shared.counters.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The key for `wire::sasl::Exchange::pretending`, the same for the life of the installation.
@@ -173,7 +308,7 @@ impl Authenticator {
 
     /// How many logins were refused for a wrong login or password since the start.
     pub fn failures(&self) -> u64 {
-        self.shared.failures.load(Ordering::Relaxed)
+        self.shared.counters.failures.load(Ordering::Relaxed)
     }
 
     async fn account(&self, login: &str) -> Result<Option<Account>, AuthError> {
@@ -189,7 +324,7 @@ impl Authenticator {
             Ok(Some(account)) if claims_it(&account) && !account.enabled => SaslAnswer::Refused(Failure::Disabled),
             Ok(Some(account)) if claims_it(&account) => SaslAnswer::Account { account: account.id.0, login: account.address.to_string() },
             Ok(_) => {
-                self.shared.failures.fetch_add(1, Ordering::Relaxed);
+                self.count_failure();
                 SaslAnswer::TokenRefused(self.tokens.hints.clone())
             }
             Err(error) => refused(error),
@@ -241,7 +376,7 @@ impl Authenticator {
                 Err(error) => return refused(error),
             }
         }
-        self.shared.failures.fetch_add(1, Ordering::Relaxed);
+        self.count_failure();
         SaslAnswer::Refused(Failure::Credentials)
     }
 
@@ -343,6 +478,24 @@ fn pretend_key(store: &Store) -> [u8; 32] {
         tracing::warn!(%error, "the key of invented verifiers cannot be kept");
         fresh
     })
+}
+
+fn bans(store: &Store) -> Vec<Ban> {
+    store.read_blocking(crate::ReadTx::bans).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the bans cannot be read");
+        Vec::new()
+    })
+}
+
+fn tell_kept(kept: Result<(), Error>) {
+    if let Err(error) = kept {
+        tracing::warn!(%error, "a ban cannot be kept; it ends with this process");
+    }
+}
+
+/// Seconds.
+fn length(ban: &Ban) -> u64 {
+    ban.until.map_or(u64::MAX, |until| until.since(ban.since).as_secs())
 }
 
 fn now() -> Timestamp {
@@ -515,6 +668,52 @@ mod tests {
         for stranger in ["nobody@example.org", "bob@example.org"] {
             assert_eq!(verifier(Hash::Sha256, stranger), SaslAnswer::Verifier(None), "{stranger}");
         }
+    }
+
+    #[test]
+    fn who_fails_too_often_waits_and_is_banned_over_a_restart() {
+        let (store, ann) = store();
+        let authenticator = Authenticator::in_place(store.clone());
+        let peer: IpAddr = [203, 0, 113, 9].into();
+        let try_one = |login: &str, password: &str| {
+            let ask = SaslAsk::Password { authzid: None, login: login.to_owned(), password: Secret::new(password) };
+            block(authenticator.answer(ask, Some(peer)))
+        };
+        // How long a check takes on this machine decides which of them are put off; none is let in.
+        let refused = (0..25).map(|number| try_one(&format!("{number}@example.org"), "1"));
+        let put_off = refused.filter(|answer| *answer == SaslAnswer::Refused(Failure::Wait)).count();
+        assert_eq!(u64::try_from(put_off).unwrap(), authenticator.put_off());
+        assert!(authenticator.is_banned(peer, true) && !authenticator.is_banned(peer, false));
+        assert_eq!(try_one("ann@example.org", "secret"), SaslAnswer::Refused(Failure::Wait));
+        let restarted = Authenticator::in_place(store.clone());
+        assert_eq!((restarted.is_banned(peer, true), restarted.bans_held()), (true, 1));
+        tx(&store, move |tx| tx.ban_remove(&mail::Network::of(peer)));
+        authenticator.read_bans();
+        assert!(!authenticator.is_banned(peer, true));
+        assert_eq!(try_one("ann@example.org", "secret"), SaslAnswer::Account { account: ann.0, login: "ann@example.org".into() });
+    }
+
+    #[test]
+    fn an_exchange_of_scram_that_is_given_up_has_failed() {
+        use super::super::SignIn;
+        let (store, _) = store();
+        let authenticator = Authenticator::in_place(store);
+        let peer: IpAddr = [203, 0, 113, 9].into();
+        let ask = |login: &str| SaslAsk::ScramVerifier { hash: Hash::Sha256, login: login.to_owned() };
+        let mut entering = SignIn::new(authenticator.clone(), Some(peer));
+        (0..20).for_each(|_| {
+            assert!(matches!(block(entering.answer(ask("ann@example.org"))), SaslAnswer::Verifier(Some(_))));
+            entering.entered();
+        });
+        drop(entering);
+        assert_eq!(authenticator.failures(), 0);
+        let mut failing = SignIn::new(authenticator.clone(), Some(peer));
+        for failures in [0, 1] {
+            assert_eq!(block(failing.answer(ask("bob@example.org"))), SaslAnswer::Verifier(None));
+            assert_eq!(authenticator.failures(), failures);
+        }
+        drop(failing);
+        assert_eq!(authenticator.failures(), 2);
     }
 
     #[test]

@@ -13,13 +13,17 @@
 
 mod authenticator;
 mod credentials;
+mod guard;
 mod jwt;
 mod proofs;
+mod sign_in;
 mod tokens;
 mod workers;
 
 pub use authenticator::{AuthError, Authenticator, Limits};
 pub(crate) use credentials::Credentials1;
 pub use credentials::{Credentials, PASSWORD_CHARS_ADVISED, PASSWORD_OCTETS_MAX, PasswordError};
+pub use guard::Settings as GuardSettings;
+pub use sign_in::SignIn;
 pub(crate) use tokens::fuzz as fuzz_tokens;
 pub use tokens::{Issuer, IssuerError, Tokens};

@@ -35,8 +35,8 @@ impl Check<'_> {
     /// Keys that belong to no account.
     pub(super) fn strangers(&mut self) -> Result<()> {
         for space in OF_AN_ACCOUNT {
-            // What is suppressed for everybody's mail stands under no account.
-            let mut from = Some(u32::from(space == Space::Suppression));
+            // What is suppressed for everybody's mail, and the server's own reputations, stand under no account.
+            let mut from = Some(u32::from(matches!(space, Space::Suppression | Space::Reputation)));
             while let Some(start) = from {
                 let found = self.first_account(space, start)?;
                 if let Some((account, key)) = &found

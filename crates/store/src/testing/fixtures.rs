@@ -9,6 +9,7 @@ use crate::account::AccountRecord;
 use crate::acl::GrantRecord;
 use crate::alias::{AddressRecord, Target};
 use crate::auth::Credentials;
+use crate::ban::{BanRecord, BanScope};
 use crate::change::{AnnotationChange, ChangeRecord};
 use crate::detour::{Detour, Sent};
 use crate::dkim_key::{DkimKey, DkimKeyState};
@@ -20,10 +21,12 @@ use crate::lesson::{CorrespondentRecord, LessonRecord, ServerLessonRecord, Taugh
 use crate::mailbox::{KeywordRecord, MailboxRecord, NameRecord, RoleRecord};
 use crate::message::MessageRecord;
 use crate::metadata::{AnnotationRecord, ServerAnnotationRecord};
+use crate::outbound::{Sending, SendingLimits, Traffic, TrafficRecord};
 use crate::outbox::{HoldRecord, OutboxLink, OutboxRecord, OutboxState};
 use crate::pop3::{Pop3Deletion, Pop3Message, Pop3Settings};
 use crate::queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 use crate::record::{Record, decode, encode};
+use crate::reputation::{OriginRecord, ReputationRecord};
 use crate::return_path::LongSender;
 use crate::suppression::Suppression;
 use crate::thread::{Link, ThreadRecord};
@@ -152,6 +155,13 @@ fn accounts(fixtures: &mut Fixtures) {
     fixtures.check("lesson", &LessonRecord { ham: 300, spam: 2 });
     fixtures.check("server_lesson", &ServerLessonRecord(LessonRecord { ham: 1, spam: 70_000 }));
     fixtures.check("taught", &TaughtRecord { spam: true });
+    let ban = BanRecord { scope: BanScope::SignIn, since: now(), until: Some(now()), reason: "scan".into(), times: 2 };
+    fixtures.check("ban", &ban);
+    fixtures.check("reputation", &ReputationRecord { subject: u64::MAX, ham: 1_500, spam: 70_000, at: now() });
+    fixtures.check("traffic", &TrafficRecord(Traffic { messages: 1, recipients: 300, strangers: 2, failed: 70_000 }));
+    let limits = SendingLimits { recipients_per_hour: Some(5), recipients_per_day: None, strangers_per_day: Some(0) };
+    fixtures.check("sending", &Sending { limits, held: Some(now()), reason: "rate".into(), approved_until: Some(now()) });
+    fixtures.check("origin", &OriginRecord { subjects: vec![1, u64::MAX], at: now() });
     fixtures.check("correspondent", &CorrespondentRecord { name: "bob@example.org".into(), last: now() });
     fixtures.check("keyword", &KeywordRecord(Keyword::parse("$Forwarded").unwrap()));
 }
