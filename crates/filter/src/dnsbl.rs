@@ -80,7 +80,7 @@ pub fn findings(lists: &[List], peer: IpAddr, answers: &Recorded) -> Vec<Reason>
             let codes: Vec<_> = codes.iter().map(Ipv4Addr::to_string).collect();
             let (name, words) = if list.weight > 0 { ("block-list", "lists") } else { ("allow-list", "vouches for") };
             let words = format!("{} {words} the sending host ({})", list.zone, codes.join(", "));
-            Some(Reason { name, weight: list.weight, words })
+            Some(Reason { name: name.into(), weight: list.weight, words })
         }
         _ => None,
     };

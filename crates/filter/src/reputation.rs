@@ -173,7 +173,7 @@ fn finding(known: &Known) -> Option<Reason> {
     let weight = limit * (spam - ham) / (spam + ham + 2 * whole(LESSON));
     let words = format!("{} was {}", known.subject.words(), if weight > 0 { "unwanted" } else { "wanted" });
     let weight = i32::try_from(weight).unwrap_or_default();
-    (weight != 0).then_some(Reason { name: "reputation", weight, words })
+    (weight != 0).then_some(Reason { name: "reputation".into(), weight, words })
 }
 
 #[cfg(test)]
