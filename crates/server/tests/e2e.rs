@@ -159,7 +159,7 @@ async fn who_guesses_passwords_is_banned_over_all_protocols_and_let_in_again() {
             listener.proxy_protocol_from = vec!["127.0.0.0/8".parse().unwrap()];
         }
         config.allow_plaintext_login.push("203.0.113.0/24".parse().unwrap());
-        (config.sign_in.free_failures, config.sign_in.ban_after) = (3, 6);
+        (config.sign_in.free_failures, config.sign_in.ban_after) = (3, 5);
     })
     .await;
     let from = async |protocol, last: u8| {
