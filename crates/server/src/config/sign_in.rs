@@ -53,7 +53,13 @@ impl Config {
         let proxies = self.listener.iter().flat_map(|listener| &listener.proxy_protocol_from);
         GuardSettings {
             is_on: *throttle,
-            trusted: trusted_networks.iter().chain(&self.relay_networks).chain(proxies).map(|network| network.0).collect(),
+            trusted: trusted_networks
+                .iter()
+                .chain(&self.relay_networks)
+                .chain(&self.xclient_from)
+                .chain(proxies)
+                .map(|network| network.0)
+                .collect(),
             free_failures: *free_failures,
             ban_after: *ban_after,
             ban: ban.0,
