@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod dkim_rotation;
 pub mod failure;
 pub mod logging;
 pub mod machine;

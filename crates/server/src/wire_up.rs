@@ -189,6 +189,12 @@ impl Server {
         tasks.spawn(run_queue(Arc::clone(&host), shutdown.clone()));
         let (swept, keep) = (host.store.clone(), Arc::clone(&host));
         tasks.spawn(until(shutdown.clone(), sweep::run(swept, Arc::clone(&host.clock), move || keep.config().trail.keep.0)));
+        let rotation = crate::dkim_rotation::Rotation::new(host.store.clone(), Arc::clone(&host.clock));
+        let rotating = Arc::clone(&host);
+        tasks.spawn(until(
+            shutdown.clone(),
+            rotation.run(move || (rotating.config().dkim.schedule(), Arc::clone(&rotating.current().world.dns))),
+        ));
         Ok(Self { host, tasks, shutdown })
     }
 

@@ -28,6 +28,18 @@ pub struct DkimKey {
     pub state: DkimKeyState,
     /// When it was made.
     pub created: Timestamp,
+    /// Since when it is used for that; since format 2.
+    pub changed: Timestamp,
+}
+
+/// Format 1 of [`DkimKey`]: it was not known since when.
+#[derive(Deserialize)]
+struct DkimKey1 {
+    algorithm: String,
+    pkcs8: Vec<u8>,
+    record: String,
+    state: DkimKeyState,
+    created: Timestamp,
 }
 
 /// What a signing key is used for.
@@ -45,6 +57,13 @@ pub enum DkimKeyState {
 impl Record for DkimKey {
     const SPACE: Space = Space::DkimKey;
     const NAME: &'static str = "signing key";
+    const FORMAT: u8 = 2;
+
+    fn upgrade(format: u8, octets: &[u8]) -> Option<Self> {
+        let old: DkimKey1 = (format == 1).then(|| postcard::from_bytes(octets).ok()).flatten()?;
+        let DkimKey1 { algorithm, pkcs8, record, state, created } = old;
+        Some(Self { algorithm, pkcs8, record, state, created, changed: created })
+    }
 }
 
 impl fmt::Debug for DkimKey {
@@ -102,14 +121,14 @@ impl WriteTx {
         self.save(&key, record)
     }
 
-    /// Says what a key is used for from now on.
+    /// Says what a key is used for, from `now` on.
     ///
     /// # Errors
     /// When there is no such key.
-    pub fn dkim_key_set(&mut self, domain: &Domain, selector: &str, state: DkimKeyState) -> Result<()> {
+    pub fn dkim_key_set(&mut self, domain: &Domain, selector: &str, state: DkimKeyState, now: Timestamp) -> Result<()> {
         let key = key(domain, selector);
         let record = self.record::<DkimKey>(&key)?.ok_or(Error::NotFound("signing key".into()))?;
-        self.save(&key, &DkimKey { state, ..record })
+        self.save(&key, &DkimKey { state, changed: now, ..record })
     }
 
     /// Forgets a key.
@@ -134,8 +153,15 @@ mod tests {
         let (store, ann) = world();
         tx(&store, move |tx| {
             let (domain, other) = (Domain::parse("example.org").unwrap(), Domain::parse("example.or").unwrap());
-            let record =
-                |state| DkimKey { algorithm: "rsa-sha256".into(), pkcs8: vec![7; 9], record: "v=DKIM1".into(), state, created: now() };
+            let (algorithm, pkcs8, text) = ("rsa-sha256", vec![7; 9], "v=DKIM1");
+            let record = |state| DkimKey {
+                algorithm: algorithm.into(),
+                pkcs8: pkcs8.clone(),
+                record: text.into(),
+                state,
+                created: now(),
+                changed: now(),
+            };
             let waiting = record(DkimKeyState::Waiting);
             assert_eq!(said(tx.dkim_key_add(&other, "s", &waiting)), "domain does not exist");
             tx.dkim_key_add(&domain, "s2", &waiting)?;
@@ -143,8 +169,8 @@ mod tests {
             assert_eq!(said(tx.dkim_key_add(&domain, "s1", &waiting)), "signing key exists already");
             assert!(tx.dkim_keys(&domain)?.iter().map(|(selector, _)| selector.as_str()).eq(["s1", "s2"]));
             assert_eq!(tx.dkim_keys(&other)?, []);
-            tx.dkim_key_set(&domain, "s1", DkimKeyState::Retired)?;
-            tx.dkim_key_set(&domain, "s2", DkimKeyState::Signing)?;
+            tx.dkim_key_set(&domain, "s1", DkimKeyState::Retired, now())?;
+            tx.dkim_key_set(&domain, "s2", DkimKeyState::Signing, now())?;
             assert!(tx.dkim_signing_keys(&domain)?.iter().map(|(selector, _)| selector.as_str()).eq(["s2"]));
             assert!(!format!("{waiting:?}").contains('7'));
             tx.dkim_key_remove(&domain, "s1")?;

@@ -213,7 +213,7 @@ async fn what_our_accounts_send_is_signed_with_keys_that_sign() {
         let pkcs8 = PrivateKey::generate(algorithm).unwrap();
         let record = PrivateKey::parse(algorithm, &pkcs8).unwrap().public().record();
         zone.push((format!("{selector}._domainkey.ours.example"), record.clone()));
-        let key = DkimKey { algorithm: algorithm.as_str().to_owned(), pkcs8, record, state, created: NOW };
+        let key = DkimKey { algorithm: algorithm.as_str().to_owned(), pkcs8, record, state, created: NOW, changed: NOW };
         store.write_blocking(move |tx| tx.dkim_key_add(&domain("ours.example"), selector, &key)).unwrap();
     }
     let context = context(&store, FakeDns::new(), Dmarc::Obey);

@@ -1,5 +1,6 @@
 //! What was decided about a message is decided again from its trail, octet for octet; refused mail has a receipt and a
 //! trail; other settings give what they would have given.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
 use crate::authentication::{NOW, context, dns, latest, send_to, store};
 use mail::{AccountId, Address, Event, ReceiptId, Role as MailboxRole, TrailEntry};
@@ -41,7 +42,7 @@ fn message(n: usize) -> (String, String, String) {
         words.join(" "),
         words.join("\r\n")
     );
-    let peer = if n % 3 == 0 { "192.0.2.1" } else { "192.0.2.99" };
+    let peer = if n.is_multiple_of(3) { "192.0.2.1" } else { "192.0.2.99" };
     (peer.to_owned(), author.to_owned(), message)
 }
 
@@ -77,7 +78,7 @@ async fn a_thousand_decisions_are_made_again() {
 
 /// Moves the latest of the inbox into Junk, or into the archive.
 async fn teach(store: &Store, n: usize) {
-    let to = if (n / 40) % 2 == 0 { MailboxRole::Junk } else { MailboxRole::Archive };
+    let to = if (n / 40).is_multiple_of(2) { MailboxRole::Junk } else { MailboxRole::Archive };
     let moved = store.write(move |tx| {
         let account = AccountId(1);
         let inbox = tx.mailbox_by_role(account, MailboxRole::Inbox)?.unwrap();
@@ -129,7 +130,7 @@ async fn other_settings_give_what_they_would_have_given() {
 async fn who_files_a_message_later_knows_whether_it_is_for_junk() {
     let store = store();
     let context = context(&store, dns(), Dmarc::Obey);
-    let mut check = async |peer: &str, author: &str, file: &str, want: [bool; 2]| {
+    let check = async |peer: &str, author: &str, file: &str, want: [bool; 2]| {
         let mail = format!("From: {author}\r\nDate: x\r\nMessage-ID: <{peer}@x>\r\nContent-Type: x/y; name={file}\r\n\r\nMZ\r\n");
         let reply = send_to(&context, Role::Mx, peer, (author, "ann@ours.example"), &[&mail]).await;
         let trail = trail(&store, receipt(&reply.text));

@@ -88,8 +88,14 @@ async fn what_is_forwarded_is_sealed_and_has_a_sender_of_ours() {
     let algorithm = Algorithm::RsaSha256;
     let pkcs8 = PrivateKey::generate(algorithm).unwrap();
     let record = PrivateKey::parse(algorithm, &pkcs8).unwrap().public().record();
-    let key =
-        DkimKey { algorithm: algorithm.as_str().to_owned(), pkcs8, record: record.clone(), state: DkimKeyState::Signing, created: NOW };
+    let key = DkimKey {
+        algorithm: algorithm.as_str().to_owned(),
+        pkcs8,
+        record: record.clone(),
+        state: DkimKeyState::Signing,
+        created: NOW,
+        changed: NOW,
+    };
     store.write_blocking(move |tx| tx.dkim_key_add(&domain("ours.example"), "s", &key)).unwrap();
     let quiet = FakeDns::new().with_txt(&domain("far.example"), "v=spf1 ip4:192.0.2.1 -all");
     let long = format!("{TEXT}{}", "text\r\n".repeat(20_000));

@@ -10,7 +10,7 @@ use super::{Admin, Operation, domain_name};
 use crate::clock::now;
 use crate::failure::{Code, Failure, Result};
 use crate::output::rfc3339;
-use mail::Domain;
+use mail::{Domain, Timestamp};
 use mailauth::dkim::{Algorithm, PrivateKey, key};
 use serde::{Deserialize, Serialize};
 use store::{DkimKey, DkimKeyState, ReadTx, WriteTx};
@@ -96,13 +96,7 @@ impl Operation for Activate {
             if !keys.iter().any(|(_, key)| key.state == DkimKeyState::Waiting) {
                 return Err(Failure::new(Code::Refused, format!("no key of {domain} waits")).hint("dkim rotate makes new ones"));
             }
-            for (selector, key) in keys {
-                match key.state {
-                    DkimKeyState::Waiting => tx.dkim_key_set(&domain, &selector, DkimKeyState::Signing)?,
-                    DkimKeyState::Signing => tx.dkim_key_set(&domain, &selector, DkimKeyState::Retired)?,
-                    DkimKeyState::Retired => {}
-                }
-            }
+            activate(tx, &domain, keys, now())?;
             views(tx, &domain)
         })
     }
@@ -138,8 +132,20 @@ impl Operation for Remove {
     }
 }
 
+/// Signs with the keys of a domain that wait; those that signed are retired.
+pub(crate) fn activate(tx: &mut WriteTx, domain: &Domain, keys: Vec<(String, DkimKey)>, now: Timestamp) -> Result<()> {
+    for (selector, key) in keys {
+        match key.state {
+            DkimKeyState::Waiting => tx.dkim_key_set(domain, &selector, DkimKeyState::Signing, now)?,
+            DkimKeyState::Signing => tx.dkim_key_set(domain, &selector, DkimKeyState::Retired, now)?,
+            DkimKeyState::Retired => {}
+        }
+    }
+    Ok(())
+}
+
 /// New keys of both kinds with their selectors, made outside of a transaction, for it can run twice.
-pub(super) fn new_keys() -> Result<Vec<(String, DkimKey)>> {
+pub(crate) fn new_keys() -> Result<Vec<(String, DkimKey)>> {
     let created = now();
     let date = rfc3339(created).chars().filter(char::is_ascii_digit).take(8).collect::<String>();
     [(Algorithm::RsaSha256, "r"), (Algorithm::Ed25519Sha256, "e")]
@@ -148,14 +154,21 @@ pub(super) fn new_keys() -> Result<Vec<(String, DkimKey)>> {
             let failed = |error| Failure::failed("a signing key cannot be made", error);
             let pkcs8 = PrivateKey::generate(algorithm).map_err(failed)?;
             let record = PrivateKey::parse(algorithm, &pkcs8).map_err(failed)?.public().record();
-            let key = DkimKey { algorithm: algorithm.as_str().to_owned(), pkcs8, record, state: DkimKeyState::Waiting, created };
+            let key = DkimKey {
+                algorithm: algorithm.as_str().to_owned(),
+                pkcs8,
+                record,
+                state: DkimKeyState::Waiting,
+                created,
+                changed: created,
+            };
             Ok((format!("{date}{kind}"), key))
         })
         .collect()
 }
 
 /// Adds keys to a domain; a selector that is taken gets a number.
-pub(super) fn add(tx: &mut WriteTx, domain: &Domain, keys: &[(String, DkimKey)], state: DkimKeyState) -> Result<Vec<KeyView>> {
+pub(crate) fn add(tx: &mut WriteTx, domain: &Domain, keys: &[(String, DkimKey)], state: DkimKeyState) -> Result<Vec<KeyView>> {
     let taken: Vec<String> = tx.dkim_keys(domain)?.into_iter().map(|(selector, _)| selector).collect();
     let mut added = Vec::with_capacity(keys.len());
     for (wanted, key) in keys {

@@ -179,14 +179,14 @@ fn advice(policy: &str, messages: u64, passed: f64, sources: &[SourceView]) -> S
     if messages < MESSAGES_MIN {
         return format!("too few messages to tell whether p={next} is safe: wait for more reports");
     }
-    match passed >= SAFE_PERCENT {
-        true => format!("{passed:.1} % pass: it is safe to move to p={next}"),
-        false => format!(
-            "{:.1} % fail: before p={next}, see to those that send for you ({}): a signature or an SPF record each; the others are not yours",
-            100.0 - passed,
-            failing.join(", ")
-        ),
+    if passed >= SAFE_PERCENT {
+        return format!("{passed:.1} % pass: it is safe to move to p={next}");
     }
+    format!(
+        "{:.1} % fail: before p={next}, see to those that send for you ({}): a signature or an SPF record each; the others are not yours",
+        100.0 - passed,
+        failing.join(", ")
+    )
 }
 
 #[cfg(test)]

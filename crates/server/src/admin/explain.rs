@@ -207,12 +207,12 @@ fn head(receipt: Option<ReceiptId>, trail: &[TrailEntry]) -> Explanation {
     for entry in trail {
         match &entry.event {
             Event::Accepted { peer, helo, reverse_path, message_id, octets, .. } => {
-                view.state = "accepted".to_owned();
+                "accepted".clone_into(&mut view.state);
                 (view.peer, view.helo) = (peer.map(|peer| peer.to_string()), helo.clone());
                 (view.from, view.message_id, view.octets) = (reverse_path.to_string(), message_id.clone(), *octets);
             }
             Event::Rejected { peer, helo, reverse_path, recipients, message_id, octets, code, status, text, .. } => {
-                view.state = "refused".to_owned();
+                "refused".clone_into(&mut view.state);
                 (view.peer, view.helo) = (peer.map(|peer| peer.to_string()), helo.clone());
                 (view.from, view.message_id, view.octets) = (reverse_path.to_string(), message_id.clone(), *octets);
                 view.to = recipients.iter().map(Address::to_string).collect();
@@ -264,7 +264,7 @@ fn dmarc(outcome: &Outcome) -> String {
     words.push_str(stands);
     words.extend(dmarc.reason.iter().map(|reason| format!(": {reason}")));
     if dmarc.asked != dmarc.policy && dmarc.result == mailauth::dmarc::DmarcResult::Fail {
-        words.push_str(&format!("; asked for this message is {}", dmarc.asked));
+        words.extend(["; asked for this message is ", dmarc.asked.as_str()]);
     }
     words
 }
@@ -366,11 +366,10 @@ fn otherwise(kept: &Judgement, verdict: &filter::Verdict) -> Vec<String> {
         })
         .collect();
     let distance = points((verdict.score - line).abs());
-    words.push(match is_junk {
-        true => {
-            format!("with {distance:.2} points less, or filter.junk_points above {:.2}, it would go to the inbox", points(verdict.score))
-        }
-        false => format!("with {distance:.2} points more it would go to Junk"),
+    words.push(if is_junk {
+        format!("with {distance:.2} points less, or filter.junk_points above {:.2}, it would go to the inbox", points(verdict.score))
+    } else {
+        format!("with {distance:.2} points more it would go to Junk")
     });
     words
 }

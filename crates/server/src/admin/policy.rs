@@ -149,7 +149,7 @@ fn look(tx: &ReadTx, receipt: ReceiptId, trail: &[TrailEntry], policy: &Policy, 
     for account in &was.accounts {
         let (before, after) = (place(&was, Some(*account)), place(&again.was, Some(*account)));
         if before != after {
-            let score = again.verdicts.get(account).map(|verdict| verdict.short()).unwrap_or_else(&dmarc);
+            let score = again.verdicts.get(account).map_or_else(&dmarc, filter::Verdict::short);
             seen.changes.push(change(Some(*account), before, after, score));
         }
     }

@@ -66,9 +66,10 @@ impl Explain {
 
 fn read(file: &Path) -> Result<Vec<u8>> {
     let mut octets = Vec::new();
-    let done = match file.as_os_str() == "-" {
-        true => std::io::stdin().lock().read_to_end(&mut octets).map(drop),
-        false => std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut octets)).map(drop),
+    let done = if file.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_end(&mut octets).map(drop)
+    } else {
+        std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut octets)).map(drop)
     };
     done.map_err(|error| Failure::failed(&format!("cannot read {}", file.display()), error))?;
     // What comes over SMTP has CRLF.
@@ -121,7 +122,9 @@ fn show(context: &Context, one: &Explanation) {
                 feature.weight, feature.feature
             ));
         }
-        reader.otherwise.iter().for_each(|words| print(&format!("  {words}")));
+        for words in &reader.otherwise {
+            print(&format!("  {words}"));
+        }
     }
     section("DNS said", &one.dns);
     print(&one.again_words);
@@ -132,5 +135,7 @@ fn section(title: &str, lines: &[String]) {
         return;
     }
     print(title);
-    lines.iter().for_each(|line| print(&format!("  {line}")));
+    for line in lines {
+        print(&format!("  {line}"));
+    }
 }

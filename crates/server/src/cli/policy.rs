@@ -24,7 +24,7 @@ pub(super) enum Policy {
 
 #[derive(Debug, Args)]
 pub(super) struct Try {
-    /// A setting to try, such as filter.junk_points=4; may be repeated
+    /// A setting to try, such as `filter.junk_points=4`; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Settings to try, instead of those in use

@@ -131,6 +131,13 @@ pub const KEYS: &[Key] = &[
         "How long one message may wait for DNS; what is not answered by then counts as a failure of DNS.",
     ),
     key(
+        "dkim.rotate",
+        "span",
+        "\"0s\"",
+        "How old signing keys get before new ones are made (e.g. 180d); those sign once DNS has had their records for an hour, which the log asks for. 0s: only by hand (`postrider dkim rotate`).",
+    ),
+    key("dkim.keep", "span", "\"14d\"", "How long keys that no longer sign are kept before the schedule forgets them."),
+    key(
         "filter.check",
         "true | false",
         "true",

@@ -100,6 +100,9 @@ pub struct Config {
     /// How long it is known what became of messages.
     #[serde(default)]
     pub trail: Trail,
+    /// `[dkim]`
+    #[serde(default)]
+    pub dkim: Dkim,
     /// What is written to the log.
     #[serde(default)]
     pub log: Log,
@@ -286,6 +289,29 @@ pub struct Trail {
 impl Default for Trail {
     fn default() -> Self {
         Self { keep: Span::days(30) }
+    }
+}
+
+/// `[dkim]`: keys that sign mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dkim {
+    /// How old keys are when new ones take their place; zero: never by themselves.
+    pub rotate: Span,
+    /// How long keys are kept when they no longer sign.
+    pub keep: Span,
+}
+
+impl Default for Dkim {
+    fn default() -> Self {
+        Self { rotate: Span::seconds(0), keep: Span::days(14) }
+    }
+}
+
+impl Dkim {
+    /// When keys change.
+    pub const fn schedule(&self) -> crate::dkim_rotation::Schedule {
+        crate::dkim_rotation::Schedule { rotate: self.rotate.0, keep: self.keep.0 }
     }
 }
 
@@ -618,6 +644,7 @@ impl Config {
             queue: Queue::default(),
             limits: Limits::default(),
             trail: Trail::default(),
+            dkim: Dkim::default(),
             log: Log::default(),
             outbound: Outbound::default(),
             sign_in: SignIn::default(),

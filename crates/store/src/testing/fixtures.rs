@@ -372,7 +372,9 @@ fn events(fixtures: &mut Fixtures) {
     let grounds = Event::Grounds { stage: "filter".into(), account: Some(AccountId(300)), facts: "{}".into() };
     fixtures.check("trail.grounds", &TrailRecord::Entries(vec![TrailEntry { at: now(), event: grounds }]));
     let state = DkimKeyState::Signing;
-    let key = DkimKey { algorithm: "rsa-sha256".into(), pkcs8: vec![1, 2], record: "v=DKIM1".into(), state, created: now() };
-    fixtures.check("dkim_key", &key);
+    let (created, changed) = (now(), now());
+    let key = DkimKey { algorithm: "rsa-sha256".into(), pkcs8: vec![1, 2], record: "v=DKIM1".into(), state, created, changed };
+    fixtures.older("dkim_key", &key);
+    fixtures.check("dkim_key.2", &key);
     fixtures.check("trail.message_id", &TrailRecord::MessageId(u64::MAX));
 }
