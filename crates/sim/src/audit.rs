@@ -109,6 +109,12 @@ impl Audit {
         self.fates.iter().filter(|(_, fate)| wanted(fate)).map(|(key, _)| key).collect()
     }
 
+    /// What somebody sent.
+    pub fn of_sender(&self, sender: &Address) -> BTreeSet<(String, Address)> {
+        let pairs = self.sent.iter().filter(|((from, _), _)| from == sender);
+        pairs.flat_map(|((_, to), ids)| ids.iter().map(move |id| (id.clone(), to.clone()))).collect()
+    }
+
     /// Pairs of sender and recipient whose mail did not come in the order in which it was sent, with the
     /// first message that came too early.
     pub fn out_of_order(&self) -> Vec<((Address, Address), String)> {

@@ -53,7 +53,7 @@ pub use faults::Faults;
 pub use host::Host;
 pub use network::Network;
 pub use outcome::Outcome;
-pub use play::{CutAt, Trial, every_octet, play};
+pub use play::{CrashAt, CutAt, Trial, every_octet, every_write, play};
 pub use policies::Policies;
 pub use scenario::Scenario;
 pub use witness::Way;

@@ -159,9 +159,13 @@ pub(crate) fn problems(audit: &Audit, rows: &[Row], quiet: bool, expect: &Expect
     if expect.quiet && !quiet {
         found.push(Problem::general("expected", "a queue is not empty at the end"));
     }
-    found.extend(expect.wait_max.into_iter().filter_map(|max| too_long(audit, None, max)));
+    found.extend(expect.wait_max.into_iter().filter_map(|max| too_long(audit, |_| true, max)));
+    for sender in &expect.sender {
+        let sent = audit.of_sender(&sender.address);
+        found.extend(too_long(audit, |key| sent.contains(key), sender.wait_max));
+    }
     for destination in &expect.destination {
-        found.extend(destination.wait_max.into_iter().filter_map(|max| too_long(audit, Some(&destination.domain), max)));
+        found.extend(destination.wait_max.into_iter().filter_map(|max| too_long(audit, |key| *key.1.domain() == destination.domain, max)));
         let row = rows.iter().find(|row| row.destination == destination.domain.as_str()).cloned().unwrap_or_default();
         let bounds = [
             ("delivered", row.delivered, destination.delivered_min, None),
@@ -186,9 +190,9 @@ fn of_fate(id: &str, recipient: &Address, fate: &Fate) -> Option<Problem> {
 }
 
 /// The message that waited longest, if that was too long.
-fn too_long(audit: &Audit, domain: Option<&Domain>, max: Span) -> Option<Problem> {
-    let of_domain = audit.fates.iter().filter(|((_, recipient), _)| domain.is_none_or(|domain| recipient.domain() == domain));
-    let longest = of_domain.filter_map(|(key, fate)| Some((waited(fate)?, key))).max()?;
+fn too_long(audit: &Audit, is_meant: impl Fn(&(String, Address)) -> bool, max: Span) -> Option<Problem> {
+    let meant = audit.fates.iter().filter(|(key, _)| is_meant(key));
+    let longest = meant.filter_map(|(key, fate)| Some((waited(fate)?, key))).max()?;
     let (wait, (id, recipient)) = longest;
     (wait > max.0)
         .then(|| Problem::of("wait", id, recipient, format!("it waited {} s, at most {} s are expected", wait.as_secs(), max.0.as_secs())))

@@ -17,15 +17,19 @@ use crate::scenario::{Scenario, Traffic};
 use crate::witness::Way;
 use crate::world::World;
 use mail::{Address, Domain, Terms};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use store::disk::sim::Fault as DiskFault;
 use storm::Storm;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 /// How often it is looked whether all is quiet.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// How often it is looked whether a server has crashed.
+const LOOK_FOR_CRASH_EVERY: Duration = Duration::from_millis(100);
 /// When a program tries again whose message was refused for now.
 const SUBMIT_AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// Octets of a line of text.
@@ -38,6 +42,8 @@ pub struct Trial {
     pub seed: u64,
     /// The first connection to a host breaks here.
     pub cut: Option<CutAt>,
+    /// A host crashes here.
+    pub crash: Option<CrashAt>,
     /// Whether the outcome is to tell everything that happened.
     pub trace: bool,
 }
@@ -52,6 +58,20 @@ pub struct CutAt {
     /// After so many.
     pub octets: u64,
 }
+
+/// Where a server crashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrashAt {
+    /// This one.
+    pub host: Domain,
+    /// At this one of its writes, counted from the first after its start.
+    pub write: u64,
+    /// What was not synced is kept, lost or torn; otherwise it is kept.
+    pub power_cut: bool,
+}
+
+/// How long a server is down that crashes at a given write.
+const CRASH_DOWN: Duration = Duration::from_secs(30);
 
 /// Plays a scenario that has passed its check.
 pub fn play(scenario: &Scenario, trial: &Trial) -> Outcome {
@@ -74,7 +94,34 @@ pub fn octets(scenario: &Scenario, seed: u64, host: &Domain) -> Option<(u64, u64
 pub fn every_octet(scenario: &Scenario, seed: u64, host: &Domain) -> Vec<Trial> {
     let Some((out, back)) = octets(scenario, seed, host) else { return Vec::new() };
     let ways = (0..=out).map(|octets| (Way::Out, octets)).chain((0..=back).map(|octets| (Way::Back, octets)));
-    ways.map(|(way, octets)| Trial { seed, cut: Some(CutAt { host: host.clone(), way, octets }), trace: false }).collect()
+    ways.map(|(way, octets)| Trial { seed, cut: Some(CutAt { host: host.clone(), way, octets }), ..Trial::default() }).collect()
+}
+
+/// One trial for each write of a host to its disk, at which it crashes: by a kill, and by a power cut.
+pub fn every_write(scenario: &Scenario, seed: u64, host: &Domain) -> Vec<Trial> {
+    let writes = crate::run(seed, async |world| {
+        let played = Played::of(scenario, &Trial { seed, ..Trial::default() }, world).await;
+        let host = world.hosts().into_iter().find(|one| one.name() == host)?;
+        Some(host.disk().operations() - played.writes_before.get(host.name()).copied().unwrap_or_default())
+    });
+    let crashes = (1..=writes.unwrap_or_default()).flat_map(|write| [false, true].map(|power_cut| (write, power_cut)));
+    let crash = |(write, power_cut)| Some(CrashAt { host: host.clone(), write, power_cut });
+    crashes.map(|at| Trial { seed, crash: crash(at), ..Trial::default() }).collect()
+}
+
+/// Lets a server crash at a given write, and starts it again.
+async fn crash(host: Host, at: CrashAt) {
+    host.disk().fail_at(host.disk().operations() + at.write, DiskFault::PowerLoss);
+    while !host.disk().is_off() {
+        sleep(LOOK_FOR_CRASH_EVERY).await;
+    }
+    if at.power_cut {
+        host.power_cut();
+    } else {
+        host.kill();
+    }
+    sleep(CRASH_DOWN).await;
+    host.start();
 }
 
 /// What is known of a run beside what is in its world.
@@ -83,12 +130,15 @@ struct Played {
     lasted: Duration,
     refused: u64,
     crashes: u64,
+    /// What hosts had written to their disks before anything happened.
+    writes_before: BTreeMap<Domain, u64>,
 }
 
 impl Played {
     async fn of(scenario: &Scenario, trial: &Trial, world: &World) -> Self {
         let began = Instant::now();
         stage::set(scenario, world);
+        let writes_before = world.hosts().iter().map(|host| (host.name().clone(), host.disk().operations())).collect();
         if let Some(cut) = &trial.cut
             && let Some(host) = world.hosts().iter().find(|host| *host.name() == cut.host)
         {
@@ -106,12 +156,17 @@ impl Played {
         let storm = Storm::new(scenario, world);
         let mut faults: JoinSet<()> =
             scenario.fault.iter().enumerate().map(|(place, fault)| storm.clone().rage(place, fault.clone())).collect();
+        if let Some(at) = &trial.crash
+            && let Some(host) = world.hosts().into_iter().find(|host| *host.name() == at.host)
+        {
+            faults.spawn(crash(host, at.clone()));
+        }
         let quiet = until_quiet(world, began + scenario.deadline.0, &mut senders, &mut faults).await;
         faults.shutdown().await;
         senders.shutdown().await;
         // Who has no power at the end gets it back: what is on its disk is to be looked at.
         world.hosts().iter().filter(|host| host.disk().is_off()).for_each(Host::kill);
-        Self { quiet, lasted: began.elapsed(), refused: refused.load(Ordering::Relaxed), crashes: storm.crashes() }
+        Self { quiet, lasted: began.elapsed(), refused: refused.load(Ordering::Relaxed), crashes: storm.crashes(), writes_before }
     }
 
     fn outcome(&self, scenario: &Scenario, trial: &Trial, world: &World) -> Outcome {

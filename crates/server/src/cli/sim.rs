@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sim::outcome::{Outcome, Row};
-use sim::{CutAt, Scenario, Trial, Way, scenario};
+use sim::{CrashAt, CutAt, Scenario, Trial, Way, scenario};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,9 @@ pub(super) struct Run {
     /// Once for each octet of the first connection to this host, each way: there it breaks
     #[arg(long, value_name = "HOST")]
     every_octet: Option<String>,
+    /// Once for each write of this host to its disk, at which it crashes: by a kill and by a power cut
+    #[arg(long, value_name = "HOST", conflicts_with = "every_octet")]
+    every_write: Option<String>,
     /// Show everything that happened, server by server
     #[arg(long)]
     trace: bool,
@@ -79,9 +82,9 @@ struct RunsView {
 #[derive(Debug, Serialize)]
 struct FailedView {
     seed: u64,
-    /// `out 117`, `back 20`: where the connection broke.
+    /// `out 117`, `back 20`: where the connection broke; `write 12`, `write 12, power cut`: where the host crashed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cut: Option<String>,
+    broken_at: Option<String>,
     outcome: Outcome,
 }
 
@@ -114,15 +117,18 @@ impl Run {
     fn trials(&self, scenario: &Scenario) -> Result<Vec<Trial>> {
         let seed = self.seed.unwrap_or(scenario.seed);
         let seeds = self.seeds.clone().map_or(seed..=seed, |seeds| seeds.0);
-        let Some(host) = &self.every_octet else {
-            return Ok(seeds.map(|seed| Trial { seed, cut: None, trace: self.trace }).collect());
+        let (Some(host), every) = (match (&self.every_octet, &self.every_write) {
+            (Some(host), _) => (Some(host), sim::every_octet as fn(&Scenario, u64, &mail::Domain) -> Vec<Trial>),
+            (None, host) => (host.as_ref(), sim::every_write as _),
+        }) else {
+            return Ok(seeds.map(|seed| Trial { seed, trace: self.trace, ..Trial::default() }).collect());
         };
         let host = &crate::admin::domain_name(host)?;
         if scenario.host_named(host).is_none() {
             return Err(Failure::not_found("host", host).hint("name one of the file's hosts"));
         }
-        let trials: Vec<Trial> = seeds.flat_map(|seed| sim::every_octet(scenario, seed, host)).collect();
-        if trials.is_empty() { Err(Failure::usage(format!("nobody connects to {host}"))) } else { Ok(trials) }
+        let trials: Vec<Trial> = seeds.flat_map(|seed| every(scenario, seed, host)).collect();
+        if trials.is_empty() { Err(Failure::usage(format!("nothing happens at {host}"))) } else { Ok(trials) }
     }
 }
 
@@ -240,7 +246,7 @@ fn show_all(context: &Context, scenario: &Scenario, trials: &[Trial], outcomes: 
         .iter()
         .zip(outcomes)
         .filter(|(_, outcome)| !outcome.ok)
-        .map(|(trial, outcome)| FailedView { seed: trial.seed, cut: trial.cut.as_ref().map(place), outcome })
+        .map(|(trial, outcome)| FailedView { seed: trial.seed, broken_at: place(trial), outcome })
         .collect();
     let view = RunsView { ok: failed.is_empty(), runs, total, failed };
     if context.printer.format != Format::Table {
@@ -252,8 +258,8 @@ fn show_all(context: &Context, scenario: &Scenario, trials: &[Trial], outcomes: 
     if !view.failed.is_empty() {
         context.printer.list(&view.failed, &[number("seed"), whole("broken at"), number("problems"), words("the first")], |failed| {
             let first = failed.outcome.problems.first().map(|problem| format!("{}: {}", problem.kind, problem.words));
-            let cut = failed.cut.clone().unwrap_or_default();
-            vec![failed.seed.to_string(), cut, failed.outcome.problems.len().to_string(), first.unwrap_or_default()]
+            let place = failed.broken_at.clone().unwrap_or_default();
+            vec![failed.seed.to_string(), place, failed.outcome.problems.len().to_string(), first.unwrap_or_default()]
         });
         print("");
     }
@@ -264,13 +270,17 @@ fn show_all(context: &Context, scenario: &Scenario, trials: &[Trial], outcomes: 
     print(&format!("{}: {verdict}.", plural(runs as u64, "run")));
 }
 
-/// Where a connection breaks, in words.
-fn place(cut: &CutAt) -> String {
-    let way = match cut.way {
-        Way::Out => "out",
-        Way::Back => "back",
-    };
-    format!("{way} {}", cut.octets)
+/// Where a connection breaks or a host crashes, in words.
+fn place(trial: &Trial) -> Option<String> {
+    let cut = trial.cut.as_ref().map(|CutAt { way, octets, .. }| match way {
+        Way::Out => format!("out {octets}"),
+        Way::Back => format!("back {octets}"),
+    });
+    let crash = trial.crash.as_ref().map(|CrashAt { write, power_cut, .. }| match power_cut {
+        true => format!("write {write}, power cut"),
+        false => format!("write {write}"),
+    });
+    cut.or(crash)
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {

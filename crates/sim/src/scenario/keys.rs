@@ -79,6 +79,8 @@ pub const KEYS: &[Key] = &[
     key("expect.destination[].delivered_min", "", "So many of its recipients at least have their mail at the end."),
     key("expect.destination[].bounced_min", "", "To so many at least it came back."),
     key("expect.destination[].bounced_max", "", "To so many at most it came back."),
+    key("expect.sender[].address", "", "Who sends. Must be written."),
+    key("expect.sender[].wait_max", "", "No recipient of theirs waits longer for what is delivered. Must be written."),
 ];
 
 /// What each kind of fault does.
@@ -112,7 +114,7 @@ pub const FAULTS: &[(&str, &str)] = &[
 mod tests {
     use super::*;
     use crate::Scenario;
-    use crate::scenario::{ExpectDestination, Fault, FaultKind};
+    use crate::scenario::{ExpectDestination, ExpectSender, Fault, FaultKind};
     use serde::Deserialize;
     use std::collections::BTreeSet;
 
@@ -128,10 +130,10 @@ mod tests {
         use crate::scenario::{DomainPlan, Expect, HostPlan, Traffic};
         let is_table = |table: &str, name: &str| match table {
             "" => ["host", "domain", "traffic", "fault", "expect"].contains(&name),
-            "expect." => name == "destination",
+            "expect." => ["destination", "sender"].contains(&name),
             _ => false,
         };
-        let known: [(&str, Vec<String>); 7] = [
+        let known: [(&str, Vec<String>); 8] = [
             ("", listed::<Scenario>("x = 1")),
             ("host[].", listed::<HostPlan>("x = 1")),
             ("domain[].", listed::<DomainPlan>("x = 1")),
@@ -139,6 +141,7 @@ mod tests {
             ("fault[].", listed::<Fault>("x = 1")),
             ("expect.", listed::<Expect>("x = 1")),
             ("expect.destination[].", listed::<ExpectDestination>("x = 1")),
+            ("expect.sender[].", listed::<ExpectSender>("x = 1")),
         ];
         let leaf = |(table, name): (&str, String)| (!is_table(table, &name)).then(|| format!("{table}{name}"));
         let known: BTreeSet<String> =

@@ -310,6 +310,18 @@ pub struct Expect {
     pub wait_max: Option<Span>,
     /// What is expected of single domains.
     pub destination: Vec<ExpectDestination>,
+    /// What is expected for single senders.
+    pub sender: Vec<ExpectSender>,
+}
+
+/// `[[expect.sender]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectSender {
+    /// Who sends.
+    pub address: Address,
+    /// No recipient of theirs waits longer for what is delivered.
+    pub wait_max: Span,
 }
 
 /// `[[expect.destination]]`

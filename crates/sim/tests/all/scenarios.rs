@@ -83,7 +83,7 @@ fn every_example_is_a_test() {
 
 #[test]
 fn the_same_seed_has_the_same_outcome() {
-    let (scenario, trial) = (read("storm.toml"), Trial { seed: 3, cut: None, trace: true });
+    let (scenario, trial) = (read("storm.toml"), Trial { seed: 3, trace: true, ..Trial::default() });
     let (first, second) = (sim::play(&scenario, &trial), sim::play(&scenario, &trial));
     assert!(first.trace == second.trace, "two runs differ");
     assert_eq!(first.destinations, second.destinations);
@@ -136,4 +136,21 @@ fn a_connection_may_break_at_every_octet() {
         let back = trials.iter().filter(|trial| trial.cut.as_ref().is_some_and(|cut| cut.way == Way::Back)).count();
         assert!(twice > 0 && twice < back / 2, "{twice} of {} were there twice", trials.len());
     }
+}
+
+/// A kill and a power cut at every write of the sender and of the receiver.
+#[test]
+fn a_server_may_crash_at_every_write() {
+    let scenario = read("one-message.toml");
+    for host in &scenario.host {
+        let trials = sim::every_write(&scenario, 1, &host.name);
+        assert!(trials.len() >= 4, "{}", trials.len());
+        play_all(&scenario, &trials);
+    }
+}
+
+#[test]
+fn a_bulk_sender_holds_up_another_for_minutes_only() {
+    let outcome = play("bulk-sender.toml", 1);
+    assert!(outcome.total.wait_max_millis > 60_000, "the bulk had to wait: {outcome:?}");
 }
