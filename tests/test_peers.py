@@ -1,25 +1,28 @@
-"""Exim and OpenSMTPD as the other side, in both directions: TLS, BDAT, DSN, SMTPUTF8, and mail that wants to be two mails."""
+"""Exim, OpenSMTPD and Postfix as the other side, in both directions: TLS, BDAT, DSN, SMTPUTF8, and mail that wants to be two mails."""
 import contextlib
 import email
-import mailbox
 import pathlib
+import shutil
 import smtplib
 import socket
 import ssl
+import subprocess
+import tempfile
 import unittest
 
 import mail_client
 from dns_server import Dns
-from harness import PASSWORD, Server, answers, free_port, wait_until
+from harness import PASSWORD, Server, answers, free_port, needs, run, wait_until
 from jail import Jail, needs_package
-from test_relay import queue_settings
+from test_relay import POSTFIX_SERVICES, queue_settings
 
 ANN = "ann@alpha.test"
-ALPHA, EXIM, OPEN = "127.0.0.2", "127.0.0.9", "127.0.0.10"
+ALPHA, EXIM, OPEN, POSTFIX = "127.0.0.2", "127.0.0.9", "127.0.0.10", "127.0.0.11"
 ZONES = {
     "alpha.test": ["@ MX 10 mx", f"mx A {ALPHA}"],
     "exim.test": ["@ MX 10 mx", f"mx A {EXIM}"],
     "open.test": ["@ MX 10 mx", f"mx A {OPEN}"],
+    "fix.test": ["@ MX 10 mx", f"mx A {POSTFIX}"],
 }
 
 
@@ -34,9 +37,15 @@ class Peer:
         files = [self.jail.output, *self.jail.path("var/log").rglob("*log")]
         return "\n".join(file.read_text(errors="replace") for file in files if file.exists())
 
+    def remove(self):
+        self.jail.remove()
+
+    def maildir(self):
+        return self.jail.path("home/bob/Maildir")
+
     def messages(self):
         """What bob has, as parsed messages."""
-        folder = self.jail.path("home/bob/Maildir")
+        folder = self.maildir()
         if not folder.exists():
             return []
         return [email.message_from_bytes(path.read_bytes()) for part in ("new", "cur") for path in sorted((folder / part).glob("*"))]
@@ -145,12 +154,79 @@ match from local for domain "alpha.test" action "outside"
     return Peer(jail, "open.test", OPEN, port)
 
 
+class PostfixPeer(Peer):
+    """An instance of the installed Postfix with its own folders."""
+
+    def __init__(self, port, alpha_port):
+        super().__init__(None, "fix.test", POSTFIX, port)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postrider-postfix-"))
+        self.folder.chmod(0o755)
+        for name in ("config", "spool", "data", "mail"):
+            (self.folder / name).mkdir()
+        shutil.chown(self.folder / "data", "postfix")
+        (self.folder / "mail").chmod(0o777)
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=mx.fix.test",
+            "-keyout", self.folder / "key.pem", "-out", self.folder / "cert.pem")
+        (self.folder / "config" / "main.cf").write_text(self.settings(alpha_port))
+        lines = [f"{POSTFIX}:{port} inet n - n - - smtpd", *POSTFIX_SERVICES]
+        (self.folder / "config" / "master.cf").write_text("\n".join(lines) + "\n")
+        self.command("start")
+
+    def settings(self, alpha_port):
+        return f"""\
+compatibility_level = 3.6
+myhostname = mx.fix.test
+mydestination =
+queue_directory = {self.folder}/spool
+data_directory = {self.folder}/data
+inet_interfaces = 127.0.0.1
+smtp_bind_address = {POSTFIX}
+inet_protocols = ipv4
+mynetworks = {POSTFIX}/32
+maillog_file = {self.folder}/maillog
+maillog_file_prefixes = {self.folder}
+alias_maps =
+local_recipient_maps =
+virtual_mailbox_domains = fix.test
+virtual_mailbox_base = {self.folder}/mail
+virtual_mailbox_maps = inline:{{bob@fix.test=bob/, b\u00f6b@fix.test=bob/}}
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+virtual_minimum_uid = 1000
+transport_maps = inline:{{alpha.test=smtp:[{ALPHA}]:{alpha_port}}}
+smtp_tls_security_level = encrypt
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = {self.folder}/cert.pem
+smtpd_tls_key_file = {self.folder}/key.pem
+smtpd_tls_received_header = yes
+smtputf8_enable = yes
+smtpd_discard_ehlo_keywords =
+"""
+
+    def command(self, word):
+        """Runs `postfix` to its end. Its output goes to a file: the daemon would keep a pipe open."""
+        with (self.folder / "output").open("ab") as output:
+            return subprocess.run(["postfix", "-c", self.folder / "config", word], stdin=subprocess.DEVNULL, stdout=output, stderr=output).returncode
+
+    def log(self):
+        files = (self.folder / name for name in ("output", "maillog"))
+        return "\n".join(file.read_text(errors="replace") for file in files if file.exists())
+
+    def maildir(self):
+        return self.folder / "mail" / "bob"
+
+    def remove(self):
+        self.command("stop")
+        wait_until(lambda: not answers(self.address, self.port), "postfix ends")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 class Peers:
-    """What both peers are put through; `make` starts one."""
+    """What all peers are put through; `make` starts one."""
 
     @classmethod
     def setUpClass(cls):
-        needs_package(cls.PACKAGE)
+        cls.need()
         cls.dns = Dns(ZONES)
         cls.addClassCleanup(cls.dns.remove)
         port = free_port(ALPHA)
@@ -158,8 +234,8 @@ class Peers:
         cls.addClassCleanup(cls.alpha.remove)
         cls.alpha.start()
         cls.peer = cls.make(port, port)
-        cls.addClassCleanup(cls.peer.jail.remove)
-        wait_until(lambda: answers(cls.peer.address, port), f"{cls.PACKAGE} listens:\n{cls.peer.log()}")
+        cls.addClassCleanup(cls.peer.remove)
+        wait_until(lambda: answers(cls.peer.address, port), f"{cls.__name__} listens:\n{cls.peer.log()}")
 
     @contextlib.contextmanager
     def submission(self):
@@ -275,19 +351,46 @@ class Peers:
         own = self.peer.log().count("x@y.test")
         self.assertTrue(not envelopes or own, envelopes)
 
-    def hand_octets(self, octets):
+    def hand_octets(self, octets, recipient=ANN):
         with socket.create_connection((self.peer.address, self.peer.port), 30, source_address=(self.peer.address, 0)) as raw:
             reader = raw.makefile("rb")
             reader.readline()
-            for command in ("HELO client.test", f"MAIL FROM:<{self.peer.bob}>", f"RCPT TO:<{ANN}>", "DATA"):
+            for command in ("HELO client.test", f"MAIL FROM:<{self.peer.bob}>", f"RCPT TO:<{recipient}>", "DATA"):
                 raw.sendall(command.encode() + b"\r\n")
                 reader.readline()
             raw.sendall(octets)
             reader.readline()
 
 
+class Postfix(Peers, unittest.TestCase):
+    need = staticmethod(lambda: needs("postfix"))
+    make = PostfixPeer
+
+    def test_our_mail_goes_over_tls_in_chunks(self):
+        self.submit(self.peer.bob, mail_client.message("in chunks", ANN, self.peer.bob))
+        received = self.peer.wait_for("Subject: in chunks").get_all("Received")[0]
+        self.assertIn("using TLSv1.3", received)
+        # Where mail came by BDAT, Postfix counts it when the client quits.
+        wait_until(lambda: " bdat=" in self.peer.log(), "postfix counts BDAT")
+
+    def test_what_must_not_be_smuggled_would_be_believed_here(self):
+        """What the test of smuggling rests on: this Postfix, as Debian configures it, makes two mails of one that we must not send."""
+        inner = f"MAIL FROM:<x@y.test>\r\nRCPT TO:<{self.peer.bob}>\r\nDATA\r\nSubject: the second\r\n\r\nx"
+        self.hand_octets(f"Subject: the first\r\n\r\nbefore\n.\r\n{inner}\r\n.\r\n".encode(), self.peer.bob)
+        self.assertNotIn("before", str(self.peer.wait_for("Subject: the second")))
+
+    def test_internationalized_mail_goes_both_ways(self):
+        recipient = "böb@fix.test"
+        self.submit(recipient, mail_client.message("grüße", ANN, recipient).encode(), ["SMTPUTF8", "BODY=8BITMIME"])
+        self.peer.wait_for("Subject: grüße")
+        self.peer.send(recipient, ANN, mail_client.message("schöne grüße", recipient, ANN).encode(), ["SMTPUTF8", "BODY=8BITMIME"])
+        words = "schöne grüße".encode()
+        found = wait_until(lambda: [b for b in mail_client.bodies(self.alpha, ANN) if words in b], f"it arrives:\n{self.peer.log()[-3000:]}")
+        self.assertIn(f"Return-Path: <{recipient}>".encode(), found[0])
+
+
 class Exim(Peers, unittest.TestCase):
-    PACKAGE = "exim4-daemon-light"
+    need = staticmethod(lambda: needs_package("exim4-daemon-light"))
     make = staticmethod(exim)
 
     def test_our_mail_goes_over_tls_in_chunks(self):
@@ -327,7 +430,7 @@ class Exim(Peers, unittest.TestCase):
 class OpenSmtpd(Peers, unittest.TestCase):
     """Debian 12's version fails in every handshake as the server (it was built for another OpenSSL): our mail goes in clear then."""
 
-    PACKAGE = "opensmtpd"
+    need = staticmethod(lambda: needs_package("opensmtpd"))
     make = staticmethod(opensmtpd)
 
 

@@ -18,6 +18,15 @@ ZONES = {
     "postfix.test": ["@ MX 10 mx", "mx A 127.0.0.5"],
 }
 
+# The services of a Postfix instance, without the one that listens.
+POSTFIX_SERVICES = [
+    "postlog unix-dgram n - n - 1 postlogd", "pickup unix n - n 60 1 pickup", "qmgr unix n - n 300 1 qmgr",
+    "cleanup unix n - n - 0 cleanup", "tlsmgr unix - - n 1000? 1 tlsmgr", "rewrite unix - - n - - trivial-rewrite",
+    "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify",
+    "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp", "relay unix - - n - - smtp", "error unix - - n - - error",
+    "retry unix - - n - - error", "virtual unix - n n - - virtual", "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache",
+]
+
 
 def queue_settings(dns, port):
     """Quick retries: a test waits for them."""
@@ -151,13 +160,7 @@ transport_maps = inline:{{alpha.test=smtp:[127.0.0.2]:{cls.port}}}
 smtp_tls_security_level = may
 smtputf8_enable = no
 """)
-        lines = [f"127.0.0.5:{cls.port} inet n - n - - smtpd", "postlog unix-dgram n - n - 1 postlogd", "pickup unix n - n 60 1 pickup",
-                 "qmgr unix n - n 300 1 qmgr", "cleanup unix n - n - 0 cleanup", "tlsmgr unix - - n 1000? 1 tlsmgr",
-                 "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce",
-                 "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify", "proxymap unix - - n - - proxymap", "smtp unix - - n - - smtp",
-                 "relay unix - - n - - smtp", "error unix - - n - - error", "retry unix - - n - - error", "virtual unix - n n - - virtual",
-                 "anvil unix - - n - 1 anvil", "scache unix - - n - 1 scache"]
-        (config / "master.cf").write_text("\n".join(lines) + "\n")
+        (config / "master.cf").write_text("\n".join([f"127.0.0.5:{cls.port} inet n - n - - smtpd", *POSTFIX_SERVICES]) + "\n")
         cls.addClassCleanup(cls.stop_postfix)
         if cls.postfix("start"):
             raise AssertionError(f"postfix does not start:\n{cls.postfix_log()}")
