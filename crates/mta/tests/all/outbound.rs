@@ -56,6 +56,7 @@ fn context(store: &Store, change: impl FnOnce(&mut outbound::Outbound)) -> Arc<C
         keys: KeyRing::default(),
         urge: mta::queue::Urge::default(),
         messages: AtomicU64::new(0),
+        call_ahead: None,
     })
 }
 
@@ -75,6 +76,7 @@ async fn submit(context: &Arc<Context>, recipients: std::ops::Range<u32>) -> (Ve
         auth: None,
         require_tls: false,
         terms: mail::Terms::default(),
+        release_request: None,
     };
     receiver.answer(Ask::Mail(mail)).await;
     let mut codes = Vec::new();
