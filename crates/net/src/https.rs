@@ -155,38 +155,14 @@ impl Https {
         media_type: Option<&'static str>,
         body: Vec<u8>,
     ) -> Result<Answer, HttpsError> {
-        let broken = |error: &dyn std::error::Error| HttpsError::Http(with_causes(error));
         let socket = self.connect(address).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| broken(&error))?;
         let mut request = Request::builder().method(method).uri(&address.path).header(HOST, address.authority());
-        request = request.header(USER_AGENT, concat!("Postrider/", env!("CARGO_PKG_VERSION")));
+        request = request.header(USER_AGENT, OURSELVES);
         if let Some(media_type) = media_type {
             request = request.header(CONTENT_TYPE, media_type);
         }
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| broken(&error))?;
-        let answering = async {
-            let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
-            let status = answer.status().as_u16();
-            let media_type =
-                answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(media_type_of).unwrap_or_default();
-            let octets_max = self.limits.body_octets_max;
-            let body = Limited::new(answer.into_body(), octets_max).collect().await;
-            let body = body.map_err(|error| {
-                let too_long = error.is::<http_body_util::LengthLimitError>();
-                if too_long { HttpsError::TooLong(octets_max) } else { broken(error.as_ref()) }
-            })?;
-            Ok(Answer { status, media_type, body: body.to_bytes().to_vec() })
-        };
-        tokio::pin!(connection);
-        tokio::pin!(answering);
-        tokio::select! {
-            biased;
-            answer = &mut answering => answer,
-            ended = &mut connection => match ended {
-                Ok(()) => answering.await,
-                Err(error) => Err(broken(&error)),
-            },
-        }
+        over(socket, request, self.limits.body_octets_max).await
     }
 
     async fn connect(&self, address: &Address) -> Result<crate::Socket, HttpsError> {
@@ -204,6 +180,39 @@ impl Https {
         }
         Err(HttpsError::Connect(last))
     }
+}
+
+/// What we call ourselves.
+pub(crate) const OURSELVES: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
+
+/// Makes one request over a connection of its own.
+pub(crate) async fn over(socket: crate::Socket, request: Request<Full<Bytes>>, octets_max: usize) -> Result<Answer, HttpsError> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| broken(&error))?;
+    let answering = async {
+        let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let status = answer.status().as_u16();
+        let media_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(media_type_of).unwrap_or_default();
+        let body = Limited::new(answer.into_body(), octets_max).collect().await;
+        let body = body.map_err(|error| {
+            let too_long = error.is::<http_body_util::LengthLimitError>();
+            if too_long { HttpsError::TooLong(octets_max) } else { broken(error.as_ref()) }
+        })?;
+        Ok(Answer { status, media_type, body: body.to_bytes().to_vec() })
+    };
+    tokio::pin!(connection);
+    tokio::pin!(answering);
+    tokio::select! {
+        biased;
+        answer = &mut answering => answer,
+        ended = &mut connection => match ended {
+            Ok(()) => answering.await,
+            Err(error) => Err(broken(&error)),
+        },
+    }
+}
+
+pub(crate) fn broken(error: &dyn std::error::Error) -> HttpsError {
+    HttpsError::Http(with_causes(error))
 }
 
 /// An error and what caused it, in one line.

@@ -3,7 +3,8 @@
 //! [`drive()`] runs any [`wire::Session`] over a [`Socket`] and is the only code that awaits a
 //! peer's bytes. [`listen`] accepts connections, [`dial`] makes them, [`tls`] holds certificates and
 //! trust, [`resolve`] asks DNS, [`clock`] tells the time, [`limits`] counts who is connected,
-//! [`shutdown`] tells everybody that the end is near, [`https`] fetches a small document.
+//! [`shutdown`] tells everybody that the end is near, [`https`] fetches a small document of another server, [`web`] asks a program
+//! that the operator names.
 //!
 //! What this crate is not: it knows no protocol, no store and no configuration file.
 //!
@@ -15,6 +16,7 @@
 pub mod clock;
 pub mod dial;
 pub mod drive;
+pub mod endpoint;
 pub mod https;
 pub mod limits;
 pub mod listen;
@@ -23,10 +25,12 @@ pub mod resolve;
 pub mod shutdown;
 pub mod socket;
 pub mod tls;
+pub mod web;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use dial::{Dial, DialError, TcpDial};
 pub use drive::{DriveError, End, Shell, Upgrade, drive};
+pub use endpoint::Endpoint;
 pub use limits::Connections;
 pub use listen::{Accepted, Listener};
 pub use mail::network::{self, Network};
