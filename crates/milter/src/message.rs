@@ -189,6 +189,14 @@ impl Header {
         out
     }
 
+    /// The header below our own fields.
+    pub fn below_trace(&self) -> Vec<u8> {
+        let below = self.lines.iter().skip(self.place(1));
+        let mut out: Vec<u8> = below.flat_map(|lines| lines.bytes.iter().copied()).collect();
+        out.extend_from_slice(&self.end);
+        out
+    }
+
     /// Gives it the empty line that divides it from a body.
     pub fn close(&mut self) {
         self.end_last_line();

@@ -169,6 +169,7 @@ fn arrival(octets: &[u8], to: &Address, targets: Vec<Delivery>, smtputf8: bool, 
         release_request: None,
         judged: Vec::new(),
         junk: std::collections::BTreeSet::new(),
+        fate: crate::local::Fate::Deliver,
         role: mail::Role::Inbox,
         prospect: Prospect::unasked(),
     }

@@ -26,6 +26,8 @@ pub struct Counters {
     pub deferred: AtomicU64,
     /// Recipients that failed for good.
     pub bounced: AtomicU64,
+    /// Times that an adviser could not be asked.
+    pub advisers_failed: AtomicU64,
     /// Connections opened to other servers.
     pub connections: AtomicU64,
     /// Attempts that failed, by [`BounceClass::place`].

@@ -16,6 +16,7 @@
 //! - An attempt's outcome is committed before the next message's body leaves on its connection.
 //! - Every decision leaves an event in the message's trail.
 
+pub mod advisers;
 pub mod bounce;
 pub mod bounce_class;
 pub mod counters;

@@ -83,6 +83,19 @@ pub(crate) struct Arrival {
     pub(crate) role: Role,
     /// What becomes of it if it is forwarded.
     pub(crate) prospect: Prospect,
+    /// What advisers want to become of it.
+    pub(crate) fate: Fate,
+}
+
+/// What is to become of a message that is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It goes where it is sent.
+    Deliver,
+    /// It is held in the queue, whoever it is for, until an administrator has looked at it.
+    Hold,
+    /// It is thrown away: by whom, in words.
+    Discard(String),
 }
 
 /// What a message adds to the report of its author's domain (RFC 9990).
@@ -156,6 +169,9 @@ impl Filed {
 /// Takes a message. Full mailboxes are no error here: [`Placed::reached`] tells.
 pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings: &Settings) -> store::Result<Placed> {
     let receipt = receipt(tx, arrival, now)?;
+    if let Fate::Discard(why) = &arrival.fate {
+        return discard(tx, arrival, receipt, why, now);
+    }
     let key = Key::of(tx)?;
     let mut taking = Taking {
         tx,
@@ -216,6 +232,20 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         returned::note(tx, key.as_ref(), arrival, receipt, now, settings)?;
     }
     Ok(Placed { receipt, reached, delivered, queued: waiting })
+}
+
+/// Leaves nothing of a message but its trail.
+fn discard(tx: &mut WriteTx, arrival: &Arrival, receipt: ReceiptId, why: &str, now: Timestamp) -> store::Result<Placed> {
+    let mut events = vec![arrival.accepted.clone()];
+    events.extend(arrival.judged.iter().chain(&arrival.refused).cloned());
+    let gone = arrival.recipients.iter().map(|(to, _)| Event::Discarded { recipient: to.address.clone(), reason: why.to_owned() });
+    events.extend(gone);
+    let entries: Vec<_> = events.into_iter().map(|event| TrailEntry { at: now, event }).collect();
+    tx.trail_append(receipt, &entries)?;
+    if let Some(figures) = &arrival.figures {
+        figures.count(tx)?;
+    }
+    Ok(Placed { receipt, reached: vec![true; arrival.recipients.len().max(1)], delivered: 0, queued: 0 })
 }
 
 /// Keeps a report that came in.
@@ -298,7 +328,7 @@ impl Taking<'_> {
         let mut outcome = Outcome { reached: false, filed: false, full: Vec::new() };
         for target in targets {
             match target {
-                Delivery::Mailbox { account, detail } if self.release() > self.now => {
+                Delivery::Mailbox { account, detail } if self.release() > self.now || self.arrival.fate == Fate::Hold => {
                     outcome.reached |= self.hold(*account, detail.as_deref(), recipient)?;
                 }
                 Delivery::Mailbox { account, detail } => match self.file_once(*account, detail.as_deref())? {
@@ -488,7 +518,7 @@ fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>,
         octets: arrival.body.octets().saturating_sub(arrival.skip_octets.into()),
         accepted: now,
         expires: expires(&arrival.terms, now, lifetime(arrival.source, &recipients, settings)),
-        held: false,
+        held: arrival.fate == Fate::Hold,
         account: arrival.account,
         recipients,
         tls: arrival.tls,

@@ -3,6 +3,7 @@
 //!
 //! Invariant: a session and an attempt keep the snapshot they started with.
 
+use crate::advisers::Adviser;
 use crate::outbound::Outbound;
 use crate::queue::schedule::Bounds;
 use crate::route::{Backup, Destination, Pattern, Rule, Sender, Smarthost};
@@ -154,6 +155,8 @@ pub struct Receive {
     pub authentication: Authentication,
     /// Telling wanted mail from unwanted.
     pub filter: Filter,
+    /// Programs outside that are asked, in this order. Default none.
+    pub advisers: Vec<Arc<Adviser>>,
 }
 
 /// Addresses with a detail: `user+detail@domain` (RFC 5233).
@@ -232,6 +235,7 @@ impl Default for Receive {
             subaddress: Subaddress::default(),
             authentication: Authentication::default(),
             filter: Filter::default(),
+            advisers: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! wrong place.
 
 pub mod admin;
+pub mod advisers;
 pub mod cli;
 pub mod clock;
 pub mod config;

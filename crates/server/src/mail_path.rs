@@ -23,6 +23,7 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.outbound = config.outbound.settings();
     settings.receive.subaddress.folders = config.subaddress.folders;
     settings.receive.subaddress.separators.clone_from(&config.subaddress.separators);
+    settings.receive.advisers = crate::advisers::advisers(config)?;
     settings.receive.filter.is_on = config.filter.check;
     settings.receive.filter.judgement.junk_at = i32::from(config.filter.junk_points) * 100;
     settings.receive.filter.judgement.reject_at = (config.filter.reject_points > 0).then(|| i32::from(config.filter.reject_points) * 100);
@@ -131,7 +132,7 @@ fn rule(route: &Route) -> Result<Rule> {
     Ok(Rule { matching, accept: route.accept, next })
 }
 
-fn credentials(file: &Path) -> Result<Credentials> {
+pub(crate) fn credentials(file: &Path) -> Result<Credentials> {
     let text = std::fs::read_to_string(file).map_err(|error| Failure::usage(format!("cannot read {}: {error}", file.display())))?;
     let text = zeroize::Zeroizing::new(text);
     let mut lines = text.lines();

@@ -7,14 +7,15 @@
 //! for the others: that recipient is queued for local delivery, and tried again like any other. If
 //! nobody else gets the message, it is refused. LMTP has a reply for each and needs neither.
 
+use super::advise::Parts;
 use super::inspect::Inspected;
 use super::judge::Judged;
 use super::refused::Refused;
 use super::{Accepted, Receiver, Transaction, refusal, words_of};
+use crate::advisers::Shown;
 use crate::counters::Counters;
 use crate::forward::Prospect;
-use crate::local::Arrival;
-use crate::local::{self, Placed, WhenFull};
+use crate::local::{self, Arrival, Fate, Placed, WhenFull};
 use crate::transport::{dmarc_report, tls_rpt};
 use filter::Authenticity;
 use mail::binary;
@@ -96,37 +97,40 @@ impl Watch {
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) inspected: Option<Inspected>,
-    judged: Judged,
+    pub(super) judged: Judged,
     pub(super) hash: Option<mailauth::BodyDigest>,
 }
 
 /// What is known once the header is whole.
 #[derive(Clone, Copy)]
-struct Facts {
+pub(super) struct Facts {
     /// The receipt that stands in our `Received` field.
-    receipt: ReceiptId,
+    pub(super) receipt: ReceiptId,
     /// How many `Received` fields it came with.
-    hops: usize,
+    pub(super) hops: usize,
     /// Octets at the start that are for our own readers: `Return-Path` and the verdict.
-    skip_octets: u32,
+    pub(super) skip_octets: u32,
     /// Octets at the start that are not the sender's.
-    own_octets: usize,
+    pub(super) own_octets: usize,
     /// It says `TLS-Required: No` (RFC 8689 §3).
-    tls_optional: bool,
+    pub(super) tls_optional: bool,
 }
 
 /// A message that is ready to be committed.
-struct Ready {
-    body: Body,
+pub(super) struct Ready {
+    pub(super) body: Body,
     /// The same as lines, if it is none.
-    filed: Option<Body>,
+    pub(super) filed: Option<Body>,
     /// Of what is filed.
-    digest: Digest,
+    pub(super) digest: Digest,
     /// It has octets above 127, whatever MAIL said of it.
-    eight_bit: bool,
-    facts: Facts,
-    inspected: Option<Inspected>,
-    judged: Judged,
+    pub(super) eight_bit: bool,
+    pub(super) facts: Facts,
+    pub(super) inspected: Option<Inspected>,
+    pub(super) judged: Judged,
+    /// What advisers said of it, and what is to become of it.
+    pub(super) advised: Vec<Event>,
+    pub(super) fate: Fate,
 }
 
 impl Spilled {
@@ -169,7 +173,7 @@ impl Receiver {
         let (block, body) = head.split_at(header::body_start(head));
         let watch = self.watch(transaction, block);
         let mut draft = self.context.store.draft();
-        let (first, start) = if watch.is_idle() {
+        let (first, start) = if watch.is_idle() && !self.is_advised() {
             let (start, facts) = self.start(transaction, block, &Findings::default());
             (start, Start::Written(Box::new(facts)))
         } else {
@@ -193,7 +197,8 @@ impl Receiver {
             Err(refused) => return self.refuse(&transaction, refused).await,
         };
         if let Err(reply) = self.judge(&ready) {
-            let Ready { body, inspected, judged, .. } = ready;
+            let Ready { body, inspected, mut judged, advised, .. } = ready;
+            judged.events.extend(advised);
             let start = body.read(0, self.context.settings.receive.header_octets_max).unwrap_or_default();
             let refused = Refused::from(reply).after(inspected, judged.events).about(&start, body.octets());
             return self.refuse(&transaction, refused).await;
@@ -204,7 +209,7 @@ impl Receiver {
     /// The message's header with the fields it gets, as it is stored.
     fn start(&self, transaction: &Transaction, block: &[u8], findings: &Findings) -> (Vec<u8>, Facts) {
         let now = self.context.clock.wall();
-        let receipt = self.context.receipt(now);
+        let receipt = transaction.receipt.unwrap_or_else(|| self.context.receipt(now));
         let return_path = format!("Return-Path: <{}>\r\n", transaction.mail.reverse_path);
         let received = self.received(transaction, receipt, now);
         let hops = received::count(block);
@@ -232,12 +237,11 @@ impl Receiver {
             start.extend_from_slice(self.seal(transaction, &passed, findings, now).as_bytes());
             start.extend_from_slice(&passed);
         }
-        let tls_optional = header::value(block, "TLS-Required").is_some_and(|value| value.trim().eq_ignore_ascii_case("no"));
-        (start, Facts { receipt, hops, skip_octets, own_octets, tls_optional })
+        (start, Facts { receipt, hops, skip_octets, own_octets, tls_optional: says_tls_optional(block) })
     }
 
     /// Where our own accounts sent from is not told to the world: their address stays in the trail.
-    fn received(&self, transaction: &Transaction, receipt: ReceiptId, now: Timestamp) -> String {
+    pub(super) fn received(&self, transaction: &Transaction, receipt: ReceiptId, now: Timestamp) -> String {
         let recipient = match transaction.recipients.as_slice() {
             [only] => Some(&only.recipient.address),
             _ => None,
@@ -264,12 +268,12 @@ impl Receiver {
         field.to_string()
     }
 
-    fn completed(&self, block: &[u8], receipt: ReceiptId, now: Timestamp) -> Vec<u8> {
+    pub(super) fn completed(&self, block: &[u8], receipt: ReceiptId, now: Timestamp) -> Vec<u8> {
         let message_id = format!("{receipt}.{:x}@{}", self.context.seed, self.context.settings.hostname);
         submission::complete(block, &Completion { date: utc(now), message_id: &message_id })
     }
 
-    async fn ready(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Refused> {
+    async fn ready(&mut self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Refused> {
         let Some(mut spilled) = transaction.incoming.spilled.take() else { return self.ready_whole(transaction, last).await };
         let failure = |error| refusal::from_store(&error, false);
         spilled.take(&last).map_err(failure)?;
@@ -284,17 +288,21 @@ impl Receiver {
             Start::Written(facts) => (body, *facts, None, Judged::default()),
             Start::Held(block, watch) => {
                 let findings = self.findings(transaction, *watch).await.map_err(|refused| refused.about(&block, body.octets()))?;
+                if self.is_advised() {
+                    let parts = Parts { block: &block, body: Shown::Stored(body), eight_bit: spilled.eight_bit };
+                    return self.ready_advised(transaction, parts, findings).await;
+                }
                 let (start, facts) = self.start(transaction, &block, &findings);
                 (self.joined(&start, &body, 0).map_err(failure)?, facts, findings.inspected, findings.judged)
             }
         };
         let (filed, digest) = body.read(0, usize::MAX).and_then(|octets| self.readable(&octets)).map_err(failure)?;
         let eight_bit = spilled.eight_bit || inspected.as_ref().is_some_and(|inspected| !inspected.field.is_ascii());
-        Ok(Ready { body, filed, digest, eight_bit, facts, inspected, judged })
+        Ok(Ready { body, filed, digest, eight_bit, facts, inspected, judged, advised: Vec::new(), fate: Fate::Deliver })
     }
 
     /// What our readers get of a body if that is no lines, and the digest of what they get.
-    fn readable(&self, octets: &[u8]) -> store::Result<(Option<Body>, Digest)> {
+    pub(super) fn readable(&self, octets: &[u8]) -> store::Result<(Option<Body>, Digest)> {
         if binary::is_lines(octets) {
             return Ok((None, Digest::of(octets)));
         }
@@ -311,7 +319,7 @@ impl Receiver {
     }
 
     /// A message that came in one piece.
-    async fn ready_whole(&self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Refused> {
+    async fn ready_whole(&mut self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Refused> {
         let mut whole = std::mem::take(&mut transaction.incoming.head);
         if whole.is_empty() {
             whole = last;
@@ -325,12 +333,17 @@ impl Receiver {
         let mut watch = self.watch(transaction, block);
         watch.body(body);
         let findings = self.findings(transaction, watch).await.map_err(|refused| refused.about(block, whole.len() as u64))?;
+        if self.is_advised() {
+            let parts = Parts { block, body: Shown::Memory(body.into()), eight_bit: !whole.is_ascii() };
+            return self.ready_advised(transaction, parts, findings).await;
+        }
         let (mut stored, facts) = self.start(transaction, block, &findings);
         stored.extend_from_slice(body);
         let (filed, digest) = self.readable(&stored).map_err(|error| refusal::from_store(&error, false))?;
         let eight_bit = !stored.is_ascii();
+        let Findings { inspected, judged, .. } = findings;
         let body = Body::from_vec(stored);
-        Ok(Ready { body, filed, digest, eight_bit, facts, inspected: findings.inspected, judged: findings.judged })
+        Ok(Ready { body, filed, digest, eight_bit, facts, inspected, judged, advised: Vec::new(), fate: Fate::Deliver })
     }
 
     async fn findings(&self, transaction: &mut Transaction, watch: Watch) -> Result<Findings, Refused> {
@@ -415,7 +428,7 @@ impl Receiver {
         let copy =
             self.outbox_copy(transaction, &terms, ready.filed.as_ref().unwrap_or(&ready.body), &ready.digest, ready.facts.own_octets)?;
         let command = &transaction.mail;
-        let Ready { body, filed, digest, eight_bit, facts, mut inspected, judged } = ready;
+        let Ready { body, filed, digest, eight_bit, facts, mut inspected, judged, advised, fate } = ready;
         let role = if inspected.as_ref().is_some_and(|inspected| inspected.is_junk) { mail::Role::Junk } else { mail::Role::Inbox };
         let source = match self.role {
             Role::Mx => Source::Mx,
@@ -457,9 +470,10 @@ impl Receiver {
             copy,
             prospect: inspected.as_ref().map_or_else(Prospect::unasked, |inspected| inspected.prospect.clone()),
             figures: inspected.as_mut().and_then(|inspected| inspected.figures.take()),
-            judged: inspected.map(|inspected| inspected.events).into_iter().flatten().chain(judged.events).collect(),
+            judged: inspected.map(|inspected| inspected.events).into_iter().flatten().chain(judged.events).chain(advised).collect(),
             junk: judged.junk,
             role,
+            fate,
         })
     }
 
@@ -508,6 +522,11 @@ const fn body_type(said: BodyType, eight_bit: bool, binary: bool) -> BodyType {
         (BodyType::SevenBit | BodyType::BinaryMime, false) => BodyType::SevenBit,
         _ => BodyType::EightBitMime,
     }
+}
+
+/// The message may go without TLS, says its header (RFC 8689 §3).
+pub(super) fn says_tls_optional(block: &[u8]) -> bool {
+    header::value(block, "TLS-Required").is_some_and(|value| value.trim().eq_ignore_ascii_case("no"))
 }
 
 /// What the sender says of TLS; the header field counts where MAIL says nothing (RFC 8689 §4.1).

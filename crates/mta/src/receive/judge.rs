@@ -117,7 +117,7 @@ impl Receiver {
 }
 
 /// Our accounts that get a message.
-fn accounts(transaction: &Transaction) -> BTreeSet<AccountId> {
+pub(super) fn accounts(transaction: &Transaction) -> BTreeSet<AccountId> {
     let deliveries = transaction.recipients.iter().flat_map(|accepted| &accepted.targets);
     let account = |delivery: &Delivery| match delivery {
         Delivery::Mailbox { account, .. } => Some(*account),

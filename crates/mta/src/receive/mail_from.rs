@@ -20,6 +20,7 @@ impl Receiver {
             refused: Vec::new(),
             allowance: None,
             incoming: super::data::Incoming::default(),
+            receipt: None,
         });
         if lowered {
             return Reply::new(250, (2, 3, 6), format!("{granted} is the new priority assigned to the message"));

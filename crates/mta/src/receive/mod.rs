@@ -17,6 +17,7 @@
 //! - 250 after the data means: one commit holds the message and everything that follows from taking it.
 //! - A refused or failed transaction leaves nothing in the store.
 
+mod advise;
 mod allowance;
 mod backup;
 mod call_ahead;
@@ -41,6 +42,7 @@ pub(crate) use judge::told;
 pub use sign::KeyRing;
 pub(crate) use sign::signed_as;
 
+use crate::advisers::Advisers;
 use crate::counters::Counters;
 use crate::queue::Urge;
 use crate::settings::Settings;
@@ -106,6 +108,10 @@ pub struct Receiver {
     tls: Option<Tls>,
     account: Option<AccountId>,
     sign_in: SignIn,
+    /// The login of that account, and how it signed in, for advisers.
+    login: Option<String>,
+    mechanism: &'static str,
+    advisers: Advisers,
     transaction: Option<Transaction>,
 }
 
@@ -120,6 +126,8 @@ struct Transaction {
     incoming: Incoming,
     /// What DNS is asked meanwhile.
     ahead: Option<Ahead>,
+    /// Chosen at MAIL where advisers are told it.
+    receipt: Option<ReceiptId>,
 }
 
 /// A recipient that was answered with 250.
@@ -133,9 +141,24 @@ struct Accepted {
 impl Receiver {
     /// The receiver of a connection from `peer`.
     pub fn new(context: Arc<Context>, role: Role, peer: IpAddr) -> Self {
+        let advisers = Advisers::new(&context, role);
         let sign_in = SignIn::new(context.authenticator.clone(), Some(peer));
         let (peer_name, helo) = (None, String::new());
-        Self { context, role, peer, peer_name, helo, esmtp: false, tls: None, account: None, sign_in, transaction: None }
+        Self {
+            context,
+            role,
+            peer,
+            peer_name,
+            helo,
+            esmtp: false,
+            tls: None,
+            account: None,
+            sign_in,
+            login: None,
+            mechanism: "",
+            advisers,
+            transaction: None,
+        }
     }
 
     /// The same over implicit TLS.
@@ -188,27 +211,36 @@ fn words_of(tls: &Tls) -> String {
 impl Handler<Server> for Receiver {
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Connect => Answer::Taken,
+            Ask::Connect => self.advised_connect().await,
             Ask::Verify(text) => self.verify(&text),
             Ask::Expand(text) => self.expand(&text),
             Ask::Client(claim) => self.speaks_for(&claim),
             Ask::Etrn(node) => self.etrn(&node).await,
             Ask::Helo { name, esmtp, tls } => {
                 self.helo(name, esmtp, tls);
-                Answer::Taken
+                self.advised_helo().await
             }
-            Ask::Auth(ask) => Answer::Auth(self.auth(ask).await),
-            Ask::Authenticated { account, .. } => {
+            Ask::Auth(ask) => {
+                self.mechanism = advise::mechanism(&ask);
+                Answer::Auth(self.auth(ask).await)
+            }
+            Ask::Authenticated { account, login } => {
                 self.sign_in.entered();
+                self.login = Some(login);
                 self.account = Some(AccountId(account));
                 Answer::Taken
             }
             Ask::Mail(command) => {
                 let reply = self.mail(command);
+                let reply = self.advised_mail(reply).await;
                 self.reply(reply)
             }
             Ask::Rcpt(recipient) => {
-                let reply = self.rcpt(recipient).await;
+                let asked = self.is_advised().then(|| recipient.clone());
+                let mut reply = self.rcpt(recipient).await;
+                if let Some(recipient) = asked {
+                    reply = self.advised_rcpt(recipient, reply).await;
+                }
                 self.reply(reply)
             }
             Ask::Body(chunk) => match self.body(&chunk) {

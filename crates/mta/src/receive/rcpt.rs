@@ -1,6 +1,6 @@
 //! RCPT: does this recipient's mail have a place to go?
 
-use super::{Accepted, Receiver, refusal};
+use super::{Accepted, Receiver, Transaction, refusal};
 use crate::route;
 use crate::settings::Settings;
 use crate::suppress;
@@ -32,9 +32,7 @@ impl Receiver {
         let Some(transaction) = &mut self.transaction else { return refusal::out_of_order() };
         match targets {
             Err(refused) => {
-                if transaction.refused.len() < REFUSED_MAX {
-                    transaction.refused.push(event(recipient, &refused));
-                }
+                transaction.refuse(recipient, &refused);
                 refused
             }
             Ok(targets) => {
@@ -87,6 +85,15 @@ impl Receiver {
             Role::Submission => self.account.is_some(),
             Role::Mx => route::accepts(&settings.routes, recipient.address.domain()) || self.is_relay(),
             Role::Lmtp => false,
+        }
+    }
+}
+
+impl Transaction {
+    /// Notes for the trail that a recipient was refused.
+    pub(super) fn refuse(&mut self, recipient: Recipient, reply: &Reply) {
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.push(event(recipient, reply));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! before is forgotten.
 
 use super::Receiver;
+use crate::advisers::Advisers;
 use mail::AccountId;
 use smtp::Reply;
 use smtp::server::{Answer, ClientClaim};
@@ -23,6 +24,9 @@ impl Receiver {
         self.peer_name.clone_from(&claim.name);
         self.helo.clear();
         self.account = account;
+        (self.login, self.mechanism) = (claim.login.clone(), "PLAIN");
+        // They are told of another client, over new connections.
+        self.advisers = Advisers::new(&self.context, self.role);
         self.transaction = None;
         Answer::Taken
     }

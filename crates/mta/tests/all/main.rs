@@ -1,5 +1,6 @@
 //! The integration tests of this crate, one module a subject: one binary, linked once.
 
+mod advisers;
 mod authentication;
 mod conversion;
 mod delivery_tls;

@@ -379,6 +379,59 @@ pub const KEYS: &[Key] = &[
         "Whether the connection is encrypted; required and implicit also check the certificate.",
     ),
     key("route[].credentials_file", "file", "", "File with the login on its first line and the password on its second."),
+    key("milter[].name", "text", "", "Its name in logs and trails; no blanks."),
+    key(
+        "milter[].address",
+        "host:port | unix:/path",
+        "",
+        "Where it listens, e.g. \"127.0.0.1:11332\" or \"unix:/run/opendkim/opendkim.sock\".",
+    ),
+    key(
+        "milter[].listeners",
+        "list of mx | submission",
+        "[\"mx\", \"submission\"]",
+        "Whose mail it is asked about: other servers' (mx), our users' (submission).",
+    ),
+    key("milter[].connect_timeout", "span", "\"10s\"", "How long connecting to it may take."),
+    key("milter[].timeout", "span", "\"30s\"", "How long its answer to a stage of the envelope may take."),
+    key(
+        "milter[].message_timeout",
+        "span",
+        "\"5m\"",
+        "How long its answer to a message may take; one that reports progress gets longer, up to 9 minutes in all.",
+    ),
+    key(
+        "milter[].on_failure",
+        "tempfail | accept | reject",
+        "\"tempfail\"",
+        "What happens when it cannot be asked. tempfail: mail hears 451 and comes again. accept: mail goes on without its advice. reject: mail hears 554.",
+    ),
+    key("milter[].message_octets", "size", "\"50 MiB\"", "Larger messages go on without its advice."),
+    key("mta_hook[].name", "text", "", "Its name in logs and trails; no blanks."),
+    key(
+        "mta_hook[].url",
+        "http or https address",
+        "",
+        "Where requests go, e.g. \"http://127.0.0.1:8080/hook\". The certificate of https is checked.",
+    ),
+    key(
+        "mta_hook[].stages",
+        "list of connect | ehlo | mail | rcpt | data",
+        "[\"data\"]",
+        "Of which stages it hears; data is the whole message.",
+    ),
+    key(
+        "mta_hook[].listeners",
+        "list of mx | submission",
+        "[\"mx\", \"submission\"]",
+        "Whose mail it is asked about: other servers' (mx), our users' (submission).",
+    ),
+    key("mta_hook[].credentials_file", "file", "", "File with a login on its first line and a password on its second (Basic)."),
+    key("mta_hook[].token_file", "file", "", "File with a token on its first line (Bearer)."),
+    key("mta_hook[].connect_timeout", "span", "\"10s\"", "How long connecting to it may take."),
+    key("mta_hook[].timeout", "span", "\"30s\"", "How long its answer may take."),
+    key("mta_hook[].on_failure", "tempfail | accept | reject", "\"tempfail\"", "What happens when it cannot be asked, as for a milter."),
+    key("mta_hook[].message_octets", "size", "\"50 MiB\"", "Larger messages go on without its advice."),
 ];
 
 #[cfg(test)]
@@ -412,6 +465,9 @@ mod tests {
         route.recipients_file = Some(PathBuf::from("r"));
         route.lifetime = Some(super::super::Span::days(30));
         config.route = vec![route];
+        config.milter = vec![toml::from_str("name = \"m\"\naddress = \"unix:/m\"").unwrap()];
+        let hook = "name = \"h\"\nurl = \"http://h/\"\ncredentials_file = \"c\"";
+        config.mta_hook = vec![toml::from_str(hook).unwrap()];
         config
     }
 
@@ -434,8 +490,8 @@ mod tests {
         let mut written = BTreeSet::new();
         leaves("", &toml::Value::try_from(full()).unwrap(), &mut written);
         let known: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
-        // A route has one of the two lists.
-        written.insert("route[].sender_domains".to_owned());
+        // A route has one of the two lists, a hook one of the two files.
+        written.extend(["route[].sender_domains", "mta_hook[].token_file"].map(str::to_owned));
         assert_eq!(written, known);
     }
 

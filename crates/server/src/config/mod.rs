@@ -6,6 +6,7 @@
 //! Invariant: a [`Config`] is a value. Reload makes a new one and swaps it; a session keeps the one
 //! it started with.
 
+pub mod advisers;
 pub mod keys;
 pub mod outbound;
 pub mod problem;
@@ -15,6 +16,7 @@ pub mod sign_in;
 pub mod transport;
 pub mod value;
 
+pub use advisers::{Milter, MtaHook};
 pub use outbound::Outbound;
 pub use problem::Problem;
 pub use relay::RelayFallback;
@@ -127,6 +129,12 @@ pub struct Config {
     /// Mail that does not go by MX.
     #[serde(default)]
     pub route: Vec<Route>,
+    /// Programs that are asked about mail, by the milter protocol.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub milter: Vec<Milter>,
+    /// The same, by MTA hooks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mta_hook: Vec<MtaHook>,
 }
 
 fn default_data() -> PathBuf {
@@ -652,6 +660,8 @@ impl Config {
             pop3: Pop3::default(),
             listener: Listener::standard(),
             route: Vec::new(),
+            milter: Vec::new(),
+            mta_hook: Vec::new(),
         }
     }
 
@@ -688,6 +698,7 @@ impl Config {
         self.check_oauth()?;
         self.check_pop3()?;
         self.check_routes()?;
+        self.check_advisers()?;
         self.check_listeners()
     }
 
@@ -767,6 +778,12 @@ impl Config {
 
     fn check_routes(&self) -> Result<(), (String, String)> {
         self.route.iter().enumerate().try_for_each(|(place, route)| route.check(&format!("route[{place}]")))
+    }
+
+    fn check_advisers(&self) -> Result<(), (String, String)> {
+        self.milter.iter().enumerate().try_for_each(|(place, milter)| milter.check(&format!("milter[{place}]")))?;
+        self.mta_hook.iter().enumerate().try_for_each(|(place, hook)| hook.check(&format!("mta_hook[{place}]")))?;
+        advisers::check_names(&self.milter, &self.mta_hook)
     }
 
     fn check_listeners(&self) -> Result<(), (String, String)> {
