@@ -54,7 +54,6 @@ fn context(store: &Store, change: impl FnOnce(&mut outbound::Outbound)) -> Arc<C
         seed: 7,
         dns: None,
         keys: KeyRing::default(),
-        call_ahead: None,
         urge: mta::queue::Urge::default(),
         messages: AtomicU64::new(0),
         call_ahead: None,
