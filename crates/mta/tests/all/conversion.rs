@@ -23,10 +23,13 @@ use wire::Handler;
 
 const RELAY: &str = "198.51.100.7";
 
-/// The other server: what it offers, and what it was sent: `MAIL`'s parameters, and the message.
+/// What was sent: `MAIL`'s parameters, and the message.
+type Sent = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
+/// The other server: what it offers, and what it was sent.
 struct Peer {
     offers: &'static str,
-    got: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    got: Sent,
 }
 
 impl Dial for Peer {
@@ -37,7 +40,7 @@ impl Dial for Peer {
     }
 }
 
-async fn talk(stream: DuplexStream, offers: &str, got: Arc<Mutex<Vec<(String, Vec<u8>)>>>) -> Option<()> {
+async fn talk(stream: DuplexStream, offers: &str, got: Sent) -> Option<()> {
     let (from, mut to) = tokio::io::split(stream);
     let mut from = BufReader::new(from);
     to.write_all(b"220 mx.b.example ESMTP\r\n").await.ok()?;
@@ -126,7 +129,7 @@ fn sent(offers: &'static str, body: BodyType, message: &[u8]) -> Result<(String,
         let mut changes = store.subscribe_queue();
         let queue = tokio::spawn(Queue::new(store.clone(), Arc::new(settings), Arc::new(Counters::default()), world).run(shutdown.stop()));
         let done = async {
-            while store.read_blocking(|tx| tx.queue_len()).unwrap() > 0 {
+            while store.read_blocking(store::ReadTx::queue_len).unwrap() > 0 {
                 changes.changed().await;
             }
         };
