@@ -172,7 +172,11 @@ impl Operation for Try {
 /// Explains a trail.
 fn explanation(tx: &ReadTx, receipt: Option<ReceiptId>, trail: &[TrailEntry]) -> Explanation {
     let again = explain::again(trail, None);
-    let was = explain::was(trail);
+    let was = match (receipt, &again) {
+        // Nothing became of what nobody sent.
+        (None, Ok(again)) => again.was.clone(),
+        _ => explain::was(trail),
+    };
     let mut view = head(receipt, trail);
     if let Ok(again) = &again {
         view.checks = again.outcome.as_ref().map(checks).unwrap_or_default();
@@ -388,6 +392,9 @@ fn decided(view: &Explanation, again: Option<&Again>, trail: &[TrailEntry]) -> V
             words.push("with authentication.dmarc = \"junk\" it would have gone to Junk; a signature of the author's domain, or its SPF, would have let it pass".to_owned());
         }
         (Some(reply), _) => words.push(format!("refused: {reply}")),
+        (None, Some(outcome)) if view.state == "tried" && again.is_some_and(|again| again.was.refused) => {
+            words.push(format!("it would be refused: DMARC is {} for {}", outcome.dmarc.result, outcome.dmarc.domain));
+        }
         (None, _) => {}
     }
     if let (None, Some(asked)) = (&view.reply, asked) {
