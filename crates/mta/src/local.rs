@@ -213,7 +213,11 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
         events.extend(queued.iter().map(|entry| Event::Queued { recipient: entry.recipient.address.clone() }));
         if !queued.is_empty() {
             return_path_each(arrival, receipt, key.as_ref(), &queued, &mut return_paths, settings);
-            tx.queue_add(&QueueMessage { held, return_paths, ..entry(arrival, receipt, queued, now, settings) }, &arrival.body)?;
+            let held_by_any = held || arrival.fate == Fate::Hold;
+            tx.queue_add(
+                &QueueMessage { held: held_by_any, return_paths, ..entry(arrival, receipt, queued, now, settings) },
+                &arrival.body,
+            )?;
             events.extend(outbox::enter(tx, arrival, receipt, now)?);
             events.extend(held.then(outbound::event));
         }
@@ -518,7 +522,7 @@ fn entry(arrival: &Arrival, receipt: ReceiptId, recipients: Vec<QueueRecipient>,
         octets: arrival.body.octets().saturating_sub(arrival.skip_octets.into()),
         accepted: now,
         expires: expires(&arrival.terms, now, lifetime(arrival.source, &recipients, settings)),
-        held: arrival.fate == Fate::Hold,
+        held: false,
         account: arrival.account,
         recipients,
         tls: arrival.tls,
