@@ -7,6 +7,7 @@ use crate::network::{Arrival, Network};
 use crate::policies::Policies;
 use mail::{Address, Domain, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Terms, Timestamp, TrailEntry, Uid};
 use mta::deliver::World as Outside;
+use mta::outbound::Outbound;
 use mta::queue::Queue;
 use mta::receive::{Context, Receiver};
 use mta::transport::Transport;
@@ -101,6 +102,8 @@ impl Host {
         let mut settings = Settings::new(name.clone());
         // Scenarios write to people who do not exist, again and again.
         settings.suppression.after = 0;
+        // And in bulk, from accounts that nobody knows.
+        settings.outbound = Outbound { recipients_per_hour: 0, recipients_per_day: 0, strangers_per_day: 0, hold_unusual: false };
         let settings = Mutex::new(Arc::new(settings));
         let disk = SimDisk::new();
         let store = open(&disk);
