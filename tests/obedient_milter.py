@@ -7,6 +7,7 @@ with a word such as `reject-` are treated so at MAIL and RCPT. Every callback is
 """
 import itertools
 import json
+import os
 import sys
 import time
 
@@ -20,7 +21,7 @@ class Obedient(Milter.Base):
     links = itertools.count()
 
     def __init__(self):
-        self.link = next(self.links)
+        self.link = f"{os.getpid()} {next(self.links)}"
 
     def note(self, stage, **facts):
         macros = {name: self.getsymval(name) for name in MACROS}

@@ -83,7 +83,7 @@ class MilterCase(unittest.TestCase):
 
     def trail(self, reply):
         """What `trace` tells of the receipt in a reply."""
-        receipt = reply.split()[1] if reply[0].isdigit() else reply.split()[0]
+        receipt = next(word for word in reply.split() if re.fullmatch(r"[0-9a-z]{13}", word))
         return self.server.json("trace", receipt)[0]["events"]
 
     def advice(self, reply):
@@ -211,7 +211,7 @@ class Obedient(MilterCase):
         code, words = self.refused("no", "X-Do: reject go away")[:2]
         self.assertEqual(code, 554)
         self.assertRegex(words.decode(), r"^5\.7\.1 go away; receipt \w+$")
-        [advice] = [event["details"] for event in self.trail(words.decode().split()[-1] + " ") if event["event"] == "advised"]
+        [advice] = [event["details"] for event in self.trail(words.decode()) if event["event"] == "advised"]
         self.assertEqual((advice["by"], advice["decision"]), ("obedient", "reject"))
         self.assertEqual(self.refused("later", "X-Do: tempfail")[0], 451)
         with smtplib.SMTP(self.server.address, self.server.port("smtp")) as smtp:
