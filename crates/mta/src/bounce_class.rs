@@ -486,7 +486,7 @@ const OURS: &[Rule] = &[
     (BounceClass::TooLarge, &["takes no message larger"]),
     (BounceClass::Protocol, &["does not take", "does not offer", "does not return", "took no recipient", "replies to what was not said"]),
     (BounceClass::LoginRefused, &["auth"]),
-    (BounceClass::RateLimited, &["too many recipients"]),
+    (BounceClass::RateLimited, &["too many recipients", "may go from warm up"]),
     (BounceClass::Connection, &["no connection", "the connection", "took too long", "no host to try", "down or busy"]),
 ];
 
@@ -579,6 +579,7 @@ mod tests {
             ("The server does not take binary messages", "protocol"),
             ("the time to deliver it is over; the last attempt: no connection", "expired"),
             ("bob@b.example is suppressed until tomorrow", "suppressed"),
+            ("the addresses it may go from warm up and have sent to this domain what they may today", "rate-limited"),
             ("no such user here", "bad-mailbox"),
             ("the mailbox is full", "mailbox-full"),
             ("something else", "unknown"),

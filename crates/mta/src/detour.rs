@@ -48,9 +48,9 @@ impl Probes {
 
 /// The way that mail takes which would go somewhere directly, as long as nobody probes.
 pub(crate) fn way(tx: &ReadTx, direct: Destination, fallback: Option<&Fallback>) -> store::Result<Destination> {
-    let (Destination::Mx(domain, demand), Some(fallback)) = (&direct, fallback) else { return Ok(direct) };
+    let (Destination::Mx(domain, apart), Some(fallback)) = (&direct, fallback) else { return Ok(direct) };
     Ok(match tx.detour(domain)? {
-        Some(_) => Destination::Smarthost(Arc::clone(&fallback.relay), *demand),
+        Some(_) => Destination::Smarthost(Arc::clone(&fallback.relay), apart.demand),
         None => direct,
     })
 }
@@ -69,7 +69,7 @@ pub(crate) fn probing(
     };
     let is_due = tx.detour(domain)?.is_some_and(|detour| detour.next_probe <= now);
     if is_due && probes.begin(domain, now, PROBE_MAX.min(fallback.probe)) {
-        return Ok(Destination::Mx(domain.clone(), usual.demand()));
+        return Ok(Destination::Mx(domain.clone(), usual.demand().into()));
     }
     Ok(usual)
 }
@@ -186,7 +186,7 @@ mod tests {
         store.write_blocking(move |tx| tx.detour_set(&of, &detour)).unwrap();
         let (probes, fallback) = (Probes::default(), fallback());
         let to = |domain: &Domain, now, fallback: Option<&Fallback>| {
-            let direct = Destination::Mx(domain.clone(), TlsDemand::ByPolicy);
+            let direct = Destination::Mx(domain.clone(), TlsDemand::ByPolicy.into());
             let asked = |tx: &ReadTx| probing(tx, domain, way(tx, direct.clone(), fallback)?, now, &probes, fallback);
             store.read_short(asked).unwrap().to_string()
         };

@@ -33,6 +33,7 @@ pub mod return_path;
 mod returned;
 pub mod route;
 pub mod settings;
+pub mod source;
 mod subaddress;
 mod suppress;
 pub mod transport;

@@ -213,14 +213,28 @@ pub enum Tls {
     Implicit,
 }
 
+/// What keeps mail for the same exchangers from sharing connections.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Apart {
+    /// What its senders say of TLS.
+    pub demand: TlsDemand,
+    /// From which of our addresses it goes: the name of a [`crate::source::Source`].
+    pub source: Option<Arc<str>>,
+}
+
+impl From<TlsDemand> for Apart {
+    fn from(demand: TlsDemand) -> Self {
+        Self { demand, source: None }
+    }
+}
+
 /// Where mail goes next, and the name under which its queue is kept.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Destination {
     /// Our own mailboxes.
     Local,
-    /// The mail exchangers of a domain, or the host of an address literal; mail whose senders say different
-    /// things of TLS does not share connections.
-    Mx(Domain, TlsDemand),
+    /// The mail exchangers of a domain, or the host of an address literal.
+    Mx(Domain, Apart),
     /// Named hosts.
     Smarthost(Arc<Smarthost>, TlsDemand),
 }
@@ -231,7 +245,7 @@ impl Destination {
     pub fn demanding(self, demand: TlsDemand) -> Self {
         match self {
             Self::Local => Self::Local,
-            Self::Mx(domain, _) => Self::Mx(domain, demand),
+            Self::Mx(domain, apart) => Self::Mx(domain, Apart { demand, ..apart }),
             Self::Smarthost(smarthost, _) => Self::Smarthost(smarthost, demand),
         }
     }
@@ -239,6 +253,23 @@ impl Destination {
     /// Whether a connection to the one could go on with mail for the other, if their hosts are the same.
     pub fn shares(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Mx(_, one), Self::Mx(_, another)) if one == another)
+    }
+
+    /// The same from one of our addresses.
+    #[must_use]
+    pub fn from_source(self, source: &Arc<str>) -> Self {
+        match self {
+            Self::Mx(domain, apart) => Self::Mx(domain, Apart { source: Some(Arc::clone(source)), ..apart }),
+            other => other,
+        }
+    }
+
+    /// From which of our addresses it goes, if that matters.
+    pub fn source(&self) -> Option<&str> {
+        match self {
+            Self::Mx(_, apart) => apart.source.as_deref(),
+            Self::Local | Self::Smarthost(..) => None,
+        }
     }
 
     /// Whether these are a domain's own mail exchangers.
@@ -250,7 +281,8 @@ impl Destination {
     pub const fn demand(&self) -> TlsDemand {
         match self {
             Self::Local => TlsDemand::ByPolicy,
-            Self::Mx(_, demand) | Self::Smarthost(_, demand) => *demand,
+            Self::Mx(_, apart) => apart.demand,
+            Self::Smarthost(_, demand) => *demand,
         }
     }
 }
@@ -259,7 +291,8 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local => f.write_str("local"),
-            Self::Mx(domain, _) => write!(f, "{domain}"),
+            Self::Mx(domain, Apart { source: None, .. }) => write!(f, "{domain}"),
+            Self::Mx(domain, Apart { source: Some(source), .. }) => write!(f, "{domain} from {source}"),
             Self::Smarthost(smarthost, _) => match smarthost.targets.first() {
                 Some(target) => write!(f, "{target}"),
                 None => f.write_str("a smarthost without hosts"),
@@ -276,7 +309,7 @@ pub fn route(rules: &[Rule], recipient: &Domain, sender: Option<&Domain>, is_loc
     let found = by_recipient(rules, recipient).or_else(|| by_sender(rules, sender?)).or_else(|| everything(rules));
     match found.map(|rule| &rule.next) {
         Some(Next::Smarthost(smarthost)) => Destination::Smarthost(Arc::clone(smarthost), TlsDemand::ByPolicy),
-        Some(Next::Mx) | None => Destination::Mx(recipient.clone(), TlsDemand::ByPolicy),
+        Some(Next::Mx) | None => Destination::Mx(recipient.clone(), Apart::default()),
     }
 }
 
@@ -344,7 +377,7 @@ mod tests {
     #[test]
     fn without_rules_mail_goes_by_mx_and_is_not_accepted_for_strangers() {
         let domain = Domain::parse("x.example").unwrap();
-        assert_eq!(route(&[], &domain, None, false), Destination::Mx(domain.clone(), TlsDemand::ByPolicy));
+        assert_eq!(route(&[], &domain, None, false), Destination::Mx(domain.clone(), Apart::default()));
         assert!(!accepts(&[], &domain));
         let relay = Rule { matching: Matching::Recipients(patterns("x.example")), accept: true, next: Next::Mx };
         assert!(accepts(&[relay], &domain));

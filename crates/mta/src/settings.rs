@@ -7,6 +7,7 @@ use crate::advisers::Adviser;
 use crate::outbound::Outbound;
 use crate::queue::schedule::Bounds;
 use crate::route::{Backup, Destination, Pattern, Rule, Sender, Smarthost};
+use crate::source::Source;
 use mail::{Address, Domain};
 use net::Network;
 use serde::{Deserialize, Serialize};
@@ -417,6 +418,9 @@ pub struct Delivery {
     pub seed: u64,
     /// Whose mail has a return path for each recipient (VERP). Default nobody's.
     pub return_paths: Vec<Sender>,
+    /// From which of our addresses mail to mail exchangers goes, where that matters. Default none: from
+    /// [`Delivery::source_ipv4`] and [`Delivery::source_ipv6`].
+    pub sources: Vec<Source>,
 }
 
 impl Default for Delivery {
@@ -434,6 +438,7 @@ impl Default for Delivery {
             credentials: BTreeMap::new(),
             seed: 0,
             return_paths: Vec::new(),
+            sources: Vec::new(),
         }
     }
 }

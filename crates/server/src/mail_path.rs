@@ -52,6 +52,7 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
             settings.delivery.credentials.insert(file.display().to_string(), credentials(file)?);
         }
     }
+    settings.delivery.sources = config.source.iter().map(crate::config::Source::settings).collect();
     settings.delivery.own_names.clone_from(&config.own_names);
     settings.backups = config.route.iter().filter(|route| route.accept).map(backup).collect::<Result<_>>()?;
     settings.routes = config.route.iter().map(rule).collect::<Result<_>>()?;

@@ -63,6 +63,7 @@ fn heading(table: &'static str) -> &'static str {
         "oauth" => "`[oauth]`",
         "pop3" => "`[pop3]`",
         "listener[]" => "`[[listener]]`, once for each port",
+        "source[]" => "`[[source]]`, as many as are needed",
         "route[]" => "`[[route]]`, as many as are needed",
         "milter[]" => "`[[milter]]`, once for each, asked in this order",
         "mta_hook[]" => "`[[mta_hook]]`, once for each, asked after the milters",

@@ -144,7 +144,7 @@ struct Line {
 }
 
 impl Dial for Line {
-    fn connect(&self, to: SocketAddr, _from: Option<IpAddr>, connect_max: Duration) -> Dialing<'_> {
+    fn connect(&self, to: SocketAddr, from: Option<IpAddr>, connect_max: Duration) -> Dialing<'_> {
         Box::pin(async move {
             let (faults, latency) = self.network.knock(to.ip());
             let takes = latency + Duration::from_millis(1 + self.network.chance.below(40));
@@ -154,7 +154,7 @@ impl Dial for Line {
             }
             tokio::time::sleep(takes).await;
             let refused = || DialError::Connect(io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused"));
-            self.network.connect(self.address, to).ok_or_else(refused)
+            self.network.connect(from.unwrap_or(self.address), to).ok_or_else(refused)
         })
     }
 }

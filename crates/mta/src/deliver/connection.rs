@@ -23,6 +23,7 @@ use crate::queue::board::{Exchangers, Job};
 use crate::queue::outcome::{Attempt, Tried};
 use crate::queue::post::Post;
 use crate::route::{Destination, Smarthost, Target, Tls};
+use crate::source::Source;
 use crate::transport::policy::{Refused, StsAnswer};
 use crate::transport::tls_rpt::{self, FailureKind};
 use crate::transport::{Inquiry, OfDomain};
@@ -270,13 +271,22 @@ impl Connection {
 
     async fn dial(&self, address: IpAddr, port: u16) -> Result<Socket, Broken> {
         let delivery = &self.post.settings.delivery;
-        let from = if address.is_ipv4() { delivery.source_ipv4 } else { delivery.source_ipv6 };
+        let from = match self.source() {
+            None if address.is_ipv4() => delivery.source_ipv4,
+            None => delivery.source_ipv6,
+            Some(source) => {
+                let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+                let none = || Broken::Connect(format!("the source {} has no {family} address", source.name));
+                Some(source.address(address).ok_or_else(none)?)
+            }
+        };
         let dialing = self.post.world.dial.connect(SocketAddr::new(address, port), from, delivery.connect_timeout);
         dialing.await.map_err(|error| Broken::Connect(error.to_string()))
     }
 
     fn config(&self, target: &Target, manner: &Manner) -> Config {
-        let mut config = Config::new(self.post.settings.hostname.as_str());
+        let own = self.source().and_then(|source| source.hostname.as_ref()).unwrap_or(&self.post.settings.hostname);
+        let mut config = Config::new(own.as_str());
         config.requiretls = manner.requiretls;
         config.tls_policy = match manner.tls {
             Tls::None | Tls::Implicit => TlsPolicy::None,
@@ -289,6 +299,12 @@ impl Connection {
             config.password_in_clear = target.host.ip().is_some_and(|ip| ip.is_loopback());
         }
         config
+    }
+
+    /// From which of our addresses it goes, if that matters.
+    fn source(&self) -> Option<&Source> {
+        let name = self.destination.source()?;
+        self.post.settings.delivery.sources.iter().find(|source| *source.name == *name)
     }
 
     fn credentials(&self, smarthost: &Smarthost) -> Option<wire::sasl::client::Credentials> {

@@ -645,7 +645,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(0);
 
     fn to(domain: &str) -> Destination {
-        Destination::Mx(Domain::parse(domain).unwrap(), mail::TlsDemand::ByPolicy)
+        Destination::Mx(Domain::parse(domain).unwrap(), mail::TlsDemand::ByPolicy.into())
     }
 
     fn job(receipt: u64, sender: &str, domain: &str) -> Job {

@@ -48,8 +48,8 @@ struct Work {
 pub(crate) enum Kind {
     /// It was tried.
     Tried(Vec<Tried>),
-    /// Its destination is down until then; this counts as no attempt.
-    Parked { places: Vec<usize>, until: Timestamp },
+    /// It is left alone until then, for this reason or because its destination is down; this counts as no attempt.
+    Parked { places: Vec<usize>, until: Timestamp, why: Option<String> },
     /// It is for a mailbox here.
     Local { places: Vec<usize> },
     /// Nothing: it is not to be tried now.
@@ -178,7 +178,7 @@ fn apply(tx: &mut WriteTx, work: &Work, now: Timestamp, settings: &Settings, tol
             judged.events.splice(0..0, events);
             judged
         }
-        Kind::Parked { places, until } => parked(&message, places, *until, now, settings),
+        Kind::Parked { places, until, why } => parked(&message, places, *until, why.as_ref(), now, settings),
         Kind::Local { places } => file(tx, &message, places, now, settings)?,
     };
     let events = write_judged(tx, &mut message, judged, now, settings)?;
@@ -248,7 +248,7 @@ pub(crate) fn write_judged(
 const LEFT_ALONE: &str = "not tried: its destination is down or busy";
 
 /// Moves recipients to a later time without counting it as an attempt; those whose time is over fail.
-fn parked(message: &QueueMessage, places: &[usize], until: Timestamp, now: Timestamp, settings: &Settings) -> Judged {
+fn parked(message: &QueueMessage, places: &[usize], until: Timestamp, why: Option<&String>, now: Timestamp, settings: &Settings) -> Judged {
     if now >= message.expires {
         let tried: Vec<Tried> = places.iter().map(|place| unreachable(message, *place)).collect();
         return judge(message, &tried, now, &settings.queue);
@@ -258,7 +258,7 @@ fn parked(message: &QueueMessage, places: &[usize], until: Timestamp, now: Times
     for place in places {
         if let Some(RecipientState::Open { attempts, delay_reported, last, .. }) = message.recipients.get(*place).map(|entry| &entry.state)
         {
-            let last = last.clone().or_else(|| Some(LEFT_ALONE.to_owned()));
+            let last = why.or(last.as_ref()).cloned().or_else(|| Some(LEFT_ALONE.to_owned()));
             let state = RecipientState::Open { attempts: *attempts, next: until, delay_reported: *delay_reported, last };
             judged.states.push((*place, state));
         }

@@ -226,8 +226,10 @@ impl Runner {
         let kind = match down {
             _ if places.is_empty() => Kind::Back,
             _ if job.destination == Destination::Local => Kind::Local { places },
+            // Nothing went wrong: the next day it goes.
+            Some((until, words)) if words == reading::SPENT => Kind::Parked { places, until, why: Some(words) },
             Some((_, words)) if was_tried(&job) => failed_with_others(&places, &words),
-            Some((until, _)) => Kind::Parked { places, until },
+            Some((until, _)) => Kind::Parked { places, until, why: None },
             None => Kind::Back,
         };
         self.post.complete(&job, kind, None).await;

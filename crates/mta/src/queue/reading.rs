@@ -10,14 +10,18 @@
 use super::board::{Board, Job, Room};
 use crate::detour::{self, Probes};
 use crate::outbox;
+use crate::return_path;
 use crate::route::{self, Destination};
 use crate::settings::Settings;
+use crate::source::{self, Choice, Source};
 use mail::{Address, Domain, ReceiptId, Timestamp, TlsDemand};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use store::{Part, QueueMessage, ReadTx, Result, WriteTx};
 
+/// Why mail waits whose sources have sent enough for a day.
+pub(super) const SPENT: &str = "the addresses it may go from warm up and have sent to this domain what they may today";
 /// Lanes whose first parts are read at once.
 const FIRSTS: usize = 32;
 /// Parts of a lane that are read at once.
@@ -129,6 +133,7 @@ impl Planner<'_> {
         }
         let usual = way(self.tx, &message, &part.lane, self.settings, &mut self.local)?;
         let destination = detour::probing(self.tx, &part.lane, usual, self.now, self.probes, self.settings.fallback.as_ref())?;
+        let (destination, spent) = self.sourced(&message, &part.lane, destination)?;
         let sender: Arc<str> = message.sender().into();
         let before = [
             self.plan.picks.len(),
@@ -137,6 +142,7 @@ impl Planner<'_> {
         ];
         let room = match destination {
             Destination::Local => Room::Free,
+            _ if spent => Room::Down(source::tomorrow(self.now, part.receipt), SPENT.to_owned()),
             _ => self.board.room(&destination, &sender, before, self.now, &self.settings.queue),
         };
         let down = match room {
@@ -160,6 +166,24 @@ impl Planner<'_> {
         *self.senders.entry(Arc::clone(&sender)).or_default() += 1;
         self.plan.picks.push(Pick { parts, destination, sender, down });
         Ok(true)
+    }
+
+    /// From which of our addresses mail goes to a domain's exchangers, and whether that may send no more there today.
+    fn sourced(&self, message: &QueueMessage, domain: &Domain, destination: Destination) -> Result<(Destination, bool)> {
+        let sources = &self.settings.delivery.sources;
+        if sources.is_empty() || !destination.is_direct() {
+            return Ok((destination, false));
+        }
+        let today = return_path::day(self.now);
+        let sent = |source: &Source| -> Result<u64> {
+            let planned = self.destinations.get(&destination.clone().from_source(&source.name)).copied().unwrap_or_default();
+            Ok(self.tx.sent(today, &source.name, domain)?.saturating_add(planned as u64))
+        };
+        Ok(match source::choose(sources, message.reverse_path.0.as_ref(), message.receipt, self.now, sent)? {
+            Choice::Any => (destination, false),
+            Choice::From(source) => (destination.from_source(&source.name), false),
+            Choice::Tomorrow => (destination, true),
+        })
     }
 
     fn message(&mut self, receipt: ReceiptId) -> Result<Option<Arc<QueueMessage>>> {
@@ -221,9 +245,24 @@ pub(super) fn take(tx: &mut WriteTx, plan: &Plan, now: Timestamp, settings: &Set
         let Some(message) = tx.queue_message(message.receipt)? else { continue };
         let lanes = mine.iter().map(|part| &part.lane).collect();
         let jobs = jobs(tx, &Arc::new(message), pick, first, &lanes, now, settings)?;
+        if pick.down.is_none() {
+            count(tx, &jobs, now, settings)?;
+        }
         all.push(Taken { jobs, down: pick.down.clone() });
     }
     Ok(all)
+}
+
+/// Counts what addresses that warm up send.
+fn count(tx: &mut WriteTx, jobs: &[Job], now: Timestamp, settings: &Settings) -> Result<()> {
+    let today = return_path::day(now);
+    for job in jobs {
+        let name = job.destination.source();
+        let Some(source) = name.and_then(|name| settings.delivery.sources.iter().find(|source| *source.name == *name)) else { continue };
+        let (Destination::Mx(domain, _), Some(_)) = (&job.destination, source.allowance(today)) else { continue };
+        tx.sent_add(today, &source.name, domain, job.recipients.len() as u64)?;
+    }
+    Ok(())
 }
 
 /// The transactions that a pick makes: what leaves under different reverse-paths cannot share one, nor can too many.

@@ -111,7 +111,7 @@ mod tests {
             ("xb.example", false),
             ("c.example", false),
         ] {
-            assert_eq!(asked.means(&Destination::Mx(domain(to), TlsDemand::ByPolicy), &[]), want, "{to}");
+            assert_eq!(asked.means(&Destination::Mx(domain(to), TlsDemand::ByPolicy.into()), &[]), want, "{to}");
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod pop3;
 pub mod queue;
 pub mod service;
 pub mod socket;
+pub mod source;
 pub mod store;
 pub mod suppression;
 pub mod tls_report;
@@ -156,6 +157,7 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         queue::List,
         queue::Show,
         queue::Act, //
+        source::List,
         suppression::List,
         suppression::Add,
         suppression::Remove, //

@@ -24,6 +24,7 @@ mod reload;
 mod report;
 mod serve;
 mod sim;
+mod source;
 mod status;
 mod store;
 mod suppression;
@@ -120,6 +121,9 @@ enum Command {
     /// Addresses elsewhere that get no mail, because it failed too often
     #[command(subcommand)]
     Suppression(suppression::Suppression),
+    /// The addresses that mail goes out from
+    #[command(subcommand)]
+    Source(source::Source),
     /// Domains whose mail goes over the relay, because their servers refuse our address
     #[command(subcommand)]
     Detour(detour::Detour),
@@ -203,6 +207,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Mailbox(mailbox) => mailbox.run(context)?,
         Command::Queue(queue) => queue.run(context)?,
         Command::Suppression(suppression) => suppression.run(context)?,
+        Command::Source(source) => source.run(context)?,
         Command::Detour(detour) => detour.run(context)?,
         Command::Outbound(outbound) => outbound.run(context)?,
         Command::Trace(trace) => trace.run(context)?,

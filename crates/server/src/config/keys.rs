@@ -432,6 +432,32 @@ pub const KEYS: &[Key] = &[
     key("mta_hook[].timeout", "span", "\"30s\"", "How long its answer may take."),
     key("mta_hook[].on_failure", "tempfail | accept | reject", "\"tempfail\"", "What happens when it cannot be asked, as for a milter."),
     key("mta_hook[].message_octets", "size", "\"50 MiB\"", "Larger messages go on without its advice."),
+    key("source[].name", "text", "", "What `postrider source` calls it."),
+    key(
+        "source[].addresses",
+        "list of addresses",
+        "",
+        "One local address, or one IPv4 and one IPv6 address, from which connections to mail exchangers are made.",
+    ),
+    key("source[].hostname", "host name", "", "The name in EHLO, which the PTR records of the addresses should give. Without it hostname."),
+    key(
+        "source[].senders",
+        "list of addresses and domains",
+        "[]",
+        "Whose mail goes from it: \"news@example.org\", \"example.org\", \"*.example.org\". Several sources with the same senders share their mail. Empty: of all who have no source of their own.",
+    ),
+    key(
+        "source[].warm_up_start",
+        "day",
+        "",
+        "The first day (UTC) of a new address, e.g. \"2026-12-01\": from then on it sends more from day to day. Without it it sends as much as there is.",
+    ),
+    key(
+        "source[].warm_up_per_day",
+        "list of numbers",
+        "[50, 100, 200, 400, 800, 1500, 3000, 6000, 12000, 25000, 50000, 100000]",
+        "Recipients at one domain on the first day, the second, and so on; after the last as many as there are.",
+    ),
 ];
 
 #[cfg(test)]
@@ -468,6 +494,8 @@ mod tests {
         config.milter = vec![toml::from_str("name = \"m\"\naddress = \"unix:/m\"").unwrap()];
         let hook = "name = \"h\"\nurl = \"http://h/\"\ncredentials_file = \"c\"";
         config.mta_hook = vec![toml::from_str(hook).unwrap()];
+        config.source =
+            vec![toml::from_str("name = \"n\"\naddresses = [\"192.0.2.1\"]\nhostname = \"h\"\nwarm_up_start = \"2026-12-01\"").unwrap()];
         config
     }
 

@@ -13,6 +13,7 @@ pub mod problem;
 pub mod relay;
 pub mod returns;
 pub mod sign_in;
+pub mod source;
 pub mod transport;
 pub mod value;
 
@@ -22,6 +23,7 @@ pub use problem::Problem;
 pub use relay::RelayFallback;
 pub use returns::{Bounces, Forwarding};
 pub use sign_in::SignIn;
+pub use source::Source;
 pub use transport::Transport;
 pub use value::{Network, Octets, Span};
 
@@ -135,6 +137,9 @@ pub struct Config {
     /// The same, by MTA hooks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mta_hook: Vec<MtaHook>,
+    /// From which of our addresses mail goes out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source: Vec<Source>,
 }
 
 fn default_data() -> PathBuf {
@@ -662,6 +667,7 @@ impl Config {
             route: Vec::new(),
             milter: Vec::new(),
             mta_hook: Vec::new(),
+            source: Vec::new(),
         }
     }
 
@@ -777,7 +783,11 @@ impl Config {
     }
 
     fn check_routes(&self) -> Result<(), (String, String)> {
-        self.route.iter().enumerate().try_for_each(|(place, route)| route.check(&format!("route[{place}]")))
+        self.route.iter().enumerate().try_for_each(|(place, route)| route.check(&format!("route[{place}]")))?;
+        self.source
+            .iter()
+            .enumerate()
+            .try_for_each(|(place, source)| source.check(&format!("source[{place}]"), self.source.get(..place).unwrap_or_default()))
     }
 
     fn check_advisers(&self) -> Result<(), (String, String)> {

@@ -199,3 +199,37 @@ fn a_backup_takes_what_the_primary_cannot_and_knows_whom_the_primary_knows() {
         world.audit().assert_sound();
     });
 }
+
+#[test]
+fn mail_goes_from_the_address_of_its_sender_and_a_new_one_warms_up() {
+    sim::run(1, async |world| {
+        let source = |name: &str, ip: &str, hostname: &str, senders: &[&str], start: Option<u32>| mta::source::Source {
+            name: name.into(),
+            ipv4: ip.parse().ok(),
+            ipv6: None,
+            hostname: Domain::parse(hostname).ok(),
+            senders: senders.iter().map(|text| mta::route::Sender::parse(text).unwrap()).collect(),
+            warm_up: start.map(|start| mta::source::WarmUp { start, per_day: vec![2, 3] }),
+        };
+        let today = mta::return_path::day(world.now());
+        let news = source("news", "10.9.0.2", "news.a.example", &["ann@a.example"], Some(today));
+        let people = source("people", "10.9.0.1", "people.a.example", &[], None);
+        let a = world.host_with("mx.a.example", "a.example", |settings| settings.delivery.sources = vec![people, news]);
+        drop(world.dns().clone().with_mx(&Domain::parse("a.example").unwrap(), 10, Some(a.name())));
+        let b = world.host("mx.b.example", "b.example");
+        a.account("ann@a.example").account("ada@a.example");
+        b.account("bob@b.example");
+        a.submit("ada@a.example", &["bob@b.example"], "hello").await;
+        for _ in 0..6 {
+            a.submit("ann@a.example", &["bob@b.example"], "news").await;
+        }
+        let from = |part: &str| b.inbox("bob@b.example").iter().filter(|text| text.contains(part)).count();
+        for (hours, want) in [(12, 2), (24, 5), (24, 6)] {
+            world.pass(Duration::from_hours(hours)).await;
+            let of_news = from("Received: from news.a.example ([10.9.0.2])");
+            assert_eq!((of_news, from("Received: from people.a.example ([10.9.0.1])")), (want, 1), "{hours}\n{}", world.trace());
+        }
+        assert!(a.queue().is_empty() && a.inbox("ann@a.example").is_empty());
+        world.audit().assert_sound();
+    });
+}
