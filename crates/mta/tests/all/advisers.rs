@@ -1,7 +1,7 @@
 //! Milters and hooks beside a `Receiver`: a scripted milter and a scripted web server on sockets of this machine.
 //!
 //! The real programs are tried in `tests/test_milters.py`; here is what becomes of a message in each case.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
 use mail::{Address, BodyType, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
 use milter::packet::{Packet, Reader, encode};
@@ -73,14 +73,14 @@ fn milter(says: fn(&Packet) -> Option<Vec<u8>>) -> (Kind, Heard) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
     let heard = Heard::default();
-    let hears = Arc::clone(&heard);
+    let noted = Arc::clone(&heard);
     std::thread::spawn(move || {
         'connections: while let Ok((mut socket, _)) = listener.accept() {
             let (mut reader, mut buffer) = (Reader::new(usize::MAX), [0; 4096]);
             while let Ok(octets @ 1..) = socket.read(&mut buffer) {
                 reader.push(&buffer[..octets]);
                 while let Some(packet) = reader.packet().unwrap() {
-                    hears.lock().unwrap().push(format!("{}{}", char::from(packet.kind), packet.data.escape_ascii()));
+                    noted.lock().unwrap().push(format!("{}{}", char::from(packet.kind), packet.data.escape_ascii()));
                     let answer = match packet.kind {
                         b'O' => encode(b'O', &[6_u32, 0x1ff, 0].map(u32::to_be_bytes).concat()),
                         b'D' | b'A' | b'Q' => continue,
@@ -102,7 +102,7 @@ fn hook(json: &'static str, stages: Vec<HookStage>) -> (Kind, Heard) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap()).parse().unwrap();
     let heard = Heard::default();
-    let hears = Arc::clone(&heard);
+    let noted = Arc::clone(&heard);
     std::thread::spawn(move || {
         while let Ok((mut socket, _)) = listener.accept() {
             let (mut request, mut buffer) = (String::new(), [0; 4096]);
@@ -110,7 +110,7 @@ fn hook(json: &'static str, stages: Vec<HookStage>) -> (Kind, Heard) {
                 let octets = socket.read(&mut buffer).unwrap();
                 request += std::str::from_utf8(&buffer[..octets]).unwrap();
             }
-            hears.lock().unwrap().push(request.split_once("\r\n\r\n").unwrap().1.to_owned());
+            noted.lock().unwrap().push(request.split_once("\r\n\r\n").unwrap().1.to_owned());
             let status = if json.is_empty() { "500 Oh no" } else { "200 OK" };
             write!(socket, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{json}", json.len()).unwrap();
         }
@@ -166,7 +166,7 @@ impl Peer {
             return mail;
         }
         let rcpt = self.rcpt("ann@ours.example").await;
-        if rcpt.code != 250 { rcpt } else { self.data(chunks).await }
+        if rcpt.code == 250 { self.data(chunks).await } else { rcpt }
     }
 }
 
