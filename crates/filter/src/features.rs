@@ -9,6 +9,7 @@
 //! - At most [`Limits::features_max`] features of at most [`Limits::feature_chars_max`] characters.
 
 use crate::links::{self, Link};
+use crate::wording;
 use mail::digest::{AddressItem, BodyPart, Digest, Inside};
 use mail::{header, text, words};
 use std::collections::BTreeSet;
@@ -77,6 +78,12 @@ pub struct Features {
     pub has_hidden_text: bool,
     /// How often it has one of the phrases of advance-fee letters, each counted once.
     pub fee_phrases: usize,
+    /// Which messages it says it answers, the latest last; ids without brackets.
+    pub answers: Vec<String>,
+    /// Phrases that unwanted mail is full of, by subject, in the order of the rules.
+    pub wording: Vec<Vec<&'static str>>,
+    /// Peculiarities of its header and text, by the names of rules.
+    pub style: BTreeSet<&'static str>,
 }
 
 /// Where a feature is counted: 32 bits of FNV-1a, which everybody can compute again.
@@ -130,7 +137,9 @@ impl Features {
     #[must_use]
     pub fn of(message: &[u8], digest: &Digest, limits: &Limits) -> Self {
         let message = message.get(..limits.message_octets_max).unwrap_or(message);
-        let mut reading = Reading { features: Self::default(), seen: BTreeSet::new(), limits, html: false, plain: false };
+        let answers = digest.references.clone();
+        let mut reading =
+            Reading { features: Self { answers, ..Self::default() }, seen: BTreeSet::new(), limits, html: false, plain: false };
         reading.people(digest);
         reading.subject(digest);
         reading.fields(message);
@@ -139,6 +148,7 @@ impl Features {
             reading.text(message, part);
         }
         reading.links();
+        reading.style(message, digest);
         reading.features.is_html_only = reading.html && !reading.plain;
         reading.shape();
         reading.features
@@ -258,6 +268,7 @@ impl Reading<'_> {
             let found = links::of_html(&html, left);
             self.features.images += found.images;
             self.features.has_hidden_text |= found.has_hidden_text;
+            self.tricks(&html);
             self.features.links.extend(found.links);
             text::strip_html(&html)
         } else {
@@ -271,9 +282,79 @@ impl Reading<'_> {
         self.words("word", &seen);
     }
 
+    /// What HTML of wanted mail seldom has.
+    fn tricks(&mut self, html: &str) {
+        let lower = html.to_ascii_lowercase();
+        let split =
+            lower.match_indices("<!--").filter(|(at, _)| lower.as_bytes().get(at.wrapping_sub(1)).is_some_and(u8::is_ascii_alphabetic));
+        let tricks = [
+            (lower.contains("<form"), "form"),
+            (split.count() > 1, "split-words"),
+            (lower.contains("mailto:") && lower.contains("subject=remove"), "removal-by-mail"),
+            (
+                ["size=+", "size=\"+", "size=5", "size=\"5", "size=6", "size=\"6", "size=7", "size=\"7"]
+                    .iter()
+                    .any(|size| lower.contains(size)),
+                "large-type",
+            ),
+            (
+                lower.contains("color=\"#ff0000")
+                    || lower.contains("color=#ff0000")
+                    || lower.contains("color=\"red")
+                    || lower.contains("color=red"),
+                "red-type",
+            ),
+        ];
+        self.features.style.extend(tricks.into_iter().filter(|(holds, _)| *holds).map(|(_, name)| name));
+    }
+
     fn phrases(&mut self, seen: &str) {
         let line = seen.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
         self.features.fee_phrases += FEE_PHRASES.iter().filter(|phrase| line.contains(**phrase)).count();
+        self.features.wording.resize(wording::SUBJECTS.len(), Vec::new());
+        for (known, found) in self.features.wording.iter_mut().zip(wording::found(&line)) {
+            known.extend(found);
+            known.sort_unstable();
+            known.dedup();
+        }
+        let letters = seen.chars().filter(|c| c.is_alphabetic()).count();
+        let capitals = seen.chars().filter(|c| c.is_uppercase()).count();
+        if letters > 100 && capitals * 3 > letters {
+            self.features.style.insert("loud-text");
+        }
+        if seen.matches("!!").count() > 1 || seen.matches('!').count() > 8 {
+            self.features.style.insert("exclaiming");
+        }
+    }
+
+    /// What is peculiar about the header.
+    fn style(&mut self, message: &[u8], digest: &Digest) {
+        let value = |name: &str| header::value(message, name).map(|value| value.trim().to_lowercase());
+        let subject = digest.envelope.subject.as_deref().unwrap_or_default();
+        let tail = subject.trim_end().rsplit_once("    ").map_or("", |(_, tail)| tail);
+        let author = self.features.author.as_deref().unwrap_or_default();
+        let local = author.split('@').next().unwrap_or_default();
+        let to = &digest.envelope.to;
+        let raw = header::value(message, "Subject").is_some_and(|raw| raw.bytes().filter(|octet| *octet > 127).count() > 2);
+        let encoded = text::parts(&digest.body).into_iter().any(|part| part.encoding.eq_ignore_ascii_case("base64"));
+        let urgent = value("x-priority").is_some_and(|value| value.starts_with('1'))
+            || value("x-msmail-priority").is_some_and(|value| value == "high")
+            || value("importance").is_some_and(|value| value == "high");
+        let peculiarities = [
+            (!tail.is_empty() && !tail.contains(' '), "tail-in-subject"),
+            (subject.trim_start().to_ascii_lowercase().starts_with("adv:"), "advertisement"),
+            (subject.contains('$') || subject.contains('%'), "money-in-subject"),
+            (subject.contains('!'), "exclaiming-subject"),
+            (subject.trim_end().ends_with('?') && subject.len() > 8, "asking-subject"),
+            (raw, "raw-subject"),
+            (to.is_empty() || to.iter().all(|item| item.host.is_none()), "nobody-named"),
+            (to.iter().filter_map(address).any(|to| to == author), "to-its-author"),
+            (local.chars().filter(char::is_ascii_digit).count() >= 3, "numbered-author"),
+            (self.features.author_name.is_empty(), "nameless-author"),
+            (encoded, "hidden-by-encoding"),
+            (urgent, "urgent"),
+        ];
+        self.features.style.extend(peculiarities.into_iter().filter(|(holds, _)| *holds).map(|(_, name)| name));
     }
 
     fn links(&mut self) {

@@ -25,6 +25,7 @@ pub mod lookalike;
 pub mod reputation;
 pub mod rules;
 mod verdict;
+mod wording;
 
 pub use classifier::{Class, Counts, Heard, HeardFeature, Known, Opinion, Telling};
 pub use features::{Features, Limits, bucket};

@@ -1,13 +1,15 @@
 //! What speaks for or against a message before anybody has taught anything.
 //!
-//! Every rule has a name, a weight in hundredths of a point and a sentence. The weights were set by hand
-//! so that no rule about style alone reaches the threshold of five points; only what nobody sends with
-//! good intent does: a program under a document's name, a sender's domain that imitates the reader's own.
+//! Every rule has a name, a weight in hundredths of a point and a sentence. The weights of phrases and style were fitted
+//! (`docs/filter.md`, example `calibrate`); the others were set by hand. No rule about style reaches the threshold of
+//! five points alone; only what nobody sends with good intent does: a program under a document's name, a sender's domain
+//! that imitates the reader's own.
 //!
 //! Invariant: a rule looks at the message alone; who it is from is weighed in `verdict`.
 
 use crate::features::{Features, extension};
 use crate::lookalike;
+use crate::wording;
 
 /// What a rule found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Finding {
     pub weight: i32,
     /// What was found, for a person.
     pub found: String,
+    /// Of a rule with several weights, which it is: 1 and up; 0 of others.
+    pub level: usize,
 }
 
 /// Files that run when they are opened.
@@ -72,11 +76,17 @@ const DOCUMENTS: [&str; 12] = ["pdf", "doc", "docx", "xls", "xlsx", "txt", "jpg"
 /// Everything that the rules find.
 #[must_use]
 pub fn findings(features: &Features) -> Vec<Finding> {
-    [files(features), links(features), author(features), shape(features)].concat()
+    signs(features).into_iter().filter(|finding| finding.weight != 0).collect()
+}
+
+/// The same with what weighs nothing: for fitting the weights.
+#[must_use]
+pub fn signs(features: &Features) -> Vec<Finding> {
+    [files(features), links(features), author(features), shape(features), wording(features), style(features)].concat()
 }
 
 const fn finding(rule: &'static str, weight: i32, found: String) -> Finding {
-    Finding { rule, weight, found }
+    Finding { rule, weight, found, level: 0 }
 }
 
 fn files(features: &Features) -> Vec<Finding> {
@@ -147,6 +157,58 @@ fn shape(features: &Features) -> Vec<Finding> {
     missing.chain(shapes).collect()
 }
 
+/// Weights of a subject's wording: one phrase, two, three or more. Fitted.
+const WORDING: [(&str, [i32; 3]); wording::SUBJECTS.len()] = [
+    ("wording-money", [110, 120, 300]),
+    ("wording-sale", [60, 60, 60]),
+    ("wording-removal", [140, 150, 230]),
+    ("wording-excuse", [70, 160, 210]),
+    ("wording-body", [0, 0, 80]),
+    ("wording-bulk", [0, 0, 140]),
+    ("wording-form", [70, 240, 250]),
+    ("wording-account", [60, 150, 250]),
+];
+
+/// Weights of peculiarities, and what each is in words. Fitted.
+const STYLE: [(&str, i32, &str); 19] = [
+    ("loud-text", 150, "much of its text is in capitals"),
+    ("exclaiming", 80, "its text exclaims much"),
+    ("tail-in-subject", 150, "its subject has a tail behind spaces"),
+    ("advertisement", 190, "its subject says that it is an advertisement"),
+    ("money-in-subject", 120, "its subject speaks of money or percents"),
+    ("exclaiming-subject", 100, "its subject exclaims"),
+    ("asking-subject", 0, "its subject asks"),
+    ("raw-subject", 190, "its subject has letters that should have been encoded"),
+    ("nobody-named", 30, "it names nobody whom it is for"),
+    ("to-its-author", 50, "it says that it is for its own author"),
+    ("numbered-author", 30, "its author has a number for a name"),
+    ("nameless-author", 50, "its author has no name"),
+    ("hidden-by-encoding", 0, "its text is encoded so that only programs can read it"),
+    ("urgent", 60, "it says that it is urgent"),
+    ("form", 0, "it has a form to fill in"),
+    ("split-words", 100, "its HTML has remarks within words"),
+    ("removal-by-mail", 50, "one shall write to be removed"),
+    ("large-type", 0, "it is in large type"),
+    ("red-type", 0, "it is in red"),
+];
+
+fn wording(features: &Features) -> Vec<Finding> {
+    let weighed = wording::SUBJECTS.iter().zip(WORDING.iter().map(|(_, weights)| weights));
+    weighed.zip(&features.wording).filter_map(|((subject, weights), phrases)| about(subject, weights, phrases)).collect()
+}
+
+fn about(subject: &wording::Subject, weights: &[i32; 3], phrases: &[&str]) -> Option<Finding> {
+    let level = phrases.len().min(weights.len());
+    let weight = *weights.get(level.checked_sub(1)?)?;
+    let some = phrases.iter().take(3).map(|phrase| format!("{phrase:?}")).collect::<Vec<_>>().join(", ");
+    Some(Finding { level, ..finding(subject.name, weight, format!("it speaks of {}: {some}", subject.about)) })
+}
+
+fn style(features: &Features) -> Vec<Finding> {
+    let holds = STYLE.iter().filter(|(rule, ..)| features.style.contains(rule));
+    holds.map(|(rule, weight, words)| finding(rule, *weight, (*words).to_owned())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,16 +216,17 @@ mod tests {
     use mail::Digest;
 
     fn check(message: &str, want: &str) {
-        let message = format!("Date: x\r\nMessage-ID: <a@b.example>\r\n{message}");
+        let message = format!("Date: x\r\nMessage-ID: <a@b.example>\r\nTo: c@d.example\r\n{message}");
         let features = Features::of(message.as_bytes(), &Digest::of(message.as_bytes()), &Limits::default());
-        let found: Vec<_> = findings(&features).iter().map(|found| found.rule).collect();
+        // None of these authors has a name.
+        let found: Vec<_> = findings(&features).iter().map(|found| found.rule).filter(|rule| *rule != "nameless-author").collect();
         assert_eq!(found.join(" "), want, "{message}");
     }
 
     #[test]
     fn each_rule_finds_its_own() {
         check("From: a@b.example\r\nSubject: Lunch?\r\n\r\nAt noon.\r\n", "");
-        check("From: a@b.example\r\nSubject: LOOK AT THIS NOW!!\r\n\r\nx\r\n", "capitals shouting");
+        check("From: a@b.example\r\nSubject: LOOK AT THIS NOW!!\r\n\r\nx\r\n", "capitals shouting exclaiming-subject");
         check("Subject: x\r\n\r\nx\r\n", "missing-field");
         check("From: \"Boss boss@here.example\" <x@elsewhere.example>\r\n\r\nx\r\n", "address-in-name");
         check("From: a@pаypal.com\r\n\r\nx\r\n", "mixed-author");
@@ -171,6 +234,11 @@ mod tests {
             "From: a@b.example\r\nReply-To: c@d.example\r\n\r\nI am the next of kin of the deceased; two million dollars.\r\n",
             "advance-fee other-reply",
         );
+        check(
+            "From: a@b.example\r\nSubject: Save 50%\r\n\r\nRefinance your mortgage: act now!\r\n",
+            "wording-money wording-sale money-in-subject",
+        );
+        check("From: a@b.example\r\nSubject: ADV: x\r\n\r\nx\r\n", "advertisement");
         let html = "From: a@b.example\r\nContent-Type: text/html\r\n\r\n";
         check(&format!("{html}<a href=\"http://evil.example\">www.bank.com</a>"), "misleading-link html-only");
         check(&format!("{html}<a href=\"http://bank.com@192.0.2.1/\">x</a><img src=x>"), "numeric-link user-in-link html-only picture");

@@ -6,6 +6,9 @@
 //! | nobody stands for the author; authentication failed | +0.5; +1.5 |
 //! | the author's domain imitates the reader's or a correspondent's | +6 |
 //! | a rule | its weight |
+//! | what was taught of its author, domains, host and network | [`crate::reputation`] |
+//! | a block or allow list | what the operator says |
+//! | it was sent to a spam trap, too | +4 |
 //! | what was taught: log-odds *l* | 0.8·*l* between -7 and +7 |
 //! | the reader writes to the author, who is proven; not contradicted | -5; -1.5 |
 //! | it replies to what the reader wrote, author not contradicted | -2 |
