@@ -305,4 +305,11 @@ pub enum Event {
         /// JSON, as the stage writes and reads it.
         facts: String,
     },
+    /// Block and allow lists were asked about the host that brought it.
+    Listed {
+        /// Each list's zone, and what it says in words.
+        standings: Vec<(String, String)>,
+        /// The answers of DNS.
+        answers: Recorded,
+    },
 }

@@ -18,6 +18,7 @@ use crate::settings::Settings;
 use crate::subaddress;
 use crate::transport::dmarc_report::{DayPolicy, Found};
 use crate::transport::tls_rpt::day_of;
+use filter::reputation::Subject;
 use mail::binary;
 use mail::digest::Digest;
 use mail::event::Source;
@@ -79,6 +80,10 @@ pub(crate) struct Arrival {
     pub(crate) figures: Option<Figures>,
     /// Accounts that get it into Junk.
     pub(crate) junk: BTreeSet<AccountId>,
+    /// Who brings it, as far as that is proven: what is taught of it later is taught of them, too.
+    pub(crate) subjects: Vec<Subject>,
+    /// It was for a spam trap, too.
+    pub(crate) is_trapped: bool,
     /// Where our users find it.
     pub(crate) role: Role,
     /// What becomes of it if it is forwarded.
@@ -209,6 +214,9 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
     let delivered = outcomes.iter().filter(|outcome| outcome.filed).count() as u64;
     if reached.contains(&true) {
         let held = submitted(tx, arrival, now, settings)?;
+        if arrival.is_trapped {
+            tx.trap_sprung(&arrival.subjects, now)?;
+        }
         note_correspondents(tx, arrival, now)?;
         events.extend(queued.iter().map(|entry| Event::Queued { recipient: entry.recipient.address.clone() }));
         if !queued.is_empty() {
@@ -449,6 +457,9 @@ impl Taking<'_> {
             Err(Error::OverQuota { .. } | Error::TooManyEmails { .. }) => None,
             Err(error) => return Err(error),
         };
+        if let Some(filed) = &filed {
+            self.tx.origin_note(account, filed.email, &self.arrival.subjects, self.now)?;
+        }
         self.filed.insert(account, filed);
         Ok(filed)
     }

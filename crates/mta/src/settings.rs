@@ -182,12 +182,38 @@ pub struct Filter {
     pub is_on: bool,
     /// Where the lines are.
     pub judgement: filter::Settings,
+    /// Block and allow lists that are asked about strangers. Default none.
+    pub lists: Vec<filter::dnsbl::List>,
+    /// How long they have to answer, from the start of the connection. Default 5 seconds.
+    pub lists_wait: Duration,
+    /// Addresses that nobody was ever given. Default none.
+    pub traps: Vec<Address>,
+    /// What is done about hosts that never brought such mail. Default nothing.
+    pub first_contact: FirstContact,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { is_on: true, judgement: filter::Settings::default() }
+        Self {
+            is_on: true,
+            judgement: filter::Settings::default(),
+            lists: Vec::new(),
+            lists_wait: Duration::from_secs(5),
+            traps: Vec::new(),
+            first_contact: FirstContact::Off,
+        }
     }
+}
+
+/// What is done about hosts that never brought mail from this sender to this reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstContact {
+    /// Nothing.
+    Off,
+    /// The end of the message is answered so much later.
+    Slow(Duration),
+    /// They are to come again after this time (RFC 6647).
+    Grey(Duration),
 }
 
 /// Finding out who mail is from.

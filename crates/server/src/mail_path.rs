@@ -25,6 +25,9 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.receive.subaddress.separators.clone_from(&config.subaddress.separators);
     settings.receive.advisers = crate::advisers::advisers(config)?;
     settings.receive.filter.is_on = config.filter.check;
+    settings.receive.filter.lists = config.lists();
+    settings.receive.filter.traps = config.filter.traps.iter().filter_map(|trap| mail::Address::parse(trap).ok()).collect();
+    settings.receive.filter.first_contact = config.first_contact();
     settings.receive.filter.judgement.junk_at = i32::from(config.filter.junk_points) * 100;
     settings.receive.filter.judgement.reject_at = (config.filter.reject_points > 0).then(|| i32::from(config.filter.reject_points) * 100);
     settings.queue.retry = config.queue.retry.iter().map(|wait| wait.0).collect();

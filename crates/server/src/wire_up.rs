@@ -260,6 +260,8 @@ impl Current {
     fn new(config: &Config, parts: &Parts<'_>) -> Result<Self> {
         let snapshot = Snapshot::new(config, parts.pretence_key)?;
         parts.authenticator.set_guard(config.guard());
+        let learn = config.filter.learn;
+        parts.store.write_blocking(move |tx| tx.learning_set(learn)).map_err(|error| Failure::failed("the filter's learning", error))?;
         let authenticator = parts.authenticator.taking(Arc::clone(&snapshot.tokens));
         let world = crate::transport::world(config, parts.clock, parts.store, parts.results)?;
         let receive = Context {

@@ -64,6 +64,7 @@ fn heading(table: &'static str) -> &'static str {
         "pop3" => "`[pop3]`",
         "listener[]" => "`[[listener]]`, once for each port",
         "source[]" => "`[[source]]`, as many as are needed",
+        "list[]" => "`[[list]]`: block and allow lists, at most 16",
         "route[]" => "`[[route]]`, as many as are needed",
         "milter[]" => "`[[milter]]`, once for each, asked in this order",
         "mta_hook[]" => "`[[mta_hook]]`, once for each, asked after the milters",

@@ -120,6 +120,11 @@ pub(crate) fn correspondent(account: AccountId, is_domain: bool, slot: u32) -> V
     Key::default().u32(account.0).u8(u8::from(is_domain)).u32(slot).done()
 }
 
+/// `Greeting`.
+pub(crate) fn greeting(slot: u32) -> Vec<u8> {
+    Key::default().u32(slot).done()
+}
+
 /// `Traffic`.
 pub(crate) fn traffic(account: AccountId, hour: u32) -> Vec<u8> {
     Key::default().u32(account.0).u32(hour).done()

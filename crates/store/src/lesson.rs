@@ -24,6 +24,7 @@ use crate::record::Record;
 use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
 use filter::classifier::{Class, Counts, Known};
+use filter::reputation::Subject;
 use filter::{Features, Limits, lookalike};
 use mail::digest::Digest;
 use mail::{AccountId, Address, EmailId, Flag, Flags, Role, Timestamp};
@@ -96,6 +97,10 @@ pub struct Acquaintance {
     pub account: Known,
     /// The account has written to the author.
     pub is_correspondent: bool,
+    /// The message answers one that the account sent, as far as the trail goes back.
+    pub is_reply: bool,
+    /// What was taught of those who bring it; empty where nobody said who they are.
+    pub reputation: Vec<filter::reputation::Known>,
     /// The account's own domain, or one that it has written to, that the author's only looks like.
     pub imitated: Option<String>,
 }
@@ -111,8 +116,18 @@ impl ReadTx {
             server: Known { messages: self.server_lesson(None)?, features: of_server },
             account: Known { messages: own(None)?, features: of_account },
             is_correspondent: self.is_correspondent(account, features.author.as_deref())?,
+            is_reply: self.has_sent_one(account, &features.answers)?,
+            reputation: Vec::new(),
             imitated: self.imitated(account, features.author_domain.as_deref())?,
         })
+    }
+
+    /// The same, with what was taught of those who bring it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn acquaintance_with(&self, account: AccountId, features: &Features, subjects: &[Subject], now: Timestamp) -> Result<Acquaintance> {
+        Ok(Acquaintance { reputation: self.reputation(account, subjects, now)?, ..self.acquaintance(account, features)? })
     }
 
     fn lesson(&self, account: AccountId, bucket: Option<u32>) -> Result<Counts> {

@@ -40,6 +40,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzz;
 mod grams;
+mod greeting;
 mod hold;
 mod index;
 mod keeper;
@@ -97,6 +98,7 @@ pub use error::{Class, Error, Result};
 pub use feed::{QueueSubscription, Subscription};
 pub use figures::{Figures, SYNC_MICROS};
 pub use grams::{Reindexed, reindex};
+pub use greeting::{GREETINGS_MAX, Greeting};
 pub use hold::{HOLD_RULES_MAX, HoldRule, Suspension};
 pub use index::{Direction, KeyRange};
 pub use lane::{Part, RANKS, rank};

@@ -185,6 +185,8 @@ spaces! {
     Sending = 84, "sending";
     /// day since 1970 (4), source, 0 (1), domain → `Sent`: how much a source that warms up has sent there.
     Sent = 93, "sent";
+    /// slot (4) → `GreetingRecord`: who tried to write to whom from where for the first time.
+    Greeting = 95, "greeting";
     // 85 to 89: what is explained and reported.
     /// receipt (8) → nothing: its trail is of a message that was refused.
     Rejection = 85, "rejection";

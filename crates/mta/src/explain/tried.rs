@@ -81,15 +81,16 @@ pub(crate) fn features(sample: &[u8]) -> Features {
 
 /// What a verdict rests on for a reader of whom this is known.
 pub(crate) fn grounds(features: &Features, authenticity: Authenticity, known: &Acquaintance) -> Grounds {
-    Grounds::of(&Evidence {
+    let evidence = Evidence {
         features,
         authenticity,
         server: &known.server,
         account: &known.account,
         is_correspondent: known.is_correspondent,
-        is_reply: false,
+        is_reply: known.is_reply,
         imitated: known.imitated.as_deref(),
-    })
+    };
+    Grounds::of(&evidence).with(filter::reputation::findings(&known.reputation))
 }
 
 /// The verdict for a reader, and what it rests on, as events.

@@ -17,7 +17,6 @@ use crate::counters::Counters;
 use crate::forward::Prospect;
 use crate::local::{self, Arrival, Fate, Placed, WhenFull};
 use crate::transport::{dmarc_report, tls_rpt};
-use filter::Authenticity;
 use mail::binary;
 use mail::date::DateTime;
 use mail::digest::Digest;
@@ -192,6 +191,7 @@ impl Receiver {
     /// The end of the message: everything is decided here.
     pub(super) async fn data(&mut self, last: Vec<u8>) -> Answer {
         let Some(mut transaction) = self.transaction.take() else { return self.reply(refusal::out_of_order()) };
+        self.settle_lists().await;
         let ready = match self.ready(&mut transaction, last).await {
             Ok(ready) => ready,
             Err(refused) => return self.refuse(&transaction, refused).await,
@@ -203,6 +203,11 @@ impl Receiver {
             let refused = Refused::from(reply).after(inspected, judged.events).about(&start, body.octets());
             return self.refuse(&transaction, refused).await;
         }
+        if transaction.recipients.is_empty() && !transaction.traps.is_empty() {
+            let reply = self.spring(&transaction, &ready).await;
+            return self.reply_in(&transaction, reply);
+        }
+        self.slow().await;
         self.commit(transaction, ready).await
     }
 
@@ -352,9 +357,8 @@ impl Receiver {
             Some(evidence) => self.inspect(transaction, evidence).await?,
             None => None,
         };
-        let authenticity = inspected.as_ref().map_or(Authenticity::Unknown, |inspected| inspected.authenticity);
         let judged = match watch.sample {
-            Some(sample) => self.wanted(transaction, &sample, authenticity).await,
+            Some(sample) => self.wanted(transaction, &sample, inspected.as_ref()).await,
             None => Judged::default(),
         };
         if judged.is_refused {
@@ -472,6 +476,8 @@ impl Receiver {
             figures: inspected.as_mut().and_then(|inspected| inspected.figures.take()),
             judged: inspected.map(|inspected| inspected.events).into_iter().flatten().chain(judged.events).chain(advised).collect(),
             junk: judged.junk,
+            subjects: judged.subjects,
+            is_trapped: !transaction.traps.is_empty(),
             role,
             fate,
         })

@@ -26,9 +26,11 @@ use filter::Authenticity;
 use mail::lookup::{Answer, Question, Recorded};
 use mail::{Domain, Event, ReversePath, Timestamp, header};
 use mailauth::arc::ArcResult;
+use mailauth::dkim::DkimResult;
+use mailauth::dmarc::DmarcResult;
 use mailauth::dmarc::aggregate::Done;
 use mailauth::dns::Step;
-use mailauth::spf::Session;
+use mailauth::spf::{Session, SpfResult};
 use mailauth::{Evidence, Outcome, Reader, results};
 use net::DnsError;
 use net::resolve::{Dns, Family};
@@ -52,6 +54,8 @@ pub(super) struct Inspected {
     pub(super) is_junk: bool,
     /// What a verdict has to know.
     pub(super) authenticity: Authenticity,
+    /// Domains that stand for it.
+    pub(super) domains: Vec<String>,
     /// What becomes of it if it is forwarded.
     pub(super) prospect: Prospect,
     /// What became of the chain of servers before us.
@@ -92,7 +96,8 @@ impl Receiver {
         let field = format!("{}: {value}\r\n", results::FIELD);
         let (prospect, arc) = (Prospect::of(&outcome), outcome.arc.result);
         let authenticity = authenticity(&outcome, settings.dmarc);
-        Ok(Some(Inspected { field, events, figures, is_junk, authenticity, prospect, arc, results: value }))
+        let domains = standing_for(&outcome, &transaction.mail.reverse_path);
+        Ok(Some(Inspected { field, events, figures, is_junk, authenticity, domains, prospect, arc, results: value }))
     }
 
     /// What the inspection rests on, beside the answers of DNS.
@@ -170,6 +175,14 @@ impl Drop for Ahead {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// The domains that have proven that they stand for a message: the author's, signers, the envelope's sender.
+fn standing_for(outcome: &Outcome, reverse_path: &ReversePath) -> Vec<String> {
+    let author = (outcome.dmarc.result == DmarcResult::Pass).then(|| outcome.dmarc.domain.clone());
+    let signers = outcome.dkim.iter().filter(|dkim| dkim.result == DkimResult::Pass).map(|dkim| dkim.domain.clone());
+    let sender = reverse_path.0.as_ref().filter(|_| outcome.mail_from.result == SpfResult::Pass).map(|sender| sender.domain().to_string());
+    author.into_iter().chain(signers).chain(sender).collect()
 }
 
 /// Every question gets an answer, if only that there was no time.

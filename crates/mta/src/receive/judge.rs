@@ -12,9 +12,11 @@
 //! - A message is refused for its looks only if the settings say so, it is bad enough for each of its readers, and it
 //!   goes to nobody else.
 
+use super::inspect::Inspected;
 use super::{Receiver, Transaction};
 use crate::explain::tried;
-use filter::{Action, Authenticity, Features, Grounds, Verdict};
+use filter::reputation::Subject;
+use filter::{Action, Authenticity, Features, Grounds, Reason, Verdict, dnsbl};
 use mail::{AccountId, Event, header};
 use smtp::server::Role;
 use std::borrow::Cow;
@@ -28,6 +30,9 @@ const ACCOUNTS_MAX: usize = 32;
 /// Features that the trail tells of.
 const TOLD_MAX: usize = 8;
 
+/// Hundredths of a point of a message that is for a spam trap, too.
+const TRAP_WEIGHT: i32 = 400;
+
 /// What was decided.
 #[derive(Default)]
 pub(super) struct Judged {
@@ -39,6 +44,8 @@ pub(super) struct Judged {
     pub(super) junk: BTreeSet<AccountId>,
     /// Nobody wants it.
     pub(super) is_refused: bool,
+    /// Who brings it, as far as that is proven.
+    pub(super) subjects: Vec<Subject>,
 }
 
 impl Receiver {
@@ -48,27 +55,51 @@ impl Receiver {
     }
 
     /// Judges the start of a message.
-    pub(super) async fn wanted(&self, transaction: &Transaction, sample: &[u8], authenticity: Authenticity) -> Judged {
+    pub(super) async fn wanted(&self, transaction: &Transaction, sample: &[u8], inspected: Option<&Inspected>) -> Judged {
         let accounts = accounts(transaction);
-        if accounts.is_empty() {
-            return Judged::default();
-        }
         let features = tried::features(sample);
-        let (asked, of) = (accounts.clone(), features.clone());
+        let authenticity = inspected.map_or(Authenticity::Unknown, |inspected| inspected.authenticity);
+        let subjects = self.subjects(&features, inspected);
+        if accounts.is_empty() {
+            return Judged { subjects, ..Judged::default() };
+        }
+        let elsewhere = self.found_elsewhere(transaction);
+        let (asked, of, brought, now) = (accounts.clone(), features.clone(), subjects.clone(), self.context.clock.wall());
         let read = self.context.store.read(move |tx| {
-            let known = |account: &AccountId| Ok((*account, tx.acquaintance(*account, &of)?));
+            let known = |account: &AccountId| Ok((*account, tx.acquaintance_with(*account, &of, &brought, now)?));
             asked.iter().take(ACCOUNTS_MAX).map(known).collect::<store::Result<Vec<_>>>()
         });
         match read.await {
             Ok(known) => {
-                let judged = self.judged(&accounts, &features, authenticity, &known);
-                Judged { is_refused: judged.is_refused && !goes_elsewhere(transaction), ..judged }
+                let judged = self.judged(&accounts, &features, authenticity, &known, &elsewhere);
+                let is_refused = judged.is_refused && !goes_elsewhere(transaction);
+                let events = self.listed().into_iter().chain(judged.events).collect();
+                Judged { is_refused, subjects, events, ..judged }
             }
             Err(error) => {
                 tracing::warn!(%error, "a message could not be judged");
-                Judged::default()
+                Judged { subjects, ..Judged::default() }
             }
         }
+    }
+
+    /// Who brings a message, as far as that is proven.
+    fn subjects(&self, features: &Features, inspected: Option<&Inspected>) -> Vec<Subject> {
+        let proven = inspected.is_some_and(|inspected| inspected.authenticity == Authenticity::Proven);
+        let author = features.author.as_deref().filter(|_| proven);
+        Subject::all(self.peer, author, inspected.map(|inspected| inspected.domains.clone()).unwrap_or_default())
+    }
+
+    /// What was found without looking at the message.
+    fn found_elsewhere(&self, transaction: &Transaction) -> Vec<Reason> {
+        let lists = &self.context.settings.receive.filter.lists;
+        let listed = self.listings().map(|answers| dnsbl::findings(lists, self.peer, answers)).unwrap_or_default();
+        let trap = (!transaction.traps.is_empty()).then(|| Reason {
+            name: "trap".into(),
+            weight: TRAP_WEIGHT,
+            words: "it was sent to a spam trap, too".to_owned(),
+        });
+        listed.into_iter().chain(trap).collect()
     }
 
     fn judged(
@@ -77,9 +108,10 @@ impl Receiver {
         features: &Features,
         authenticity: Authenticity,
         known: &[(AccountId, Acquaintance)],
+        elsewhere: &[Reason],
     ) -> Judged {
         let settings = &self.context.settings.receive.filter.judgement;
-        let grounds = |known: &Acquaintance| tried::grounds(features, authenticity, known);
+        let grounds = |known: &Acquaintance| tried::grounds(features, authenticity, known).with(elsewhere.iter().cloned());
         let Some((_, first)) = known.first() else { return Judged::default() };
         let of_server = grounds(&Acquaintance { server: first.server.clone(), ..Acquaintance::default() }).judge(settings);
         let grounds: Vec<(AccountId, Grounds)> = known.iter().map(|(account, known)| (*account, grounds(known))).collect();
@@ -97,6 +129,7 @@ impl Receiver {
             junk: accounts.iter().copied().filter(is_junk).collect(),
             is_refused: verdicts.len() == accounts.len() && verdicts.iter().all(|(_, verdict)| verdict.action == Action::Reject),
             events: grounds.iter().flat_map(|(account, grounds)| tried::judged(*account, grounds, *settings)).collect(),
+            subjects: Vec::new(),
         }
     }
 

@@ -19,6 +19,7 @@ impl Receiver {
             recipients: Vec::new(),
             refused: Vec::new(),
             allowance: None,
+            traps: Vec::new(),
             incoming: super::data::Incoming::default(),
             receipt: None,
         });

@@ -23,8 +23,10 @@ mod backup;
 mod call_ahead;
 mod data;
 mod etrn;
+mod first_contact;
 mod inspect;
 mod judge;
+mod lists;
 mod mail_from;
 mod outbox;
 mod rcpt;
@@ -33,6 +35,7 @@ mod refused;
 mod returned;
 mod seal;
 mod sign;
+mod trap;
 mod verify;
 mod xclient;
 
@@ -49,6 +52,7 @@ use crate::settings::Settings;
 use allowance::Allowance;
 use data::Incoming;
 use inspect::Ahead;
+use lists::Lists;
 use mail::{AccountId, Event, ReceiptId, Recipient, Timestamp};
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role, Server};
@@ -112,6 +116,10 @@ pub struct Receiver {
     login: Option<String>,
     mechanism: &'static str,
     advisers: Advisers,
+    /// What block and allow lists say of the peer.
+    lists: Lists,
+    /// A first contact, to be answered slowly.
+    is_slowed: bool,
     transaction: Option<Transaction>,
 }
 
@@ -123,6 +131,8 @@ struct Transaction {
     refused: Vec<Event>,
     /// What its sender may still send, if that is an account of ours.
     allowance: Option<Box<Allowance>>,
+    /// Spam traps that it was sent to.
+    traps: Vec<mail::Address>,
     incoming: Incoming,
     /// What DNS is asked meanwhile.
     ahead: Option<Ahead>,
@@ -157,6 +167,8 @@ impl Receiver {
             login: None,
             mechanism: "",
             advisers,
+            lists: Lists::default(),
+            is_slowed: false,
             transaction: None,
         }
     }
@@ -211,7 +223,10 @@ fn words_of(tls: &Tls) -> String {
 impl Handler<Server> for Receiver {
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Connect => self.advised_connect().await,
+            Ask::Connect => {
+                self.ask_lists();
+                self.advised_connect().await
+            }
             Ask::Verify(text) => self.verify(&text),
             Ask::Expand(text) => self.expand(&text),
             Ask::Client(claim) => self.speaks_for(&claim),

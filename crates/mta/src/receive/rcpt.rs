@@ -24,11 +24,19 @@ pub(super) enum Found {
 
 impl Receiver {
     pub(super) async fn rcpt(&mut self, recipient: Recipient) -> Reply {
-        let targets = match self.targets(&recipient) {
+        if self.is_trap(&recipient) {
+            return self.trapped(recipient);
+        }
+        let mut targets = match self.targets(&recipient) {
             Ok(targets) => self.backed_up(&recipient).await.map(|()| targets),
             refused => refused,
         };
-        let targets = targets.and_then(|targets| self.allow(&recipient).map(|()| targets));
+        targets = targets.and_then(|targets| self.allow(&recipient).map(|()| targets));
+        if let Ok(found) = &targets
+            && let Err(reply) = self.greet(&recipient, found).await
+        {
+            targets = Err(reply);
+        }
         let Some(transaction) = &mut self.transaction else { return refusal::out_of_order() };
         match targets {
             Err(refused) => {

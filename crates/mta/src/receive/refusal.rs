@@ -49,6 +49,11 @@ pub(super) fn too_much(words: String) -> Reply {
     Reply::new(450, (4, 7, 1), words)
 }
 
+/// 451 4.7.1: a first contact that shall come again (RFC 6647 §2.1).
+pub(super) fn come_again(wait: std::time::Duration) -> Reply {
+    Reply::new(451, (4, 7, 1), format!("You are not known here yet: come again in {} seconds", wait.as_secs()))
+}
+
 /// 550 5.7.1: the author's domain wants mail that it does not stand for refused (RFC 9989 §5.3).
 pub(super) fn unauthenticated(domain: &str) -> Reply {
     let domain: String = domain.chars().filter(char::is_ascii_graphic).take(255).collect();

@@ -28,6 +28,7 @@ impl Receiver {
         // They are told of another client, over new connections.
         self.advisers = Advisers::new(&self.context, self.role);
         self.transaction = None;
+        self.ask_lists();
         Answer::Taken
     }
 

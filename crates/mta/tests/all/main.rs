@@ -8,3 +8,4 @@ mod explaining;
 mod forwarding;
 mod outbound;
 mod receive;
+mod strangers;

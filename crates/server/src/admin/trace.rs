@@ -162,6 +162,10 @@ fn words(tx: &ReadTx, event: &Event) -> String {
             let asked = if asked == "none" { String::new() } else { format!("; its domain asks for {asked}") };
             format!("found out who it is from, by {} answers of DNS{asked}: {results}", answers.len())
         }
+        Event::Listed { standings, answers } => {
+            let said: Vec<_> = standings.iter().map(|(zone, words)| format!("; {zone}: {words}")).collect();
+            format!("asked lists about the host, by {} answers of DNS{}", answers.len(), said.concat())
+        }
         Event::Judged { account, is_junk, score, reasons, telling } => {
             let points = |hundredths: i32| format!("{:+.2}", f64::from(hundredths) / 100.0);
             let reasons: Vec<_> = reasons.iter().map(|(weight, words)| format!("; {} {words}", points(*weight))).collect();

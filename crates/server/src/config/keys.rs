@@ -156,6 +156,26 @@ pub const KEYS: &[Key] = &[
         "From so many points on mail is refused (550 5.7.1), if it is that bad for each of its readers; above junk_points. 0: never.",
     ),
     key(
+        "filter.learn",
+        "true | false",
+        "true",
+        "Learn from what users do with their mail, about its words and about who brought it. What was learned stays.",
+    ),
+    key(
+        "filter.traps",
+        "list of addresses",
+        "[]",
+        "Spam traps: addresses of yours that nobody was ever given, e.g. [\"xk7@example.org\"]. Their mail is not kept; who brings it is learned, and what is for other users too gets 4 points.",
+    ),
+    key(
+        "filter.first_contact",
+        "off | slow | grey",
+        "\"off\"",
+        "What hosts meet that never brought mail from this sender to this user. slow: the end of the message is answered later. grey: 451 4.7.1 until they come again (greylisting). Senders to whom users have written, and hosts whose mail users wanted, never meet it.",
+    ),
+    key("filter.slow_by", "span", "\"15s\"", "How much later, with slow."),
+    key("filter.grey_for", "span", "\"5m\"", "After how long they may come again, with grey."),
+    key(
         "forwarding.rewrite_sender",
         "true | false",
         "true",
@@ -340,6 +360,19 @@ pub const KEYS: &[Key] = &[
         "PEM file of authorities whose TLS client certificates sign in by EXTERNAL; the address in the certificate is the user's. Without it none is asked for.",
     ),
     key(
+        "list[].zone",
+        "name",
+        "",
+        "A block or allow list in DNS, e.g. \"zen.spamhaus.org\"; asked about each stranger that connects. Mind its terms, and ask it through a resolver of your own: an answer that says otherwise (127.255.255.x) counts as no listing and is in the log.",
+    ),
+    key("list[].points", "number", "", "Points of mail from a listed host; below zero for a list of good hosts."),
+    key(
+        "list[].codes",
+        "list of networks",
+        "[]",
+        "Answers that count, e.g. [\"127.0.0.2\", \"127.0.0.4/30\"]. Empty: all within 127.0.0.0/8 that are no errors.",
+    ),
+    key(
         "route[].recipient_domains",
         "list of domains",
         "[]",
@@ -496,6 +529,7 @@ mod tests {
         config.mta_hook = vec![toml::from_str(hook).unwrap()];
         config.source =
             vec![toml::from_str("name = \"n\"\naddresses = [\"192.0.2.1\"]\nhostname = \"h\"\nwarm_up_start = \"2026-12-01\"").unwrap()];
+        config.list = vec![toml::from_str("zone = \"l.example\"\npoints = 4\ncodes = [\"127.0.0.2\"]").unwrap()];
         config
     }
 

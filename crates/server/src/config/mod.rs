@@ -8,6 +8,7 @@
 
 pub mod advisers;
 pub mod keys;
+pub mod list;
 pub mod outbound;
 pub mod problem;
 pub mod relay;
@@ -18,6 +19,7 @@ pub mod transport;
 pub mod value;
 
 pub use advisers::{Milter, MtaHook};
+pub use list::{FirstContact, List};
 pub use outbound::Outbound;
 pub use problem::Problem;
 pub use relay::RelayFallback;
@@ -128,6 +130,9 @@ pub struct Config {
     /// Ports.
     #[serde(default = "Listener::standard")]
     pub listener: Vec<Listener>,
+    /// Block and allow lists.
+    #[serde(default)]
+    pub list: Vec<List>,
     /// Mail that does not go by MX.
     #[serde(default)]
     pub route: Vec<Route>,
@@ -160,11 +165,23 @@ pub struct Filter {
     pub junk_points: u16,
     /// From so many points on it is refused; 0: never.
     pub reject_points: u16,
+    /// Whether the filter learns from what users do.
+    pub learn: bool,
+    /// Addresses that nobody was ever given.
+    pub traps: Vec<String>,
+    /// What is done about hosts that never brought such mail.
+    pub first_contact: FirstContact,
+    /// By how much they are slowed.
+    pub slow_by: Span,
+    /// For how long they are put off.
+    pub grey_for: Span,
 }
 
 impl Default for Filter {
     fn default() -> Self {
-        Self { check: true, junk_points: 5, reject_points: 0 }
+        let (traps, first_contact) = (Vec::new(), FirstContact::Off);
+        let (slow_by, grey_for) = (Span::seconds(15), Span::minutes(5));
+        Self { check: true, junk_points: 5, reject_points: 0, learn: true, traps, first_contact, slow_by, grey_for }
     }
 }
 
@@ -664,6 +681,7 @@ impl Config {
             oauth: OAuth::default(),
             pop3: Pop3::default(),
             listener: Listener::standard(),
+            list: Vec::new(),
             route: Vec::new(),
             milter: Vec::new(),
             mta_hook: Vec::new(),
@@ -703,6 +721,7 @@ impl Config {
         self.sign_in.check()?;
         self.check_oauth()?;
         self.check_pop3()?;
+        self.check_lists()?;
         self.check_routes()?;
         self.check_advisers()?;
         self.check_listeners()

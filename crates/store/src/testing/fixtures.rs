@@ -16,6 +16,7 @@ use crate::dkim_key::{DkimKey, DkimKeyState};
 use crate::dmarc::{DmarcDay, DmarcReport, DmarcRow, FailureReport};
 use crate::domain::DomainRecord;
 use crate::email::EmailRecord;
+use crate::greeting::{Greeting, GreetingRecord};
 use crate::hold::{HoldRule, Suspension};
 use crate::lesson::{CorrespondentRecord, LessonRecord, ServerLessonRecord, TaughtRecord};
 use crate::mailbox::{KeywordRecord, MailboxRecord, NameRecord, RoleRecord};
@@ -161,6 +162,8 @@ fn accounts(fixtures: &mut Fixtures) {
     fixtures.check("traffic", &TrafficRecord(Traffic { messages: 1, recipients: 300, strangers: 2, failed: 70_000 }));
     let limits = SendingLimits { recipients_per_hour: Some(5), recipients_per_day: None, strangers_per_day: Some(0) };
     fixtures.check("sending", &Sending { limits, held: Some(now()), reason: "rate".into(), approved_until: Some(now()) });
+    let greeting = Greeting { first: now(), passed: Some(now()) };
+    fixtures.check("greeting", &GreetingRecord { hash: u64::MAX, greeting });
     fixtures.check("origin", &OriginRecord { subjects: vec![1, u64::MAX], at: now() });
     fixtures.check("correspondent", &CorrespondentRecord { name: "bob@example.org".into(), last: now() });
     fixtures.check("keyword", &KeywordRecord(Keyword::parse("$Forwarded").unwrap()));
