@@ -66,6 +66,7 @@ impl Stage {
             keys: KeyRing::default(),
             urge: mta::queue::Urge::default(),
             messages: AtomicU64::new(0),
+            call_ahead: None,
         });
         Self { store, clock, context }
     }
@@ -85,6 +86,7 @@ impl Stage {
             auth: None,
             require_tls: false,
             terms: mail::Terms::default(),
+            release_request: None,
         };
         receiver.answer(Ask::Mail(mail)).await;
         let mut codes = Vec::new();
