@@ -33,7 +33,7 @@ impl Config {
     /// The lists in the mail path's words.
     pub fn lists(&self) -> Vec<filter::dnsbl::List> {
         let list = |list: &List| filter::dnsbl::List {
-            zone: list.zone.trim_matches('.').to_ascii_lowercase(),
+            zone: list.zone.to_ascii_lowercase(),
             codes: list.codes.iter().map(|codes| codes.0).collect(),
             weight: i32::from(list.points) * 100,
         };
@@ -89,9 +89,8 @@ mod tests {
 
     #[test]
     fn lists_are_read_and_checked() {
-        let config = parse(
-            "[[list]]\nzone = \"Zen.Example.\"\npoints = 4\ncodes = [\"127.0.0.0/28\"]\n[[list]]\nzone = \"wl.example\"\npoints = -3",
-        );
+        let config =
+            parse("[[list]]\nzone = \"Zen.Example\"\npoints = 4\ncodes = [\"127.0.0.0/28\"]\n[[list]]\nzone = \"wl.example\"\npoints = -3");
         let lists = config.unwrap().lists();
         let shown: Vec<_> = lists.iter().map(|list| (list.zone.as_str(), list.weight, list.codes.len())).collect();
         assert_eq!(shown, [("zen.example", 400, 1), ("wl.example", -300, 0)]);
