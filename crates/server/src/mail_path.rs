@@ -1,6 +1,6 @@
 //! The config's words about the mail path, turned into `mta`'s settings: limits, schedule, routes.
 
-use crate::config::{Authentication, Config, Dmarc, RelayFallback, Route, RouteTls};
+use crate::config::{Authentication, Config, Dmarc, QueueLimit, RelayFallback, Route, RouteTls};
 use crate::failure::{Failure, Result};
 use mta::route::{Backup, Known, Matching, Next, Pattern, Rule, Smarthost, Target, Tls};
 use mta::settings::Fallback;
@@ -40,6 +40,8 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.queue.connections_max = config.queue.connections_per_destination;
     settings.queue.connections_initial = settings.queue.connections_initial.min(config.queue.connections_per_destination);
     settings.queue.connections_total_max = config.queue.connections;
+    settings.queue.messages_per_connection = config.queue.messages_per_connection as usize;
+    settings.queue.limits = config.queue.limits.iter().map(QueueLimit::limit).collect();
     settings.delivery.connect_timeout = config.queue.connect_timeout.0;
     settings.transport = config.transport.settings();
     settings.forwarding = config.forwarding.settings();

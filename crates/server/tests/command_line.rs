@@ -188,6 +188,35 @@ fn passwords_come_from_standard_input_and_files_and_are_never_shown() {
 }
 
 #[test]
+fn destinations_are_suspended_and_resumed() {
+    let place = place("");
+    assert_eq!(json(&place, "queue destinations"), serde_json::json!([]));
+    assert_eq!(json(&place, "queue suspend Far.Example --why maintenance")["domain"], "far.example");
+    let known = json(&place, "queue destinations");
+    assert_eq!((&known[0]["destination"], &known[0]["state"]), (&"far.example".into(), &"suspended".into()));
+    assert_eq!((&known[0]["why"], known[0]["suspended_since"].is_string()), (&"maintenance".into(), true));
+    assert!(run(&place, "queue destinations", "").1.contains("suspended"));
+    assert_eq!(run(&place, "queue resume far.example", "").0, 0);
+    assert_eq!(run(&place, "queue resume far.example", "").0, 3);
+    assert_eq!(run(&place, "queue suspend not@a.domain", "").0, 2);
+    assert_eq!(json(&place, "queue destinations"), serde_json::json!([]));
+}
+
+#[test]
+fn hold_rules_are_made_listed_and_removed() {
+    let place = place("");
+    assert_eq!(run(&place, "queue hold-rules add", "").0, 2);
+    assert_eq!(run(&place, "queue hold-rules add --to a@b@c", "").0, 2);
+    assert_eq!(run(&place, "queue hold-rules add --user nobody@x.test", "").0, 3);
+    let made = json(&place, "queue hold-rules add --from News.Example --to far.example --why bulk --queued");
+    assert_eq!((&made["number"], &made["from"], &made["held"]), (&1.into(), &"news.example".into(), &0.into()));
+    assert_eq!(json(&place, "queue hold-rules list")[0], made);
+    assert!(run(&place, "queue hold-rules list", "").1.contains("bulk"));
+    assert_eq!(run(&place, "queue hold-rules remove 1 --release", "").0, 0);
+    assert_eq!(run(&place, "queue hold-rules remove 1", "").0, 3);
+}
+
+#[test]
 fn queue_and_trace_of_an_empty_store_say_so() {
     let place = place("");
     assert_eq!(json(&place, "queue list"), serde_json::json!([]));

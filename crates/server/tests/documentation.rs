@@ -55,6 +55,7 @@ fn heading(table: &'static str) -> &'static str {
         "bounces" => "`[bounces]`",
         "relay_fallback" => "`[relay_fallback]`",
         "queue" => "`[queue]`",
+        "queue.limits[]" => "`[[queue.limits]]`, as many as are needed; [what is fair](design/queue.md)",
         "limits" => "`[limits]`",
         "trail" => "`[trail]`",
         "log" => "`[log]`",

@@ -247,6 +247,11 @@ impl Host {
         *self.0.store.lock().unwrap_or_else(PoisonError::into_inner) = open(&self.0.disk);
     }
 
+    /// Urges its queue, as an administrator who asks for a retry does.
+    pub fn urge(&self, domains: impl IntoIterator<Item = Domain>) {
+        self.current().urge.tell(domains);
+    }
+
     /// Tells it to stop, in an orderly way.
     pub fn stop(&self) {
         let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -403,10 +403,13 @@ fn complaint(outcome: &Outcome) -> Option<String> {
     let Cause::Reply(reply) = &outcome.cause else { return None };
     let status = outcome.status();
     let of_policy = matches!(reply.code, 450 | 451) && status.class == 4 && status.subject == 7;
-    let text = reply.text.to_lowercase();
-    let is_greylisting =
-        ["greylist", "graylist", "grey list", "gray list", "grey-list", "gray-list"].iter().any(|word| text.contains(word));
-    (reply.code == 421 || (of_policy && !is_greylisting)).then(|| reply.to_string())
+    let text = reply.to_string();
+    // By its words alone: the statuses that are used for it are used for everything else too.
+    let lower = text.to_lowercase();
+    let is_greylisting = ["grey", "gray"]
+        .iter()
+        .any(|colour| lower.split(colour).skip(1).any(|rest| rest.trim_start_matches([' ', '-']).starts_with("list")));
+    (reply.code == 421 || (of_policy && !is_greylisting)).then_some(text)
 }
 
 /// Too many recipients for one transaction, says the server or said its LIMITS (RFC 5321 §4.5.3.1.10, RFC 9422).
@@ -443,6 +446,31 @@ impl Handler<Client> for Carrier {
                 self.carry.state().failed = Some(outcome);
                 Answer::Taken
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smtp::Reply;
+
+    #[test]
+    fn servers_that_have_enough_are_told_from_those_that_greylist() {
+        for (code, status, text, want) in [
+            (421, (4, 3, 2), "try later", true),
+            (421, (4, 7, 0), "too many connections", true),
+            (450, (4, 7, 1), "too much mail from you", true),
+            (451, (4, 7, 500), "server busy", true),
+            (451, (4, 7, 1), "Greylisted, come back in 5 minutes", false),
+            (450, (4, 2, 1), "mailbox busy", false),
+            (452, (4, 2, 2), "mailbox full", false),
+            (550, (5, 7, 1), "no", false),
+            (250, (2, 0, 0), "ok", false),
+        ] {
+            let class = if code >= 500 { Class::Permanent } else { Class::Transient };
+            let outcome = Outcome { class, stage: Stage::Rcpt, cause: Cause::Reply(Reply::new(code, status, text)) };
+            assert_eq!(complaint(&outcome).is_some(), want, "{code} {text}");
         }
     }
 }

@@ -139,6 +139,7 @@ impl Connection {
 
     /// Whether their provider may have another connection; it is known only now who that is.
     fn may_go_on(&self, targets: &Targets) -> bool {
+        let Destination::Mx(..) = &self.destination else { return true };
         let Some(exchangers) = targets.exchangers(&self.post.settings.queue) else { return true };
         self.post.board.learn(&self.destination, exchangers, self.post.world.clock.wall(), &self.post.settings.queue)
     }
@@ -404,7 +405,7 @@ struct Targets {
 impl Targets {
     /// The mail exchangers that mail goes to first; none of a route.
     fn exchangers(&self, settings: &crate::settings::Queue) -> Option<Exchangers> {
-        let records = self.of_domain.as_ref()?.1.mx.found.as_ref().ok();
+        let records = self.of_domain.as_ref().and_then(|(_, of_domain)| of_domain.mx.found.as_ref().ok());
         let best = records.and_then(|records| records.iter().map(|record| record.preference).min());
         let first = records.into_iter().flatten().filter(|record| Some(record.preference) == best);
         let mut hosts: Vec<Domain> = first.filter_map(|record| record.host.clone()).collect();

@@ -9,7 +9,7 @@ use super::outcome::{Tried, judge};
 use crate::settings::Settings;
 use mail::{Address, Domain, EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry};
 use smtp::client::Class;
-use store::{Error, Final, QueueMessage, QueueRecipient, RecipientState, Result, WriteTx};
+use store::{Error, Final, HoldRule, QueueMessage, QueueRecipient, RecipientState, Result, WriteTx};
 
 /// Makes a message, or one of its recipients, due now. A held message stays held. Tell
 /// [`Urge`](super::Urge) before, or it may wait until its destination is no longer left alone.
@@ -71,7 +71,15 @@ fn hasten(message: &mut QueueMessage, domain: &Domain, subdomains: bool, now: Ti
 /// # Errors
 /// [`Error::NotFound`] when there is no such message.
 pub fn hold(tx: &mut WriteTx, receipt: ReceiptId, now: Timestamp) -> Result<()> {
-    set_held(tx, receipt, true, now)
+    set_held(tx, receipt, true, None, now)
+}
+
+/// The same because of a rule.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no such message.
+pub fn hold_by(tx: &mut WriteTx, receipt: ReceiptId, rule: &HoldRule, now: Timestamp) -> Result<()> {
+    set_held(tx, receipt, true, Some(rule.number), now)
 }
 
 /// Lets a held message be tried again, at the times that were set before.
@@ -79,13 +87,19 @@ pub fn hold(tx: &mut WriteTx, receipt: ReceiptId, now: Timestamp) -> Result<()> 
 /// # Errors
 /// [`Error::NotFound`] when there is no such message.
 pub fn release(tx: &mut WriteTx, receipt: ReceiptId, now: Timestamp) -> Result<()> {
-    set_held(tx, receipt, false, now)
+    set_held(tx, receipt, false, None, now)
 }
 
-fn set_held(tx: &mut WriteTx, receipt: ReceiptId, held: bool, now: Timestamp) -> Result<()> {
+fn set_held(tx: &mut WriteTx, receipt: ReceiptId, held: bool, rule: Option<u32>, now: Timestamp) -> Result<()> {
     let mut message = find(tx, receipt)?;
     message.held = held;
-    note(tx, &message, handled(if held { "hold" } else { "release" }, None), now)?;
+    message.held_by = rule;
+    let action = match rule {
+        Some(number) => &format!("hold by rule {number}"),
+        None if held => "hold",
+        None => "release",
+    };
+    note(tx, &message, handled(action, None), now)?;
     tx.queue_put(&message)
 }
 

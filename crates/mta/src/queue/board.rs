@@ -15,7 +15,7 @@
 use super::schedule::{self, Start, Waiting};
 use crate::route::Destination;
 use crate::settings::Queue as Settings;
-use mail::{Domain, ReceiptId, Timestamp};
+use mail::{Domain, Priority, ReceiptId, Timestamp};
 use net::Clock;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +48,8 @@ pub(crate) struct Job {
     /// The store's order.
     pub(crate) rank: u8,
     pub(crate) tag: u64,
+    /// Its turn in its line, once it has one.
+    pub(crate) turn: Option<u64>,
     /// Who takes turns with others.
     pub(crate) sender: Arc<str>,
     /// It was given back once because its connection turned out to be stale.
@@ -90,6 +92,8 @@ pub struct DestinationView {
     pub connections: u32,
     /// Connections that it may have now.
     pub allowed: u32,
+    /// Whether these are fewer than at first.
+    pub is_slowed: bool,
     /// The time between two messages, if they are spaced.
     pub pace: Duration,
     /// Until when it is left alone.
@@ -147,12 +151,34 @@ struct Line {
     jobs: BTreeMap<Place, Job>,
     arrived: Arc<Notify>,
     exchangers: Option<Exchangers>,
+    /// How far each rank has come, and where the next job of each sender in it begins: who had much taken from the store
+    /// before another came does not go before that one here.
+    progress: BTreeMap<u8, u64>,
+    turns: BTreeMap<(u8, Arc<str>), u64>,
 }
 
 impl Line {
     fn new(destination: &Destination, settings: &Settings) -> Self {
         let state = schedule::Destination::new(settings.bounds_of(destination));
-        Self { state, jobs: BTreeMap::new(), arrived: Arc::default(), exchangers: None }
+        let (progress, turns) = (BTreeMap::new(), BTreeMap::new());
+        Self { state, jobs: BTreeMap::new(), arrived: Arc::default(), exchangers: None, progress, turns }
+    }
+
+    /// Where a job stands that comes into the line.
+    fn turn(&mut self, job: &Job) -> u64 {
+        if self.jobs.is_empty() {
+            self.turns.clear();
+        }
+        let progress = self.progress.get(&job.rank).copied().unwrap_or_default();
+        let next = self.turns.entry((job.rank, Arc::clone(&job.sender))).or_default();
+        let turn = progress.max(*next);
+        *next = turn + 1;
+        turn
+    }
+
+    /// The store's order of the first job: rank, then tag.
+    fn order(&self) -> Option<(u8, u64)> {
+        self.jobs.first_key_value().map(|(_, job)| (job.rank, job.tag))
     }
 
     fn first(&self) -> Option<Place> {
@@ -177,12 +203,21 @@ impl Board {
 
     /// Whether a job for a destination has room, when so many of the destination and of the sender are to come
     /// before it.
-    pub(crate) fn room(&self, destination: &Destination, sender: &str, before: [usize; 3], now: Timestamp, settings: &Settings) -> Room {
+    pub(crate) fn room(
+        &self,
+        destination: &Destination,
+        (sender, rank): (&str, u8),
+        before: [usize; 3],
+        now: Timestamp,
+        settings: &Settings,
+    ) -> Room {
         let state = self.state();
         let [all, of_destination, of_sender] = before;
         let crowded = (state.jobs + all) * 4 >= settings.window_max * 3;
-        let little = settings.window_max / 16;
-        let is_full = |has: usize, max: usize| has >= max || (crowded && has >= little);
+        let little = (settings.window_max / 16).max(1);
+        // What is more urgent than most finds room where the others have taken it.
+        let is_urgent = rank < store::rank(Priority::NORMAL);
+        let is_full = |has: usize, max: usize| if is_urgent { has >= 2 * max } else { has >= max || (crowded && has >= little) };
         let line = state.lines.get(destination);
         let provider = line.and_then(|line| state.provider(line));
         for known in line.map(|line| &line.state).into_iter().chain(provider.map(|provider| &provider.state)) {
@@ -284,16 +319,16 @@ impl Board {
     pub(crate) fn neighbour(&self, destination: &Destination, but: &BTreeSet<Destination>) -> Option<Destination> {
         let state = self.state();
         let own = state.lines.get(destination)?;
-        let (known, first) = (own.exchangers.as_ref()?, own.first());
+        let (known, first) = (own.exchangers.as_ref()?, own.order());
         let provider = state.providers.get(&known.provider)?;
         let others = provider.lines.iter().filter(|other| *other != destination && other.shares(destination) && !but.contains(*other));
         let first_of = |other: &Destination| {
             let line = state.lines.get(other)?;
-            let before = line.first().filter(|place| first.is_none_or(|first| *place < first))?;
+            let before = line.order().filter(|order| first.is_none_or(|first| *order < first))?;
             (line.exchangers.as_ref()?.hosts == known.hosts).then_some(before)
         };
         let found = others.take(NEIGHBOURS_MAX).filter_map(|other| Some((first_of(other)?, other)));
-        found.min_by_key(|(place, _)| *place).map(|(_, other)| other.clone())
+        found.min_by_key(|(order, _)| *order).map(|(_, other)| other.clone())
     }
 
     /// The next job of another destination, for a connection that was opened for `destination`.
@@ -307,8 +342,8 @@ impl Board {
     /// A connection has found out who its destination's exchangers are. False: their provider has connections
     /// enough, and this one is not to be made.
     pub(crate) fn learn(&self, destination: &Destination, exchangers: Exchangers, now: Timestamp, settings: &Settings) -> bool {
-        let mut state = self.state();
-        let state = &mut *state;
+        let mut guard = self.state();
+        let state = &mut *guard;
         let Some(line) = state.lines.get_mut(destination) else { return true };
         if line.exchangers.as_ref() == Some(&exchangers) {
             return true;
@@ -326,7 +361,14 @@ impl Board {
         provider.waiting += waiting;
         provider.state.active += active;
         line.exchangers = Some(exchangers);
-        !provider.state.has_too_many() && !provider.state.is_down(now)
+        let may = !provider.state.has_too_many() && !provider.state.is_down(now) && provider.state.next_message() <= now;
+        if may {
+            provider.state.leaves(now);
+        }
+        drop(guard);
+        // Others may follow now.
+        self.0.changed.notify_one();
+        may
     }
 
     /// Puts those recipients of a job that the server did not want in the same transaction in a line of their own,
@@ -426,6 +468,7 @@ impl Board {
             waiting: line.jobs.len(),
             connections: line.state.active,
             allowed: line.state.allowed,
+            is_slowed: line.state.is_slowed(),
             pace: line.state.pace,
             down_until: line.state.down_until,
             last: line.state.last.clone(),
@@ -451,10 +494,17 @@ impl State {
     /// The lines that could do with a connection.
     fn waiting<'a>(&'a self, settings: &'a Settings) -> impl Iterator<Item = Waiting<'a, Destination, &'a str>> {
         self.lines.iter().filter_map(|(key, line)| {
-            let (rank, tag, _) = self.startable(line, settings)?;
+            let place = self.startable(line, settings)?;
+            let (rank, tag) = line.jobs.get(&place).map(|job| (job.rank, job.tag))?;
             let provider = line.exchangers.as_ref().map(|known| known.provider.as_str());
             let provider = provider.and_then(|name| Some((name, &self.providers.get(name)?.state)));
-            Some(Waiting { key: key.clone(), waiting: line.jobs.len(), first: (rank, tag), destination: &line.state, provider })
+            // One finds out whose exchangers they are before others follow.
+            let is_known = line.exchangers.is_some() || !matches!(key, Destination::Mx(..));
+            if !is_known && line.state.active > 0 {
+                return None;
+            }
+            let waiting = if is_known { line.jobs.len() } else { 1 };
+            Some(Waiting { key: key.clone(), waiting, first: (rank, tag), destination: &line.state, provider })
         })
     }
 
@@ -514,7 +564,8 @@ impl State {
         self.serial += 1;
         let serial = self.serial;
         let Some(line) = self.lines.get_mut(&job.destination) else { return };
-        line.jobs.insert((job.rank, job.tag, serial), job);
+        let turn = job.turn.unwrap_or_else(|| line.turn(&job));
+        line.jobs.insert((job.rank, turn, serial), Job { turn: Some(turn), ..job });
         line.arrived.notify_one();
         if let Some(provider) = line.exchangers.as_ref().and_then(|known| self.providers.get_mut(&known.provider)) {
             provider.waiting += 1;
@@ -535,6 +586,8 @@ impl State {
     fn unqueue(&mut self, destination: &Destination, place: Place) -> Option<Job> {
         let line = self.lines.get_mut(destination)?;
         let job = line.jobs.remove(&place)?;
+        let progress = line.progress.entry(place.0).or_default();
+        *progress = place.1.max(*progress);
         if let Some(provider) = line.exchangers.as_ref().and_then(|known| self.providers.get_mut(&known.provider)) {
             provider.waiting = provider.waiting.saturating_sub(1);
         }
@@ -678,6 +731,7 @@ mod tests {
             lanes: vec![Domain::parse(domain).unwrap()],
             rank: 9,
             tag: receipt,
+            turn: None,
             sender: sender.into(),
             given_back: false,
             active: false,
@@ -692,12 +746,19 @@ mod tests {
         board.put(job(receipt, "ann", domain), true, &settings());
     }
 
+    /// Whose exchangers they are is known: the destination may have more than one connection.
+    fn known(board: &Board, domain: &str, settings: &Settings) {
+        board.put(job(0, "nobody", domain), true, settings);
+        board.learn(&to(domain), exchangers(domain, &[domain]), NOW, settings);
+        board.give_up(&to(domain)).iter().for_each(|job| drop(board.leave(job)));
+    }
+
     fn receipts(jobs: &[Job]) -> Vec<u64> {
         jobs.iter().map(|job| job.message.receipt.0).collect()
     }
 
     fn room(board: &Board, sender: &str, domain: &str, now: i64) -> Room {
-        board.room(&to(domain), sender, [0; 3], Timestamp(now), &settings())
+        board.room(&to(domain), (sender, 9), [0; 3], Timestamp(now), &settings())
     }
 
     fn exchangers(provider: &str, hosts: &[&str]) -> Exchangers {
@@ -707,6 +768,7 @@ mod tests {
     #[test]
     fn a_part_is_released_when_all_its_jobs_have_left() {
         let board = Board::default();
+        known(&board, "a.x", &settings());
         put(&board, 1, "a.x");
         put(&board, 1, "a.x");
         put(&board, 1, "b.x");
@@ -722,6 +784,7 @@ mod tests {
     #[test]
     fn a_line_keeps_the_order_of_the_store_also_for_what_comes_back() {
         let board = Board::default();
+        known(&board, "a.x", &settings());
         for (receipt, rank) in [(1, 9), (2, 13), (3, 9), (4, 6)] {
             board.put(Job { rank, ..job(receipt, "ann", "a.x") }, true, &settings());
         }
@@ -743,7 +806,7 @@ mod tests {
         }
         assert_eq!((room(&board, "ann", "a.x", 0), room(&board, "ann", "b.x", 0)), (Room::Full, Room::Free));
         let settings = Settings { sender_waiting_max: 3, ..settings() };
-        let room = |sender, before| board.room(&to("b.x"), sender, before, NOW, &settings);
+        let room = |sender, before| board.room(&to("b.x"), (sender, 9), before, NOW, &settings);
         assert_eq!((room("ann", [0; 3]), room("bob", [0; 3]), room("bob", [2, 0, 2])), (Room::SenderFull, Room::Free, Room::Free));
         assert_eq!((room("bob", [3, 0, 3]), room("bob", [3, 3, 0])), (Room::SenderFull, Room::Full), "what is to come counts");
     }
@@ -755,7 +818,7 @@ mod tests {
         for receipt in 0..12 {
             board.put(job(receipt, "bulk", &format!("{receipt}.x")), true, &settings);
         }
-        let room = |sender, domain| board.room(&to(domain), sender, [0; 3], NOW, &settings);
+        let room = |sender, domain| board.room(&to(domain), (sender, 9), [0; 3], NOW, &settings);
         assert_eq!((room("bulk", "new.x"), room("ann", "new.x"), room("ann", "0.x")), (Room::SenderFull, Room::Free, Room::Full));
     }
 
@@ -776,6 +839,18 @@ mod tests {
     }
 
     #[test]
+    fn senders_take_turns_in_a_line_whoever_came_first() {
+        let board = Board::default();
+        for (receipt, sender) in [(1, "bulk"), (2, "bulk"), (3, "bulk"), (4, "bulk")] {
+            board.put(job(receipt, sender, "a.x"), true, &settings());
+        }
+        let next = || board.take_from(&to("a.x"), NOW).map(|job| job.message.receipt.0);
+        assert_eq!(next(), Some(1));
+        board.put(job(5, "ann", "a.x"), true, &settings());
+        assert_eq!([next(), next(), next(), next()], [Some(5), Some(2), Some(3), Some(4)]);
+    }
+
+    #[test]
     fn a_destination_that_is_down_is_tried_again_once_that_is_forgotten() {
         let board = Board::default();
         for domain in ["a.x", "b.x"] {
@@ -793,6 +868,7 @@ mod tests {
     #[test]
     fn an_unreachable_destination_takes_all_that_waits_with_it_unless_others_are_at_work() {
         let board = Board::default();
+        known(&board, "a.x", &settings());
         for receipt in 1..=3 {
             put(&board, receipt, "a.x");
         }

@@ -143,7 +143,7 @@ impl Planner<'_> {
         let room = match destination {
             Destination::Local => Room::Free,
             _ if spent => Room::Down(source::tomorrow(self.now, part.receipt), SPENT.to_owned()),
-            _ => self.board.room(&destination, &sender, before, self.now, &self.settings.queue),
+            _ => self.board.room(&destination, (&sender, part.rank), before, self.now, &self.settings.queue),
         };
         let down = match room {
             Room::Free => None,
@@ -297,6 +297,7 @@ fn jobs(
             lanes: lanes.into_iter().cloned().collect(),
             rank: first.rank,
             tag: first.tag,
+            turn: None,
             sender: Arc::clone(&pick.sender),
             given_back: false,
             active: false,
@@ -350,5 +351,148 @@ impl Merge<'_> {
         }
         self.heap.extend(following.pop_front().map(Reverse));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mail::event::Source;
+    use mail::{AccountId, BodyType, Recipient, ReversePath, Terms};
+    use std::path::Path;
+    use std::time::Duration;
+    use store::{Body, QueueRecipient, RecipientState, Store};
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    /// The n-th message: one of 50 senders, to one of 1,000 domains; a tenth waits for its time, or is urgent.
+    fn message(n: u64, body: &Body) -> QueueMessage {
+        let (n32, kind) = (u32::try_from(n).unwrap(), n % 10);
+        let next = if kind == 3 { NOW.after(Duration::from_hours(1)) } else { NOW };
+        let address = Address::parse(&format!("x@d{}.example", (n * 7) % 1_000)).unwrap();
+        let state = RecipientState::Open { attempts: 0, next, delay_reported: false, last: None };
+        let priority = mail::Priority::new(if kind == 7 { 2 } else { 0 }).unwrap();
+        QueueMessage {
+            receipt: ReceiptId(n),
+            source: Source::Submission,
+            reverse_path: ReversePath(None),
+            ret: None,
+            envelope_id: None,
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            blob: body.hash(),
+            skip_octets: 0,
+            octets: body.octets(),
+            accepted: NOW,
+            expires: NOW.after(Duration::from_hours(100)),
+            held: false,
+            account: Some(AccountId(n32 % 50)),
+            recipients: vec![QueueRecipient { recipient: Recipient::new(address), state }],
+            tls: TlsDemand::ByPolicy,
+            terms: Terms { priority, ..Terms::default() },
+            return_paths: BTreeMap::new(),
+            held_by: None,
+            release_request: None,
+        }
+    }
+
+    fn filled(store: &Store, messages: u64) {
+        let body = Body::new(b"Subject: hello\r\n\r\nhello\r\n");
+        for first in (1..=messages).step_by(1_000) {
+            let body = body.clone();
+            let add = move |tx: &mut WriteTx| {
+                (first..(first + 1_000).min(messages + 1)).try_for_each(|n| tx.queue_add(&message(n, &body), &body))
+            };
+            store.write_blocking(add).unwrap();
+        }
+    }
+
+    /// What this process has used of processors, microseconds; 0 where that cannot be had.
+    fn cpu_micros() -> u64 {
+        let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok()).unwrap_or_default();
+        (ticks(11) + ticks(12)) * 10_000
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    struct Cost {
+        attempts: usize,
+        keys: u64,
+        cpu_micros: u64,
+    }
+
+    /// Takes messages in batches, delivers them and says what it cost.
+    fn worked(store: &Store, batches: usize, each: usize) -> Cost {
+        let settings = Arc::new(Settings::new(Domain::parse("mx.a.example").unwrap()));
+        let mut cost = Cost { attempts: 0, keys: 0, cpu_micros: 0 };
+        let began = cpu_micros();
+        for _ in 0..batches {
+            let (board, with) = (Board::default(), Arc::clone(&settings));
+            let (plan, read) =
+                store.read_blocking(move |tx| Ok((plan(tx, NOW, each, &board, &with, &Probes::default())?, tx.keys_read()))).unwrap();
+            let with = Arc::clone(&settings);
+            let plan = Arc::new(plan);
+            let write = move |tx: &mut WriteTx| {
+                let before = tx.keys_read();
+                let taken = take(tx, &plan, NOW, &with)?;
+                Ok((taken, tx.keys_read() - before))
+            };
+            let (taken, took) = store.write_blocking(write).unwrap();
+            let receipts: Vec<ReceiptId> = taken.iter().flat_map(|taken| &taken.jobs).map(|job| job.message.receipt).collect();
+            cost.attempts += receipts.len();
+            let finish = move |tx: &mut WriteTx| {
+                let before = tx.keys_read();
+                receipts.iter().try_for_each(|receipt| tx.queue_remove(*receipt))?;
+                Ok(tx.keys_read() - before)
+            };
+            cost.keys += read + took + store.write_blocking(finish).unwrap();
+        }
+        cost.cpu_micros = cpu_micros() - began;
+        cost
+    }
+
+    #[test]
+    fn an_attempt_reads_no_more_keys_in_a_longer_queue() {
+        let per_attempt = |messages| {
+            let store = Store::memory();
+            filled(&store, messages);
+            let cost = worked(&store, 2, 50);
+            assert_eq!(cost.attempts, 100);
+            cost.keys as f64 / 100.0
+        };
+        let (short, long) = (per_attempt(200), per_attempt(4_000));
+        assert!(long < short * 1.5 && long < 60.0, "{short} keys, {long} keys");
+    }
+
+    #[test]
+    fn what_is_urgent_is_taken_first_and_then_senders_by_turns() {
+        let store = Store::memory();
+        filled(&store, 1_000);
+        let settings = Settings::new(Domain::parse("mx.a.example").unwrap());
+        let plan = store.read_blocking(move |tx| plan(tx, NOW, 500, &Board::default(), &settings, &Probes::default())).unwrap();
+        let order: Vec<(u8, u64)> = plan.picks.iter().map(|pick| (pick.parts[0].rank, pick.parts[0].tag)).collect();
+        assert!(order.is_sorted(), "{order:?}");
+        assert_eq!(order.iter().filter(|(rank, _)| *rank == 7).count(), 100, "all that is urgent");
+        assert!(plan.picks.iter().all(|pick| pick.parts[0].receipt.0 % 10 != 3), "nothing whose time has not come");
+    }
+
+    /// `POSTRIDER_QUEUE_SIZES=1000,10000 cargo test --profile ci -p postrider-mta --lib -- --ignored --nocapture cost`
+    #[test]
+    #[ignore = "takes minutes: it fills queues on disk"]
+    fn cost_of_an_attempt_by_the_length_of_the_queue() {
+        let sizes = std::env::var("POSTRIDER_QUEUE_SIZES").unwrap_or_else(|_| "1000,10000,100000,1000000".to_owned());
+        for size in sizes.split(',').map(|size| size.parse().unwrap()) {
+            let place = std::env::temp_dir().join(format!("postrider-queue-cost-{}-{size}", std::process::id()));
+            let store = Store::open(&store::Settings::at(Path::new(&place))).unwrap();
+            let (began, cpu) = (std::time::Instant::now(), cpu_micros());
+            filled(&store, size);
+            println!("{size}: filled in {:?}, {} µs of CPU each", began.elapsed(), (cpu_micros() - cpu) / size);
+            let Cost { attempts, keys, cpu_micros } = worked(&store, 8, 100);
+            let each = |of: u64| of as f64 / attempts as f64;
+            println!("{size}: {attempts} attempts, {:.1} keys and {:.0} µs of CPU each", each(keys), each(cpu_micros));
+            drop(store);
+            std::fs::remove_dir_all(&place).unwrap();
+        }
     }
 }

@@ -138,6 +138,11 @@ impl Destination {
         self.down_until.is_some_and(|until| until > now)
     }
 
+    /// Whether it may have fewer connections than at first, or its messages are spaced by what it said.
+    pub fn is_slowed(&self) -> bool {
+        !self.pace.is_zero() || self.allowed < self.bounds.connections_initial.clamp(1, self.bounds.connections_max.max(1))
+    }
+
     /// Whether it has more connections than it may have now.
     pub const fn has_too_many(&self) -> bool {
         self.active > self.allowed

@@ -11,11 +11,13 @@
 
 pub mod alias;
 pub mod ban;
+pub mod destination;
 pub mod detour;
 pub mod dkim;
 pub mod dmarc_report;
 pub mod domain;
 pub mod explain;
+pub mod hold_rule;
 pub mod link;
 pub mod mailbox;
 pub mod outbound;
@@ -158,6 +160,12 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         queue::Show,
         queue::Act, //
         source::List,
+        destination::List,
+        destination::Suspend,
+        destination::Resume, //
+        hold_rule::List,
+        hold_rule::Add,
+        hold_rule::Remove, //
         suppression::List,
         suppression::Add,
         suppression::Remove, //

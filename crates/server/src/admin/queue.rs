@@ -26,6 +26,9 @@ pub struct QueueView {
     pub expires: String,
     /// Whether an administrator holds it back.
     pub held: bool,
+    /// The rule by which it is held, if it is one.
+    #[serde(default)]
+    pub held_by: Option<u32>,
     /// To whom it goes.
     pub recipients: Vec<RecipientView>,
 }
@@ -56,6 +59,9 @@ pub struct Selection {
     pub to: Option<String>,
     /// Only from this address or domain.
     pub from: Option<String>,
+    /// Only what this rule holds.
+    #[serde(default)]
+    pub rule: Option<u32>,
 }
 
 /// The messages in the queue.
@@ -172,7 +178,7 @@ fn select(tx: &ReadTx, selection: &Selection) -> Result<Vec<QueueMessage>> {
 fn fits(message: &QueueMessage, selection: &Selection) -> bool {
     let to = selection.to.as_deref().is_none_or(|wanted| message.recipients.iter().any(|r| is_at(&r.recipient.address, wanted)));
     let from = selection.from.as_deref().is_none_or(|wanted| message.reverse_path.0.as_ref().is_some_and(|from| is_at(from, wanted)));
-    to && from
+    to && from && selection.rule.is_none_or(|rule| message.held && message.held_by == Some(rule))
 }
 
 /// Whether an address is this one, or in this domain.
@@ -198,6 +204,7 @@ fn view(message: &QueueMessage) -> QueueView {
         accepted: rfc3339(message.accepted),
         expires: rfc3339(message.expires),
         held: message.held,
+        held_by: message.held_by,
         recipients: message.recipients.iter().map(recipient_view).collect(),
     }
 }

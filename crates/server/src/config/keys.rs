@@ -238,13 +238,44 @@ pub const KEYS: &[Key] = &[
     key("queue.lifetime", "span", "\"5d\"", "How long delivery is tried before the message is returned to its sender."),
     key("queue.delay_warning", "span", "\"4h\"", "When the sender is told once that delivery takes long."),
     key("queue.connections", "number", "200", "Connections to other servers at once, in all."),
-    key("queue.connections_per_destination", "number", "20", "Connections at once to one destination."),
+    key(
+        "queue.connections_per_destination",
+        "number",
+        "20",
+        "Connections at once to one destination, and to all destinations together that have the same first mail exchanger.",
+    ),
+    key(
+        "queue.messages_per_connection",
+        "number",
+        "200",
+        "Messages over one connection, also for several domains with the same mail exchangers.",
+    ),
     key("queue.connect_timeout", "span", "\"30s\"", "How long a connection to another server may take to open."),
     key(
         "queue.hold",
         "span",
         "\"60d\"",
         "How far ahead users may submit mail that is to leave later (FUTURERELEASE); 0s does not offer it.",
+    ),
+    key(
+        "queue.limits[].domains",
+        "list of domains",
+        "[]",
+        "The limits are for each destination with mail for one of these domains: \"example.org\", or \"*.example.org\" for those below it. The first entry that fits counts.",
+    ),
+    key(
+        "queue.limits[].mx",
+        "list of hosts",
+        "[]",
+        "The limits are for all destinations together whose first mail exchanger is one of these: a provider. With neither list they are for each other destination.",
+    ),
+    key("queue.limits[].connections", "number", "", "Connections at once. Without it as queue.connections_per_destination."),
+    key("queue.limits[].rate", "number/span", "", "Messages in a time, e.g. \"600/1h\", evenly spaced. Without it no limit."),
+    key(
+        "queue.limits[].messages_per_connection",
+        "number",
+        "",
+        "Messages over one connection. Without it as queue.messages_per_connection.",
     ),
     key("limits.message_octets", "size", "\"50 MiB\"", "Largest message that is taken (SIZE)."),
     key("limits.connections", "number", "20000", "Connections at once, in all."),
@@ -530,6 +561,12 @@ mod tests {
         config.source =
             vec![toml::from_str("name = \"n\"\naddresses = [\"192.0.2.1\"]\nhostname = \"h\"\nwarm_up_start = \"2026-12-01\"").unwrap()];
         config.list = vec![toml::from_str("zone = \"l.example\"\npoints = 4\ncodes = [\"127.0.0.2\"]").unwrap()];
+        config.queue.limits =
+            toml::from_str::<toml::Table>("a = [{ domains = [\"d\"], connections = 1, rate = \"1/1s\", messages_per_connection = 1 }]")
+                .unwrap()["a"]
+                .clone()
+                .try_into()
+                .unwrap();
         config
     }
 
@@ -554,6 +591,8 @@ mod tests {
         let known: BTreeSet<String> = KEYS.iter().map(|key| key.name.to_owned()).collect();
         // A route has one of the two lists, a hook one of the two files.
         written.extend(["route[].sender_domains", "mta_hook[].token_file"].map(str::to_owned));
+        // And a limit one of its two lists.
+        written.insert("queue.limits[].mx".to_owned());
         assert_eq!(written, known);
     }
 

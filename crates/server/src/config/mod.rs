@@ -11,6 +11,7 @@ pub mod keys;
 pub mod list;
 pub mod outbound;
 pub mod problem;
+pub mod queue_limit;
 pub mod relay;
 pub mod returns;
 pub mod sign_in;
@@ -22,12 +23,13 @@ pub use advisers::{Milter, MtaHook};
 pub use list::{FirstContact, List};
 pub use outbound::Outbound;
 pub use problem::Problem;
+pub use queue_limit::QueueLimit;
 pub use relay::RelayFallback;
 pub use returns::{Bounces, Forwarding};
 pub use sign_in::SignIn;
 pub use source::Source;
 pub use transport::Transport;
-pub use value::{Network, Octets, Span};
+pub use value::{Network, Octets, Rate, Span};
 
 use mail::Domain;
 use mta::route::{Pattern, Target};
@@ -248,10 +250,15 @@ pub struct Queue {
     pub connections: u32,
     /// Connections at once to one destination.
     pub connections_per_destination: u32,
+    /// Messages over one connection.
+    pub messages_per_connection: u32,
     /// How long a connection may take to open.
     pub connect_timeout: Span,
     /// How far ahead mail may be submitted; 0 is not at all.
     pub hold: Span,
+    /// What single destinations and providers are allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<QueueLimit>,
 }
 
 impl Default for Queue {
@@ -262,8 +269,10 @@ impl Default for Queue {
             delay_warning: Span::hours(4),
             connections: 200,
             connections_per_destination: 20,
+            messages_per_connection: 200,
             connect_timeout: Span::seconds(30),
             hold: Span::days(60),
+            limits: Vec::new(),
         }
     }
 }
@@ -766,7 +775,9 @@ impl Config {
             return wrong("queue.retry", "expected waits of at least 1s");
         }
         at_least_one("queue.connections", self.queue.connections as usize)?;
-        at_least_one("queue.connections_per_destination", self.queue.connections_per_destination as usize)
+        at_least_one("queue.connections_per_destination", self.queue.connections_per_destination as usize)?;
+        at_least_one("queue.messages_per_connection", self.queue.messages_per_connection as usize)?;
+        self.queue.limits.iter().enumerate().try_for_each(|(place, limit)| limit.check(&format!("queue.limits[{place}]")))
     }
 
     fn check_filter(&self) -> Result<(), (String, String)> {

@@ -207,7 +207,7 @@ mod tests {
         check("", "p.toml:1: hostname: is missing", None);
         check(
             "hostname = \"mail.example.org\"\n[queue]\nlifetim = \"5d\"\n",
-            "p.toml:3: queue.lifetim: unknown key: expected one of retry, lifetime, delay_warning, connections, connections_per_destination, connect_timeout, hold",
+            "p.toml:3: queue.lifetim: unknown key: expected one of retry, lifetime, delay_warning, connections, connections_per_destination, messages_per_connection, connect_timeout, hold, limits",
             Some("did you mean queue.lifetime?"),
         );
         check(

@@ -150,6 +150,31 @@ impl fmt::Display for Network {
     }
 }
 
+/// Messages in a time: `600/1h`, `5/1s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate(pub mta::settings::Rate);
+
+/// What a [`Rate`] looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a rate such as \"600/1h\" or \"5/1s\": messages from 1 in a span of time")]
+pub struct NotARate;
+
+impl FromStr for Rate {
+    type Err = NotARate;
+
+    fn from_str(text: &str) -> Result<Self, NotARate> {
+        let (messages, time) = text.split_once('/').ok_or(NotARate)?;
+        let (messages, time): (u32, Span) = (messages.trim().parse().map_err(|_| NotARate)?, time.parse().map_err(|_| NotARate)?);
+        if messages == 0 || time.0.is_zero() { Err(NotARate) } else { Ok(Self(mta::settings::Rate { messages, time: time.0 })) }
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0.messages, Span(self.0.time))
+    }
+}
+
 macro_rules! as_text {
     ($($name:ident),*) => {$(
         impl Serialize for $name {
@@ -160,7 +185,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Span, Octets, Network);
+as_text!(Span, Octets, Network, Rate);
 
 macro_rules! from_text {
     ($($name:ident),*) => {$(
@@ -172,7 +197,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Span, Network);
+from_text!(Span, Network, Rate);
 
 impl<'de> Deserialize<'de> for Octets {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -216,6 +241,16 @@ mod tests {
         }
         for (seconds, shown) in [(0, "0s"), (90, "1m30s"), (3_600, "1h"), (432_000, "5d")] {
             assert_eq!(Span::seconds(seconds).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn rates_are_read_and_shown() {
+        for (text, shown) in [("600/1h", "600/1h"), ("5/90s", "5/1m30s")] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), shown);
+        }
+        for bad in ["", "5", "0/1h", "5/0s", "-1/1h", "5/h", "x/1h"] {
+            assert_eq!(bad.parse::<Rate>(), Err(NotARate), "{bad}");
         }
     }
 

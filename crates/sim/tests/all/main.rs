@@ -2,6 +2,7 @@
 
 mod documentation;
 mod dsn;
+mod fairness;
 mod outbox;
 mod queue;
 mod returns;
