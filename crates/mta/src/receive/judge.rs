@@ -74,7 +74,7 @@ impl Receiver {
                 let judged = self.judged(&accounts, &features, authenticity, &known, &elsewhere);
                 let is_refused = judged.is_refused && !goes_elsewhere(transaction);
                 let events = self.listed().into_iter().chain(judged.events).collect();
-                Judged { is_refused, subjects, events, ..judged }
+                Judged { events, is_refused, subjects, ..judged }
             }
             Err(error) => {
                 tracing::warn!(%error, "a message could not be judged");
