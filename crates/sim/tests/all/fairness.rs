@@ -38,7 +38,7 @@ fn bodies(texts: &[String]) -> Vec<String> {
 #[test]
 fn a_bulk_sender_to_many_slow_domains_starves_nobody() {
     sim::run(1, async |world| {
-        let a = sender(&world, |queue| {
+        let a = sender(world, |queue| {
             queue.window_max = 32;
             queue.connections_total_max = 8;
         });
@@ -47,7 +47,7 @@ fn a_bulk_sender_to_many_slow_domains_starves_nobody() {
         for (number, host) in slow.iter().enumerate() {
             world.faults(host.name().as_str(), Faults { slow_millis: 300_000, ..Faults::default() });
             let domains = numbered(6, &format!("s{number}.example"));
-            serves(&world, host, &domains).await;
+            serves(world, host, &domains).await;
             to.extend(domains);
         }
         let b = world.host("mx.b.example", "b.example");
@@ -68,7 +68,7 @@ fn a_bulk_sender_to_many_slow_domains_starves_nobody() {
 #[test]
 fn senders_take_turns_at_one_slow_destination() {
     sim::run(1, async |world| {
-        let a = sender(&world, |queue| {
+        let a = sender(world, |queue| {
             queue.window_max = 40;
             queue.connections_max = 1;
             queue.sender_waiting_max = 20;
@@ -92,7 +92,7 @@ fn senders_take_turns_at_one_slow_destination() {
 #[test]
 fn urgent_mail_goes_first_over_the_whole_queue() {
     sim::run(1, async |world| {
-        let a = sender(&world, |queue| {
+        let a = sender(world, |queue| {
             queue.window_max = 32;
             queue.connections_max = 1;
         });
@@ -116,13 +116,13 @@ fn urgent_mail_goes_first_over_the_whole_queue() {
 #[test]
 fn domains_with_one_mail_exchanger_share_connections() {
     sim::run(1, async |world| {
-        let a = sender(&world, |queue| {
+        let a = sender(world, |queue| {
             queue.connections_initial = 1;
             queue.connections_max = 1;
         });
         let b = world.host("mx.b.example", "b.example");
         let domains = numbered(30, "b.example");
-        serves(&world, &b, &domains).await;
+        serves(world, &b, &domains).await;
         for domain in &domains {
             a.submit("ann@a.example", &[&format!("sue@{domain}")], "hello").await;
         }
@@ -136,14 +136,14 @@ fn domains_with_one_mail_exchanger_share_connections() {
 #[test]
 fn a_provider_gets_no_more_in_a_time_than_it_is_allowed() {
     sim::run(1, async |world| {
-        let a = sender(&world, |queue| {
+        let a = sender(world, |queue| {
             let rate = Some(Rate { messages: 6, time: Duration::from_mins(1) });
             let matching = Limited::Exchangers(vec![mta::route::Pattern::parse("*.b.example").unwrap()]);
             queue.limits = vec![Limit { matching, connections: None, rate, messages_per_connection: None }];
         });
         let b = world.host("mx.b.example", "b.example");
         let domains = numbered(4, "b.example");
-        serves(&world, &b, &domains).await;
+        serves(world, &b, &domains).await;
         for number in 0..24 {
             a.submit("ann@a.example", &[&format!("sue@{}", domains[number % 4])], "hello").await;
         }
@@ -159,7 +159,7 @@ fn a_provider_gets_no_more_in_a_time_than_it_is_allowed() {
 #[test]
 fn a_suspended_destination_waits_and_goes_on_when_it_is_resumed() {
     sim::run(1, async |world| {
-        let a = sender(&world, |_| {});
+        let a = sender(world, |_| {});
         let (b, c) = (world.host("mx.b.example", "b.example"), world.host("mx.c.example", "c.example"));
         b.account("bob@b.example");
         c.account("cid@c.example");
@@ -183,7 +183,7 @@ fn a_suspended_destination_waits_and_goes_on_when_it_is_resumed() {
 #[test]
 fn what_waits_for_a_connection_stays_when_its_destination_is_suspended() {
     sim::run(1, async |world| {
-        let a = sender(&world, |queue| queue.connections_max = 1);
+        let a = sender(world, |queue| queue.connections_max = 1);
         let b = world.host("mx.b.example", "b.example");
         b.account("bob@b.example");
         world.faults("mx.b.example", Faults { slow_millis: 60_000, ..Faults::default() });
@@ -206,7 +206,7 @@ fn what_waits_for_a_connection_stays_when_its_destination_is_suspended() {
 #[test]
 fn a_hold_rule_keeps_mail_until_it_is_released() {
     sim::run(1, async |world| {
-        let a = sender(&world, |_| {});
+        let a = sender(world, |_| {});
         let b = world.host("mx.b.example", "b.example");
         b.account("bob@b.example");
         let (sender, created) = (Some("bulk@a.example".to_owned()), world.now());
@@ -229,7 +229,7 @@ fn a_hold_rule_keeps_mail_until_it_is_released() {
 fn what_was_taken_when_the_power_went_is_put_back() {
     for seed in 0..8 {
         sim::run(seed, async |world| {
-            let a = sender(&world, |queue| queue.connections_max = 2);
+            let a = sender(world, |queue| queue.connections_max = 2);
             let b = world.host("mx.b.example", "b.example");
             b.account("bob@b.example");
             world.faults("mx.b.example", Faults { slow_millis: 10_000, ..Faults::default() });
@@ -252,7 +252,7 @@ fn what_was_taken_when_the_power_went_is_put_back() {
 #[test]
 fn a_retry_wakes_only_the_destination_that_it_is_for() {
     sim::run(1, async |world| {
-        let a = sender(&world, |_| {});
+        let a = sender(world, |_| {});
         for (name, domain, who) in [("mx.b.example", "b.example", "bob@b.example"), ("mx.c.example", "c.example", "cid@c.example")] {
             world.host(name, domain).account(who);
             world.down(name, Duration::from_secs(20));
