@@ -3,7 +3,7 @@
 //! The real programs are tried in `tests/test_milters.py`; here is what becomes of a message in each case.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
-use mail::{Address, BodyType, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
+use mail::{Address, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
 use milter::packet::{Packet, Reader, encode};
 use mta::advisers::{Adviser, HookStage, Kind, Limits, OnFailure};
 use mta::receive::{Context, KeyRing, Receiver};
@@ -132,18 +132,7 @@ impl Peer {
     }
 
     async fn mail(&mut self) -> Reply {
-        let mail = MailCommand {
-            reverse_path: ReversePath(Some(address("eve@far.example"))),
-            size: None,
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envelope_id: None,
-            auth: None,
-            require_tls: false,
-            terms: mail::Terms::default(),
-            release_request: None,
-        };
+        let mail = MailCommand::new(ReversePath(Some(address("eve@far.example"))));
         reply(self.0.answer(Ask::Mail(mail)).await)
     }
 

@@ -2,7 +2,7 @@
 //! store in memory and a DNS that answers from a script.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
 
-use mail::{Address, BodyType, Domain, Event, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
+use mail::{Address, Domain, Event, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
 use mailauth::dkim::{Algorithm, PrivateKey};
 use mailauth::dns::Step;
 use mailauth::spf::Session;
@@ -91,18 +91,7 @@ pub(super) async fn send_to(context: &Arc<Context>, role: Role, peer: &str, (fro
     if role == Role::Submission {
         receiver.answer(Ask::Authenticated { account: 1, login: "ann@ours.example".into() }).await;
     }
-    let mail = MailCommand {
-        reverse_path: ReversePath(Address::parse(from).ok()),
-        size: None,
-        body: BodyType::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envelope_id: None,
-        auth: None,
-        require_tls: false,
-        terms: mail::Terms::default(),
-        release_request: None,
-    };
+    let mail = MailCommand::new(ReversePath(Address::parse(from).ok()));
     assert!(matches!(receiver.answer(Ask::Mail(mail)).await, Answer::Reply(reply) if reply.code == 250));
     receiver.answer(Ask::Rcpt(Recipient::new(Address::parse(to).unwrap()))).await;
     let (last, first) = chunks.split_last().unwrap();

@@ -1,7 +1,7 @@
 //! What our accounts may send: limits at RCPT, and the hold on mail that is unlike the account.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
 
-use mail::{AccountId, Address, BodyType, Domain, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
+use mail::{AccountId, Address, Domain, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
 use mta::receive::{Context, KeyRing, Receiver};
 use mta::{Counters, Settings, outbound};
 use smtp::Reply;
@@ -66,18 +66,7 @@ async fn submit(context: &Arc<Context>, recipients: std::ops::Range<u32>) -> (Ve
     receiver.answer(Ask::Connect).await;
     receiver.answer(Ask::Helo { name: "client.example".into(), esmtp: true, tls: None }).await;
     receiver.answer(Ask::Authenticated { account: ANN.0, login: "ann@ours.example".into() }).await;
-    let mail = MailCommand {
-        reverse_path: ReversePath(Some(Address::parse("ann@ours.example").unwrap())),
-        size: None,
-        body: BodyType::SevenBit,
-        smtputf8: false,
-        ret: None,
-        envelope_id: None,
-        auth: None,
-        require_tls: false,
-        terms: mail::Terms::default(),
-        release_request: None,
-    };
+    let mail = MailCommand::new(ReversePath(Some(Address::parse("ann@ours.example").unwrap())));
     receiver.answer(Ask::Mail(mail)).await;
     let mut codes = Vec::new();
     for number in recipients {

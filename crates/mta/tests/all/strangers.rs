@@ -3,7 +3,7 @@
 
 use filter::dnsbl::List;
 use mail::event::Source;
-use mail::{AccountId, Address, BodyType, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, TrailEntry, Uid, UidSet};
+use mail::{AccountId, Address, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, TrailEntry, Uid, UidSet};
 use mta::receive::{Context, KeyRing, Receiver};
 use mta::settings::{Filter, FirstContact};
 use mta::{Counters, Settings};
@@ -76,18 +76,7 @@ impl Stage {
         let mut receiver = Receiver::new(Arc::clone(&self.context), Role::Mx, peer.parse().unwrap());
         receiver.answer(Ask::Connect).await;
         receiver.answer(Ask::Helo { name: "mx.far.example".into(), esmtp: true, tls: None }).await;
-        let mail = MailCommand {
-            reverse_path: ReversePath(Some(Address::parse("joe@far.example").unwrap())),
-            size: None,
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            ret: None,
-            envelope_id: None,
-            auth: None,
-            require_tls: false,
-            terms: mail::Terms::default(),
-            release_request: None,
-        };
+        let mail = MailCommand::new(ReversePath(Some(Address::parse("joe@far.example").unwrap())));
         receiver.answer(Ask::Mail(mail)).await;
         let mut codes = Vec::new();
         for to in to {
