@@ -39,7 +39,8 @@ class SignIn(ServerCase):
         known = (cls.folder / "ann.crt").read_text() + (cls.folder / "nobody.crt").read_text()
         (cls.folder / "clients.pem").write_text(known)
         cls.asking = {name: free_port() for name in ("imaps", "pop3s", "submissions")}
-        cls.SETTINGS = (f'[oauth]\nown_tokens = true\nissuer = "{ISSUER}"\naudience = ["mail"]\nkeys_file = "{cls.folder}/jwks.json"\n'
+        # What is refused here on purpose would make the account wait.
+        cls.SETTINGS = (f'[sign_in]\nfree_failures = 100\nban_after = 0\n[oauth]\nown_tokens = true\nissuer = "{ISSUER}"\naudience = ["mail"]\nkeys_file = "{cls.folder}/jwks.json"\n'
                         f'scope = "imap"\ndiscovery_url = "{ISSUER}/.well-known/openid-configuration"\n')
         for name, port in cls.asking.items():
             cls.SETTINGS += (f'[[listener]]\nprotocol = "{name}"\naddress = "127.0.0.1:{port}"\n'
