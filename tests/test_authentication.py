@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -118,10 +119,14 @@ class Signatures(unittest.TestCase):
             self.assertIn("R_DKIM_ALLOW", symbols, found)
 
     def test_dkimpy_verifies_both_and_signs(self):
+        # Debian's modules, for a Python that is not Debian's, too.
+        sys.path.append("/usr/lib/python3/dist-packages")
+        self.addCleanup(sys.path.remove, "/usr/lib/python3/dist-packages")
         try:
             import dkim
         except ImportError:
-            self.skipTest("not installed: python3-dkim")
+            needs("dkimverify")
+            raise
         records = {f'{key["selector"]}._domainkey.example.test.': "".join(re.findall(r'"([^"]*)"', key["dns"])) for key in self.keys}
         look_up = lambda name, timeout=5: records.get(name.decode() if isinstance(name, bytes) else name, "").encode()
         message = dkim.DKIM(self.ours)
