@@ -46,8 +46,15 @@ pub fn to_lines(message: &[u8]) -> Cow<'_, [u8]> {
     if is_lines(&encoded) {
         return encoded;
     }
-    let mut out = Vec::with_capacity(encoded.len() + encoded.len() / 64);
-    let mut octets = encoded.iter().copied().peekable();
+    let mut out = with_line_ends(&encoded);
+    out.iter_mut().filter(|octet| **octet == 0).for_each(|octet| *octet = NUL_SHOWN);
+    Cow::Owned(out)
+}
+
+/// The same with CRLF for every end of a line, which may be CRLF, CR or LF on its own.
+pub fn with_line_ends(octets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(octets.len() + octets.len() / 32);
+    let mut octets = octets.iter().copied().peekable();
     while let Some(octet) = octets.next() {
         match octet {
             b'\r' => {
@@ -55,11 +62,10 @@ pub fn to_lines(message: &[u8]) -> Cow<'_, [u8]> {
                 out.extend_from_slice(b"\r\n");
             }
             b'\n' => out.extend_from_slice(b"\r\n"),
-            0 => out.push(NUL_SHOWN),
             octet => out.push(octet),
         }
     }
-    Cow::Owned(out)
+    out
 }
 
 /// What stands for a NUL: no character of its own in UTF-8 and most other character sets.

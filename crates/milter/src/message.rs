@@ -7,6 +7,7 @@
 //! - A value cannot end the header or begin a field: each of its lines but the first begins with white space.
 
 use crate::advice::Modification;
+use mail::binary::with_line_ends;
 use mail::{Address, Recipient, ReversePath, header};
 
 /// Envelope and message while advisers change them.
@@ -107,23 +108,6 @@ impl Message {
 fn bare(text: &str) -> &str {
     let text = text.trim();
     text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text).trim()
-}
-
-/// A body whose lines end with CRLF, whatever they ended with.
-fn with_line_ends(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(body.len() + body.len() / 32);
-    let mut octets = body.iter().copied().peekable();
-    while let Some(octet) = octets.next() {
-        match octet {
-            b'\r' => {
-                octets.next_if_eq(&b'\n');
-                out.extend_from_slice(b"\r\n");
-            }
-            b'\n' => out.extend_from_slice(b"\r\n"),
-            octet => out.push(octet),
-        }
-    }
-    out
 }
 
 /// A header while it is changed.
