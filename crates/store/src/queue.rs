@@ -134,7 +134,7 @@ struct QueueMessage1 {
     recipients: Vec<QueueRecipient>,
 }
 
-impl From<QueueMessage1> for QueueMessage {
+impl From<QueueMessage1> for QueueMessage2 {
     fn from(old: QueueMessage1) -> Self {
         Self {
             receipt: old.receipt,
@@ -154,9 +154,6 @@ impl From<QueueMessage1> for QueueMessage {
             recipients: old.recipients,
             tls: TlsDemand::ByPolicy,
             terms: Terms::default(),
-            return_paths: BTreeMap::new(),
-            held_by: None,
-            release_request: None,
         }
     }
 }
@@ -231,7 +228,7 @@ impl Record for QueueMessage {
 
     fn upgrade(format: u8, octets: &[u8]) -> Option<Self> {
         match format {
-            1 => postcard::from_bytes::<QueueMessage1>(octets).ok().map(Self::from),
+            1 => postcard::from_bytes::<QueueMessage1>(octets).ok().map(|old| QueueMessage2::from(old).into()),
             2 => postcard::from_bytes::<QueueMessage2>(octets).ok().map(Self::from),
             _ => None,
         }
