@@ -184,11 +184,13 @@ impl Recent {
 
     /// True: it is for the caller to sink.
     fn add(&self, changes: &[Arc<Overlay>], position: Position) -> bool {
+        let layer = |changes: &Arc<Overlay>| Layer { changes: changes.clone(), octets: changes.octets() };
+        // Measured before the lock: who begins to read waits for it.
+        let layers: Vec<Layer> = changes.iter().filter(|changes| !changes.is_empty()).map(layer).collect();
         let mut state = self.lock();
         state.position = Some(position);
-        for changes in changes.iter().filter(|changes| !changes.is_empty()) {
-            let octets = changes.octets();
-            state.push(Layer { changes: changes.clone(), octets }, self.octets_max / UNITED_PART);
+        for layer in layers {
+            state.push(layer, self.octets_max / UNITED_PART);
         }
         let enough = state.octets >= self.octets_max;
         if enough && state.attended {
