@@ -6,7 +6,7 @@
 //! Invariant: a day's figures are forgotten in the commit that brings their mail on its way.
 
 use super::dmarc_report::{self, About, DayPolicy};
-use super::reporting::{DAYS_MAX, Reporter, place};
+use super::reporting::{DAYS_MAX, Reporter};
 use super::tls_rpt::day_of;
 use crate::receive::ask_all;
 use mail::lookup::Recorded;
@@ -14,7 +14,6 @@ use mail::{Address, Domain, TlsDemand};
 use mailauth::dmarc::aggregate::Row;
 use mailauth::dmarc::reporting::{Destination, destinations};
 use mailauth::dns::{Dns, Missing, Step};
-use std::sync::Arc;
 use std::time::Duration;
 use store::DmarcFigures;
 
@@ -56,7 +55,7 @@ impl Reporter {
                 return false;
             }
         };
-        let Ok(policy) = serde_json::from_str::<DayPolicy>(&figures.policy) else { return self.send(day, domain, Vec::new()).await };
+        let Ok(policy) = serde_json::from_str::<DayPolicy>(&figures.policy) else { return self.send_dmarc(day, domain, Vec::new()).await };
         let to = match self.destinations(domain, &policy.wanted).await {
             Ok(to) => to,
             Err(Missing::Failed) if today.saturating_sub(day) <= DAYS_MAX => {
@@ -68,7 +67,7 @@ impl Reporter {
         let Some(contact) = self.contact() else { return false };
         let about = About { hostname: &self.settings.hostname, contact: &contact, domain, day };
         let mails = self.mails(policy, &figures, &about, to).await;
-        self.send(day, domain, mails).await
+        self.send_dmarc(day, domain, mails).await
     }
 
     /// Who gets the reports of a domain.
@@ -105,22 +104,10 @@ impl Reporter {
         mails
     }
 
-    /// Brings the mails on their way and forgets the figures.
-    async fn send(&self, day: u32, of: &Domain, mails: Vec<(Vec<u8>, Address)>) -> bool {
-        let (now, settings, domain, sent) = (self.clock.wall(), Arc::clone(&self.settings), of.clone(), mails.len());
-        let written = self.store.write(move |tx| {
-            mails.iter().try_for_each(|(octets, to)| place(tx, octets, to, TlsDemand::ByPolicy, now, &settings))?;
-            tx.dmarc_forget(day, &domain)
-        });
-        match written.await {
-            Ok(()) if sent > 0 => tracing::info!(domain = %of, sent, "a DMARC report is on its way"),
-            Ok(()) => {}
-            Err(error) => {
-                tracing::warn!(domain = %of, %error, "a DMARC report could not be brought on its way");
-                return false;
-            }
-        }
-        true
+    /// Brings the mails on their way and forgets the figures; whether both are written.
+    async fn send_dmarc(&self, day: u32, of: &Domain, mails: Vec<(Vec<u8>, Address)>) -> bool {
+        let domain = of.clone();
+        self.send("DMARC", of, mails, TlsDemand::ByPolicy, move |tx| tx.dmarc_forget(day, &domain)).await
     }
 }
 
@@ -132,6 +119,7 @@ mod tests {
     use mail::Timestamp;
     use mailauth::dmarc::aggregate::Published;
     use net::{FakeDns, VirtualClock};
+    use std::sync::Arc;
     use store::Store;
 
     #[tokio::test(start_paused = true)]

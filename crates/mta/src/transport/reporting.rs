@@ -8,7 +8,7 @@
 use super::tls_rpt::{self, About, PolicyResults, Receiver, Report, Results};
 use crate::bounce;
 use crate::settings::Settings;
-use mail::{Address, Domain, Timestamp, TlsDemand};
+use mail::{Address, Domain, TlsDemand};
 use net::https::{self, Https};
 use net::{Clock, Dns, DnsError};
 use std::sync::Arc;
@@ -171,37 +171,43 @@ impl Reporter {
         for (octets, _) in &mut mails {
             *octets = self.signed(std::mem::take(octets), about.contact).await;
         }
-        let (settings, domain, day) = (Arc::clone(&self.settings), about.domain.clone(), about.day);
-        let sent = mails.len();
+        let (domain, day) = (about.domain.clone(), about.day);
+        self.send("TLS", about.domain, mails, TlsDemand::Optional, move |tx| tx.tls_result_forget(day, &domain)).await
+    }
+
+    /// Brings the mails of a report on their way and forgets its figures in one commit; whether that is written.
+    pub(super) async fn send(
+        &self,
+        kind: &str,
+        of: &Domain,
+        mails: Vec<(Vec<u8>, Address)>,
+        tls: TlsDemand,
+        mut forget: impl FnMut(&mut WriteTx) -> store::Result<()> + Send + 'static,
+    ) -> bool {
+        let (now, settings, sent) = (self.clock.wall(), Arc::clone(&self.settings), mails.len());
         let written = self.store.write(move |tx| {
-            mails.iter().try_for_each(|(octets, to)| place(tx, octets, to, TlsDemand::Optional, now, &settings))?;
-            tx.tls_result_forget(day, &domain)
+            for (octets, to) in &mails {
+                bounce::post(tx, octets, to, tls, now, &settings)?;
+            }
+            forget(tx)
         });
         match written.await {
-            Ok(()) if sent > 0 => tracing::info!(domain = %about.domain, sent, "a TLS report is on its way"),
+            Ok(()) if sent > 0 => tracing::info!(domain = %of, sent, "a {kind} report is on its way"),
             Ok(()) => {}
-            Err(error) => tracing::warn!(domain = %about.domain, %error, "a TLS report could not be brought on its way"),
+            Err(error) => {
+                tracing::warn!(domain = %of, %error, "a {kind} report could not be brought on its way");
+                return false;
+            }
         }
         true
     }
-}
-
-/// Brings a report on its way.
-pub(super) fn place(
-    tx: &mut WriteTx,
-    octets: &[u8],
-    to: &Address,
-    tls: TlsDemand,
-    now: Timestamp,
-    settings: &Settings,
-) -> store::Result<()> {
-    bounce::post(tx, octets, to, tls, now, settings).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::transport::policy::StsAnswer;
+    use mail::Timestamp;
     use net::{FakeDns, VirtualClock};
 
     #[tokio::test(start_paused = true)]
