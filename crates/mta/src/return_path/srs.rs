@@ -14,6 +14,10 @@
 use super::{Key, address, letter, number};
 use mail::{Address, Domain};
 
+/// Letters of `SRS0` and `SRS1`.
+const SCHEME_LETTERS: usize = 4;
+/// What may stand behind them.
+const SEPARATORS: [char; 3] = ['=', '+', '-'];
 /// Letters of a hash: 30 bits.
 const HASH_LETTERS: usize = 6;
 /// Letters of a token: 80 bits.
@@ -66,10 +70,8 @@ pub enum NoWayBack {
 /// Rewrites a sender to one at a domain of ours; `None`: not even a token would fit.
 pub fn rewrite(key: &Key, sender: &Address, at: &Domain, today: u32) -> Option<Rewritten> {
     let whole = match scheme(sender.local_part()) {
-        Some((0, rest)) => again(key, sender.domain().as_str(), rest, at),
-        Some((_, rest)) => {
-            rest.split_once('=').and_then(|(_, rest)| rest.split_once('=')).and_then(|(first, rest)| again(key, first, rest, at))
-        }
+        Some((0, _)) => again(key, sender.domain(), sender.local_part().get(SCHEME_LETTERS..)?, at),
+        Some((_, rest)) => first_of(rest).and_then(|(first, kept)| again(key, &first, kept, at)),
         None => first(key, sender.domain().as_str(), sender.local_part(), at, today),
     };
     whole.map(Rewritten::Whole).or_else(|| {
@@ -96,14 +98,20 @@ pub fn back(key: &Key, rewritten: &Address, today: u32) -> Result<Back, NoWayBac
 
 /// `0` or `1` and what stands behind `SRS0=`; the separator can be one of three.
 fn scheme(local_part: &str) -> Option<(u8, &str)> {
-    let (name, rest) = local_part.split_at_checked(4)?;
+    let (name, rest) = local_part.split_at_checked(SCHEME_LETTERS)?;
     let number = match name.to_ascii_uppercase().as_str() {
         "SRS0" => 0,
         "SRS1" => 1,
         _ => return None,
     };
-    // What stood behind SRS0 is kept with its separator inside of SRS1, so only the first goes.
-    rest.strip_prefix(['=', '+', '-']).map(|rest| (number, rest))
+    rest.strip_prefix(SEPARATORS).map(|rest| (number, rest))
+}
+
+/// Who forwarded first and what stood behind its `SRS0`, of what stands behind `SRS1=`.
+fn first_of(rest: &str) -> Option<(Domain, &str)> {
+    let mut parts = rest.splitn(3, '=').skip(1);
+    let first = Domain::parse(parts.next()?).ok()?;
+    parts.next().filter(|kept| kept.starts_with(SEPARATORS)).map(|kept| (first, kept))
 }
 
 fn first(key: &Key, domain: &str, local_part: &str, at: &Domain, today: u32) -> Option<Address> {
@@ -113,11 +121,10 @@ fn first(key: &Key, domain: &str, local_part: &str, at: &Domain, today: u32) -> 
     address(&format!("SRS0={hash}={stamp}={domain}={local_part}"), at)
 }
 
-/// `rest` is what stood behind `SRS0=` at the first server that forwarded.
-fn again(key: &Key, first: &str, rest: &str, at: &Domain) -> Option<Address> {
-    let rest = rest.strip_prefix('=').unwrap_or(rest);
-    let hash = key.sign(PURPOSE_1, &[first, rest], HASH_LETTERS);
-    address(&format!("SRS1={hash}={first}=={rest}"), at)
+/// `kept` is what stood behind `SRS0` at the first server that forwarded, its separator included.
+fn again(key: &Key, first: &Domain, kept: &str, at: &Domain) -> Option<Address> {
+    let hash = key.sign(PURPOSE_1, &[first.as_str(), kept], HASH_LETTERS);
+    address(&format!("SRS1={hash}={first}={kept}"), at)
 }
 
 fn back_to_sender(key: &Key, rest: &str, today: u32) -> Result<Back, NoWayBack> {
@@ -142,14 +149,12 @@ fn back_to_sender(key: &Key, rest: &str, today: u32) -> Result<Back, NoWayBack> 
 }
 
 fn back_to_first(key: &Key, rest: &str) -> Result<Back, NoWayBack> {
-    let mut parts = rest.splitn(3, '=');
-    let (Some(hash), Some(first), Some(rest)) = (parts.next(), parts.next(), parts.next()) else { return Err(NoWayBack::Forged) };
-    let rest = rest.strip_prefix('=').ok_or(NoWayBack::Forged)?;
-    if !key.verifies(hash, PURPOSE_1, &[first, rest], HASH_LETTERS) {
+    let (hash, _) = rest.split_once('=').ok_or(NoWayBack::Forged)?;
+    let (first, kept) = first_of(rest).ok_or(NoWayBack::Forged)?;
+    if !key.verifies(hash, PURPOSE_1, &[first.as_str(), kept], HASH_LETTERS) {
         return Err(NoWayBack::Forged);
     }
-    let domain = Domain::parse(first).map_err(|_| NoWayBack::Forged)?;
-    address(&format!("SRS0={rest}"), &domain).map(Back::To).ok_or(NoWayBack::Forged)
+    address(&format!("SRS0{kept}"), &first).map(Back::To).ok_or(NoWayBack::Forged)
 }
 
 #[cfg(test)]
@@ -196,6 +201,18 @@ mod tests {
         // A third server in the row: it still leads to the first.
         let there = rewritten("SRS1=XXXX=first.example==HHHH=TT=a.example=ann@second.example", 9);
         assert_eq!(back(&key(), &there, 9), Ok(Back::To(parse(first))));
+        // Whatever separator the first one uses.
+        for first in ["SRS0+HHHH=TT=a.example=ann@first.example", "SRS0==@first.example"] {
+            assert_eq!(back(&key(), &rewritten(first, 9), 9), Ok(Back::To(parse(first))));
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_forwarded_mail_has_a_token() {
+        for sender in ["SRS1=aaaaaa==@x.example", "SRS1=a@x.example", "SRS1=a=b.example=c@x.example"] {
+            let Some(Rewritten::Named { address, token }) = rewrite(&key(), &parse(sender), &ours(), 9) else { panic!("{sender}") };
+            assert_eq!(back(&key(), &address, 9), Ok(Back::Named(token)));
+        }
     }
 
     #[test]
