@@ -36,6 +36,10 @@ const FAILED_MIN: u32 = 25;
 /// What accounts may send. 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outbound {
+    /// Messages of an account within an hour. Default 500.
+    pub messages_per_hour: u32,
+    /// Messages of an account within a day. Default 2,000.
+    pub messages_per_day: u32,
     /// Recipients of an account within an hour. Default 1,000.
     pub recipients_per_hour: u32,
     /// Recipients of an account within a day. Default 5,000.
@@ -48,15 +52,37 @@ pub struct Outbound {
 
 impl Default for Outbound {
     fn default() -> Self {
-        Self { recipients_per_hour: 1_000, recipients_per_day: 5_000, strangers_per_day: 2_000, hold_unusual: true }
+        Self {
+            messages_per_hour: 500,
+            messages_per_day: 2_000,
+            recipients_per_hour: 1_000,
+            recipients_per_day: 5_000,
+            strangers_per_day: 2_000,
+            hold_unusual: true,
+        }
     }
 }
 
 impl Outbound {
+    /// No limit and no hold.
+    #[must_use]
+    pub const fn unlimited() -> Self {
+        Self {
+            messages_per_hour: 0,
+            messages_per_day: 0,
+            recipients_per_hour: 0,
+            recipients_per_day: 0,
+            strangers_per_day: 0,
+            hold_unusual: false,
+        }
+    }
+
     /// For an account with limits of its own.
     #[must_use]
     pub fn of(self, own: SendingLimits) -> Self {
         Self {
+            messages_per_hour: own.messages_per_hour.unwrap_or(self.messages_per_hour),
+            messages_per_day: own.messages_per_day.unwrap_or(self.messages_per_day),
             recipients_per_hour: own.recipients_per_hour.unwrap_or(self.recipients_per_hour),
             recipients_per_day: own.recipients_per_day.unwrap_or(self.recipients_per_day),
             strangers_per_day: own.strangers_per_day.unwrap_or(self.strangers_per_day),
@@ -118,20 +144,20 @@ fn part(sent: Traffic, now: Timestamp) -> Traffic {
     Traffic { messages: of(sent.messages), recipients: of(sent.recipients), strangers: of(sent.strangers), failed: of(sent.failed) }
 }
 
-/// Which limit more recipients would exceed, in words for the sender.
+/// Which limit this would exceed, in words for the sender.
 #[must_use]
 pub fn exceeded(history: &History, more: Traffic, limits: &Outbound) -> Option<String> {
-    let beyond = |used: u32, more: u32, limit: u32| limit > 0 && more > 0 && used.saturating_add(more) > limit;
+    let (hour, day) = (history.last_hour, history.last_day);
     let checks = [
-        (
-            beyond(history.last_hour.recipients, more.recipients, limits.recipients_per_hour),
-            limits.recipients_per_hour,
-            "recipients an hour",
-        ),
-        (beyond(history.last_day.recipients, more.recipients, limits.recipients_per_day), limits.recipients_per_day, "recipients a day"),
-        (beyond(history.last_day.strangers, more.strangers, limits.strangers_per_day), limits.strangers_per_day, "new recipients a day"),
+        (hour.messages, more.messages, limits.messages_per_hour, "send", "messages an hour"),
+        (day.messages, more.messages, limits.messages_per_day, "send", "messages a day"),
+        (hour.recipients, more.recipients, limits.recipients_per_hour, "send to", "recipients an hour"),
+        (day.recipients, more.recipients, limits.recipients_per_day, "send to", "recipients a day"),
+        (day.strangers, more.strangers, limits.strangers_per_day, "send to", "new recipients a day"),
     ];
-    checks.into_iter().find(|(beyond, ..)| *beyond).map(|(_, limit, what)| format!("You may send to {limit} {what}; try again later"))
+    let is_beyond = |(used, more, limit, ..): &(u32, u32, u32, _, _)| *limit > 0 && *more > 0 && used.saturating_add(*more) > *limit;
+    let (.., limit, send, what) = checks.into_iter().find(is_beyond)?;
+    Some(format!("You may {send} {limit} {what}; try again later"))
 }
 
 /// Why what was sent lately is unlike the account, if it is.
@@ -296,7 +322,7 @@ mod tests {
 
     #[test]
     fn limits_are_kept_and_may_be_the_accounts_own() {
-        let limits = Outbound { recipients_per_hour: 20, recipients_per_day: 50, strangers_per_day: 10, hold_unusual: true };
+        let limits = Outbound { recipients_per_hour: 20, recipients_per_day: 50, strangers_per_day: 10, ..Outbound::default() };
         let one = |strangers| Traffic { messages: 0, recipients: 1, strangers, failed: 0 };
         for (hours, more, want) in [
             (&[(0, 19, 0, 0)][..], one(0), None),
@@ -309,6 +335,10 @@ mod tests {
             let found = exceeded(&history(hours), more, &limits);
             assert_eq!(found.as_deref(), want.map(|what| format!("You may send to {what}; try again later")).as_deref(), "{hours:?}");
         }
+        let few = Outbound { messages_per_hour: 1, ..limits };
+        let more = Traffic { messages: 1, ..one(0) };
+        assert_eq!(exceeded(&history(&[(0, 1, 0, 0)]), more, &few).as_deref(), Some("You may send 1 messages an hour; try again later"));
+        assert_eq!(exceeded(&history(&[(2, 1, 0, 0)]), more, &few), None);
         let own = SendingLimits { recipients_per_hour: Some(0), strangers_per_day: Some(0), ..SendingLimits::default() };
         assert_eq!(exceeded(&history(&[(0, 40, 40, 0)]), one(1), &limits.of(own)), None);
     }

@@ -103,7 +103,7 @@ impl Host {
         // Scenarios write to people who do not exist, again and again.
         settings.suppression.after = 0;
         // And in bulk, from accounts that nobody knows.
-        settings.outbound = Outbound { recipients_per_hour: 0, recipients_per_day: 0, strangers_per_day: 0, hold_unusual: false };
+        settings.outbound = Outbound::unlimited();
         let settings = Mutex::new(Arc::new(settings));
         let disk = SimDisk::new();
         let store = open(&disk);

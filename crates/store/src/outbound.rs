@@ -65,6 +65,25 @@ pub struct SendingLimits {
     pub recipients_per_day: Option<u32>,
     /// Recipients within a day that it never wrote to before.
     pub strangers_per_day: Option<u32>,
+    /// Messages within an hour.
+    pub messages_per_hour: Option<u32>,
+    /// Messages within a day.
+    pub messages_per_day: Option<u32>,
+}
+
+/// The same before messages had limits.
+#[derive(Deserialize)]
+struct SendingLimits1 {
+    recipients_per_hour: Option<u32>,
+    recipients_per_day: Option<u32>,
+    strangers_per_day: Option<u32>,
+}
+
+impl From<SendingLimits1> for SendingLimits {
+    fn from(old: SendingLimits1) -> Self {
+        let SendingLimits1 { recipients_per_hour, recipients_per_day, strangers_per_day } = old;
+        Self { recipients_per_hour, recipients_per_day, strangers_per_day, ..Self::default() }
+    }
 }
 
 /// What was said about an account's sending.
@@ -80,9 +99,25 @@ pub struct Sending {
     pub approved_until: Option<Timestamp>,
 }
 
+/// The same before messages had limits.
+#[derive(Deserialize)]
+struct Sending1 {
+    limits: SendingLimits1,
+    held: Option<Timestamp>,
+    reason: String,
+    approved_until: Option<Timestamp>,
+}
+
 impl Record for Sending {
     const SPACE: Space = Space::Sending;
     const NAME: &'static str = "state of sending";
+    const FORMAT: u8 = 2;
+
+    fn upgrade(format: u8, octets: &[u8]) -> Option<Self> {
+        let old: Sending1 = (format == 1).then(|| postcard::from_bytes(octets).ok()).flatten()?;
+        let Sending1 { limits, held, reason, approved_until } = old;
+        Some(Self { limits: limits.into(), held, reason, approved_until })
+    }
 }
 
 /// The hour of a time, since 1970.

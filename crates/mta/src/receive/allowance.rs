@@ -1,4 +1,4 @@
-//! RCPT of our own accounts: may this account write to so many?
+//! RCPT of our own accounts: may this account send so much, and to so many?
 //!
 //! What it has sent lately is read once for each message; what two connections send at the same time can so exceed a
 //! limit by one message.
@@ -42,7 +42,7 @@ impl Receiver {
                 None => Box::new(Allowance {
                     history: History::read(tx, account, now)?,
                     limits: settings.of(tx.sending(account)?.limits),
-                    more: Traffic::default(),
+                    more: Traffic { messages: 1, ..Traffic::default() },
                 }),
             };
             Ok((allowance, tx.is_stranger(account, &recipient.address)?))

@@ -105,6 +105,9 @@ async fn what_is_too_much_is_put_off_and_limits_may_be_an_accounts_own() {
     let (codes, reply) = submit(&context, 3..6).await;
     assert_eq!((codes, reply.unwrap().code), (vec![250, 250, 450], 250), "the others go");
     assert_eq!(submit(&context, 6..7).await, (vec![450], None));
+    let few = self::context(&store, |outbound| outbound.messages_per_hour = 3);
+    assert_eq!(submit(&few, 0..1).await.0, [250], "the third");
+    assert_eq!(submit(&few, 0..1).await, (vec![450], None), "whomever it is for");
     let own = SendingLimits { recipients_per_hour: Some(0), ..SendingLimits::default() };
     store.write_blocking(move |tx| tx.sending_set(ANN, &store::Sending { limits: own, ..store::Sending::default() })).unwrap();
     assert_eq!(submit(&context, 6..9).await.0, [250; 3]);

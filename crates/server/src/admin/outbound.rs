@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 pub struct OutboundView {
     /// Who.
     pub user: String,
+    /// Messages within the last hour.
+    pub messages_hour: u32,
+    /// Messages within the last day.
+    pub messages_day: u32,
     /// Recipients within the last hour.
     pub recipients_hour: u32,
     /// Recipients within the last day.
@@ -37,6 +41,10 @@ pub struct OutboundView {
 /// What a user may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitsView {
+    /// Messages within an hour.
+    pub messages_per_hour: u32,
+    /// Messages within a day.
+    pub messages_per_day: u32,
     /// Recipients within an hour.
     pub recipients_per_hour: u32,
     /// Recipients within a day.
@@ -54,12 +62,16 @@ fn view(tx: &ReadTx, account: &Account, settings: outbound::Outbound) -> Result<
     let may = settings.of(limits);
     Ok(OutboundView {
         user: account.address.to_string(),
+        messages_hour: history.last_hour.messages,
+        messages_day: history.last_day.messages,
         recipients_hour: history.last_hour.recipients,
         recipients_day: history.last_day.recipients,
         new_recipients_day: history.last_day.strangers,
         failed_day: history.last_day.failed,
         busiest_hour: history.busiest_hour,
         limits: LimitsView {
+            messages_per_hour: may.messages_per_hour,
+            messages_per_day: may.messages_per_day,
             recipients_per_hour: may.recipients_per_hour,
             recipients_per_day: may.recipients_per_day,
             new_recipients_per_day: may.strangers_per_day,
@@ -137,7 +149,11 @@ impl Operation for Hold {
 pub struct Limit {
     /// Who.
     pub address: String,
-    /// Recipients within an hour; nothing: as before.
+    /// Messages within an hour; nothing: as before.
+    pub messages_per_hour: Option<u32>,
+    /// Messages within a day.
+    pub messages_per_day: Option<u32>,
+    /// Recipients within an hour.
     pub recipients_per_hour: Option<u32>,
     /// Recipients within a day.
     pub recipients_per_day: Option<u32>,
@@ -158,6 +174,8 @@ impl Operation for Limit {
             let mut sending = tx.sending(account.id)?;
             let before = if self.reset { SendingLimits::default() } else { sending.limits };
             sending.limits = SendingLimits {
+                messages_per_hour: self.messages_per_hour.or(before.messages_per_hour),
+                messages_per_day: self.messages_per_day.or(before.messages_per_day),
                 recipients_per_hour: self.recipients_per_hour.or(before.recipients_per_hour),
                 recipients_per_day: self.recipients_per_day.or(before.recipients_per_day),
                 strangers_per_day: self.new_recipients_per_day.or(before.strangers_per_day),

@@ -38,6 +38,12 @@ pub(super) enum Outbound {
 pub(super) struct Limits {
     /// The user's address
     address: String,
+    /// Messages within an hour
+    #[arg(long, value_name = "NUMBER")]
+    messages_per_hour: Option<u32>,
+    /// Messages within a day
+    #[arg(long, value_name = "NUMBER")]
+    messages_per_day: Option<u32>,
     /// Recipients within an hour
     #[arg(long, value_name = "NUMBER")]
     per_hour: Option<u32>,
@@ -73,12 +79,20 @@ impl Outbound {
 }
 
 fn limit(context: &Context, limits: Limits) -> Result<()> {
-    let Limits { address, per_hour, per_day, new_per_day, reset } = limits;
-    if per_hour.or(per_day).or(new_per_day).is_none() && !reset {
-        return Err(Failure::usage("which limit? Expected --per-hour, --per-day, --new-per-day or --reset"));
+    let Limits { address, messages_per_hour, messages_per_day, per_hour, per_day, new_per_day, reset } = limits;
+    if messages_per_hour.or(messages_per_day).or(per_hour).or(per_day).or(new_per_day).is_none() && !reset {
+        let expected = "--messages-per-hour, --messages-per-day, --per-hour, --per-day, --new-per-day or --reset";
+        return Err(Failure::usage(format!("which limit? Expected {expected}")));
     }
-    let limit =
-        outbound::Limit { address, recipients_per_hour: per_hour, recipients_per_day: per_day, new_recipients_per_day: new_per_day, reset };
+    let limit = outbound::Limit {
+        address,
+        messages_per_hour,
+        messages_per_day,
+        recipients_per_hour: per_hour,
+        recipients_per_day: per_day,
+        new_recipients_per_day: new_per_day,
+        reset,
+    };
     let view = context.call(limit)?;
     context.printer.done(&view, &format!("{} limits of {}: {}", context.did("set", "set"), view.user, may(&view)));
     Ok(())
@@ -103,6 +117,8 @@ fn show(context: &Context, view: &OutboundView) {
     let day = format!("{}, {} of them new, {} failed", view.recipients_day, view.new_recipients_day, view.failed_day);
     let lines = [
         ("user", view.user.clone()),
+        ("messages in the last hour", view.messages_hour.to_string()),
+        ("messages in the last day", view.messages_day.to_string()),
         ("recipients in the last hour", view.recipients_hour.to_string()),
         ("recipients in the last day", day),
         ("busiest hour of two weeks", view.busiest_hour.to_string()),
@@ -116,6 +132,14 @@ fn may(view: &OutboundView) -> String {
     let limit = |number: u32| if number == 0 { "any number".to_owned() } else { number.to_string() };
     let limits = &view.limits;
     let (hour, day, new) = (limits.recipients_per_hour, limits.recipients_per_day, limits.new_recipients_per_day);
+    let (messages_hour, messages_day) = (limits.messages_per_hour, limits.messages_per_day);
     let own = if limits.own { " (own limits)" } else { "" };
-    format!("{} an hour, {} a day, {} new ones a day{own}", limit(hour), limit(day), limit(new))
+    format!(
+        "messages: {} an hour, {} a day; recipients: {} an hour, {} a day, {} new ones a day{own}",
+        limit(messages_hour),
+        limit(messages_day),
+        limit(hour),
+        limit(day),
+        limit(new)
+    )
 }

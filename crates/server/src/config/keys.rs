@@ -298,11 +298,13 @@ pub const KEYS: &[Key] = &[
         "How long `trace` knows what became of a message after it was accepted; of one in the queue, as long as it is there.",
     ),
     key(
-        "outbound.recipients_per_hour",
+        "outbound.messages_per_hour",
         "number",
-        "1000",
-        "Recipients that a user may write to within an hour; more are put off (450 4.7.1). 0: no limit. `postrider outbound limit` sets it for one user.",
+        "500",
+        "Messages that a user may send within an hour; more are put off (450 4.7.1). 0: no limit. `postrider outbound limit` sets it for one user, as the next ones.",
     ),
+    key("outbound.messages_per_day", "number", "2000", "The same within 24 hours."),
+    key("outbound.recipients_per_hour", "number", "1000", "Recipients that a user may write to within an hour. 0: no limit."),
     key("outbound.recipients_per_day", "number", "5000", "The same within 24 hours."),
     key("outbound.new_recipients_per_day", "number", "2000", "The same, of recipients that the user never wrote to before."),
     key(
