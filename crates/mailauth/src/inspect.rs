@@ -257,6 +257,14 @@ mod tests {
         check("a@example.org", &[("_dmarc.example.org", "v=DMARC1; p=reject; t=y")], "fail reject quarantine");
         check("a@example.org", &[("_dmarc.example.org", "v=DMARC1; p=quarantine; pct=0")], "fail quarantine none");
         check("a@sub.example.org", &[("_dmarc.example.org", "v=DMARC1; p=reject; aspf=s"), passes], "fail reject reject");
+        check("a@example.org", &[("_dmarc.example.org", "v=DMARC1"), passes], "pass none none");
+        check("a@example.org", &[("_dmarc.example.org", "v=DMARC1; p=rejct")], "none none none");
+        check("a@sub.example.org", &[("_dmarc.example.org", "v=DMARC1; p=reject; sp=non")], "none none none");
+        check("a@sub.example.org", &[("_dmarc.example.org", "v=DMARC1; p=reject; sp=non; rua=mailto:d@example.org")], "fail none none");
+        check("a@sub.example.org", &[reject, ("_dmarc.sub.example.org", "v=DMARC1; p=odd")], "none none none");
+        // A domain below one that publishes nothing is an organization of its own, and one at a suffix answers for it.
+        check("a@sub.example.org", &[("_dmarc.sub.example.org", "v=DMARC1; p=reject"), passes], "fail reject reject");
+        check("a@example.org", &[("_dmarc.org", "v=DMARC1; p=reject; sp=quarantine; psd=y")], "fail quarantine quarantine");
         // Several authors: the strictest failure decides.
         check(
             "a@example.org, b@example.com",
@@ -267,6 +275,8 @@ mod tests {
         // A failure of DNS is no pass and no failure.
         check("a@example.org", &[("_dmarc.example.org", "!")], "temperror none none");
         check("a@example.org", &[reject, ("example.org", "!")], "temperror reject none");
+        check("a@example.org", &[reject, passes, ("_dmarc.org", "!")], "pass reject none");
+        check("a@sub.example.org", &[reject, passes, ("_dmarc.org", "!")], "temperror none none");
         check("nobody", &[reject], "permerror none none");
         check("a@b1.example, a@b2.example, a@b3.example, a@b4.example, a@b5.example", &[], "permerror none none");
     }

@@ -47,19 +47,24 @@ pub fn policy(dns: &mut Dns<'_>, domain: &str, discovery: Discovery) -> Result<R
             Ok(None) => record(dns, &registered(domain)),
             found => Ok(found),
         },
-        Discovery::TreeWalk => match records(dns, domain)? {
-            Err(missing) => Ok(Err(missing)),
-            Ok(found) => Ok(Ok(policy_among(domain, found))),
-        },
+        Discovery::TreeWalk => {
+            prefetch(dns, domain, discovery)?;
+            match record(dns, domain)? {
+                // What is above it does not matter, nor whether that can be found out.
+                Ok(Some(own)) => Ok(Ok(Some(own))),
+                Err(missing) => Ok(Err(missing)),
+                Ok(None) => Ok(records(dns, domain)?.map(|found| policy_above(domain, found))),
+            }
+        }
     }
 }
 
-/// The author's own record, else the organizational domain's, else that of a public suffix (RFC 9989 §4.10.1).
-fn policy_among(domain: &str, found: Vec<Found>) -> Option<Found> {
+/// The organizational domain's record, else that of a public suffix (RFC 9989 §4.10.1).
+fn policy_above(domain: &str, found: Vec<Found>) -> Option<Found> {
     let organization = organization_among(domain, &found);
     let place = |name: &str| found.iter().position(|found| found.domain == name);
     let suffix = || found.iter().position(|found| found.record.suffix == Suffix::Public);
-    let chosen = place(domain).or_else(|| place(&organization)).or_else(suffix)?;
+    let chosen = place(&organization).or_else(suffix)?;
     found.into_iter().nth(chosen)
 }
 
@@ -113,7 +118,7 @@ fn records(dns: &mut Dns<'_>, domain: &str) -> Result<Result<Vec<Found>, Missing
     Ok(Ok(all))
 }
 
-/// The domain and those above it; of a long one the parts between are left out (RFC 9989 §4.10).
+/// The domain and those above it; of one with more than eight labels the parts between are left out (RFC 9989 §4.10).
 fn walk(domain: &str) -> impl Iterator<Item = &str> {
     let labels = domain.split('.').count();
     let skipped = if labels > 8 { labels - 7 } else { 1 };
@@ -128,9 +133,9 @@ fn record(dns: &mut Dns<'_>, domain: &str) -> Result<Result<Option<Found>, Missi
         Err(Missing::Void) => return Ok(Ok(None)),
         Err(Missing::Failed) => return Ok(Err(Missing::Failed)),
     };
-    let mut policies = texts.into_iter().filter(|text| text.trim_ascii_start().starts_with(b"v=DMARC1"));
+    let mut policies = texts.into_iter().filter_map(Record::parse);
     let (first, second) = (policies.next(), policies.next());
-    let only = first.filter(|_| second.is_none()).and_then(Record::parse);
+    let only = first.filter(|_| second.is_none());
     Ok(Ok(only.map(|record| Found { domain: domain.to_owned(), record })))
 }
 
@@ -164,6 +169,12 @@ mod tests {
             ],
         );
         assert_eq!(walk("a.b.c.d.e.f.g.h").count(), 8);
+        // The two examples of RFC 9989, §4.10 and §5.1.8.
+        let long = "a.b.c.d.e.f.g.h.i.j.mail.example.com";
+        let above = ["g.h.i.j", "h.i.j", "i.j", "j"].map(|front| format!("{front}.mail.example.com"));
+        check(long, &[long, &above[0], &above[1], &above[2], &above[3], "mail.example.com", "example.com", "com"]);
+        let second: Vec<_> = walk("mail.a.b.c.d.e.f.g.example.com").take(2).collect();
+        assert_eq!(second, ["mail.a.b.c.d.e.f.g.example.com", "c.d.e.f.g.example.com"], "b.c.d.e.f.g.example.com is never asked");
     }
 
     /// Every name of the walk is answered: with the record given for it, or with nothing.
@@ -188,6 +199,7 @@ mod tests {
     #[test]
     fn organizations_are_found() {
         let zone_own = [("example.com", "v=DMARC1; p=none"), ("com", "v=DMARC1; p=none; psd=y")];
+        let zone_two = [("mail.example.com", "v=DMARC1; p=none"), ("example.com", "v=DMARC1; p=none")];
         let zone_cut = [("mail.example.com", "v=DMARC1; p=none; psd=n"), ("example.com", "v=DMARC1; p=none")];
         for (zone, domain, tree, list) in [
             (&zone_own[..], "a.mail.example.com", "example.com", "example.com"),
@@ -196,6 +208,16 @@ mod tests {
             (&[], "a.mail.example.com", "a.mail.example.com", "example.com"),
             (&[], "a.example.co.uk", "a.example.co.uk", "example.co.uk"),
             (&zone_own[1..], "com", "com", "com"),
+            // The three examples of RFC 9989 §4.10.2.
+            (&zone_two[..], "a.mail.example.com", "example.com", "example.com"),
+            (&zone_cut[..1], "a.mail.example.com", "mail.example.com", "example.com"),
+            (&zone_own[1..], "a.mail.example.com", "example.com", "example.com"),
+            // A record that does not apply to mail still marks a place; several records mark none.
+            (&[("mail.example.com", "v=DMARC1; p=odd; psd=n")], "a.mail.example.com", "mail.example.com", "example.com"),
+            (&[("example.com", "v=DMARC10; p=none")], "a.mail.example.com", "a.mail.example.com", "example.com"),
+            (&[("example.com", "v = DMARC1; p=none")], "a.mail.example.com", "example.com", "example.com"),
+            // A public suffix that sends mail itself stands for itself only.
+            (&[("co.example", "v=DMARC1; psd=y"), ("example", "v=DMARC1")], "co.example", "co.example", "co.example"),
         ] {
             assert_eq!(run(zone, |dns| organization(dns, domain, Discovery::TreeWalk)), Ok(tree.to_owned()), "{domain}");
             assert_eq!(run(zone, |dns| organization(dns, domain, Discovery::PublicSuffix)), Ok(list.to_owned()), "{domain}");
@@ -213,6 +235,11 @@ mod tests {
             assert_eq!(at("example.net", discovery), Ok(None));
         }
         assert_eq!(at("example.co.uk", Discovery::TreeWalk), Ok(Some("uk".to_owned())));
+        // A record of the author's own is enough, whatever is above it.
+        let mut half = recorded(&zone);
+        half.put(Question::Txt("_dmarc.com".to_owned()), Answer::Failed(String::new()));
+        let own = Dns::run(&half, |dns| policy(dns, "own.example.com", Discovery::TreeWalk));
+        assert!(matches!(own, Step::Done(Ok(Some(_)))), "{own:?}");
         let mut failing = recorded(&zone);
         failing.put(Question::Txt("_dmarc.a.example.com".to_owned()), Answer::Failed(String::new()));
         failing.put(Question::Txt("_dmarc.com".to_owned()), Answer::NoName);

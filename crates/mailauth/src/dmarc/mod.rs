@@ -155,7 +155,11 @@ fn blank(domain: &str, result: DmarcResult) -> Dmarc {
 
 fn check_author(dns: &mut Dns<'_>, given: &Given<'_>, domain: &str) -> Result<Dmarc, Open> {
     let found = match discovery::policy(dns, domain, given.discovery)? {
-        Ok(Some(found)) => found,
+        Ok(Some(found)) if found.record.applies => found,
+        Ok(Some(found)) => {
+            let reason = format!("the policy of {} cannot be read", found.domain);
+            return Ok(Dmarc { reason: Some(reason), ..blank(domain, DmarcResult::None) });
+        }
         Ok(None) => return Ok(Dmarc { reason: Some("no policy".to_owned()), ..blank(domain, DmarcResult::None) }),
         Err(_) => return Ok(Dmarc { reason: Some("no answer for the policy".to_owned()), ..blank(domain, DmarcResult::TempError) }),
     };

@@ -72,6 +72,9 @@ pub enum Suffix {
 pub struct Record {
     /// `p`
     pub policy: Policy,
+    /// False: it asks for something that cannot be read, and for no reports either. DMARC is then not applied to mail of
+    /// its domain, but the record still says where an organization begins (RFC 9989 §4.10).
+    pub applies: bool,
     /// `sp`
     pub subdomain_policy: Option<Policy>,
     /// `np`
@@ -95,23 +98,32 @@ pub struct Record {
 /// Most URIs of one list that are kept. Our own bound.
 pub const URIS_MAX: usize = 10;
 
+/// Most tags that are read. Our own bound.
+const TAGS_MAX: usize = 50;
+
 impl Record {
-    /// Reads a TXT record; `None` if it is no DMARC policy. Tags that cannot be read count as not there
-    /// (RFC 9989 §5.4); without a policy a record that wants reports means `p=none` (§4.7).
+    /// Reads a TXT record; `None` if it is no DMARC policy. Tags that cannot be read count as not there (RFC 9989 §4.8),
+    /// but for `p`, `sp` and `np`: where one of them cannot be read the record means `p=none` if it wants reports, and else
+    /// does not apply (§4.10.1). Without `p` it means `p=none` (§4.7).
     pub fn parse(record: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(record).ok()?;
-        let mut specs = text.split(';').filter_map(|spec| spec.split_once('=')).map(|(name, value)| (name.trim(), value.trim()));
-        if specs.next() != Some(("v", "DMARC1")) {
+        let (version, rest) = text.split_once(';').unwrap_or((text, ""));
+        if !is_version(version) {
             return None;
         }
-        let tags: Vec<(String, &str)> = specs.take(50).map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        let specs = rest.split(';').filter_map(|spec| spec.split_once('='));
+        let tags: Vec<(String, &str)> =
+            specs.take(TAGS_MAX).map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim())).collect();
         let value = |name: &str| tags.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
         let reports_to = uris(value("rua"));
-        let policy = value("p").and_then(Policy::parse).or_else(|| (!reports_to.is_empty()).then_some(Policy::None))?;
+        let asked = ["p", "sp", "np"].map(|name| value(name).map(Policy::parse));
+        let is_read = !asked.contains(&Some(None));
+        let [policy, subdomain_policy, nonexistent_policy] = asked.map(|policy| policy.flatten().filter(|_| is_read));
         Some(Self {
-            policy,
-            subdomain_policy: value("sp").and_then(Policy::parse),
-            nonexistent_policy: value("np").and_then(Policy::parse),
+            policy: policy.unwrap_or(Policy::None),
+            applies: is_read || !reports_to.is_empty(),
+            subdomain_policy,
+            nonexistent_policy,
             dkim_alignment: alignment(value("adkim")),
             spf_alignment: alignment(value("aspf")),
             testing: value("t").is_some_and(|flag| flag.eq_ignore_ascii_case("y")),
@@ -125,6 +137,11 @@ impl Record {
             failures_to: uris(value("ruf")),
         })
     }
+}
+
+/// `v=DMARC1`, the first of all tags; the version's case matters (RFC 9989 §4.8).
+fn is_version(tag: &str) -> bool {
+    tag.split_once('=').is_some_and(|(name, value)| name.trim().eq_ignore_ascii_case("v") && value.trim() == "DMARC1")
 }
 
 fn alignment(value: Option<&str>) -> Alignment {
@@ -142,19 +159,42 @@ mod tests {
 
     #[test]
     fn records_are_read_or_are_none() {
-        for (input, want) in [
-            ("v=DMARC1; p=reject", Some(Policy::Reject)),
-            ("v=DMARC1;p=Quarantine;", Some(Policy::Quarantine)),
-            ("v=DMARC1; rua=mailto:a@b", Some(Policy::None)),
-            ("v=DMARC1; p=odd; rua=mailto:a@b", Some(Policy::None)),
-            ("v=DMARC1; p=odd", None),
-            ("v=DMARC1", None),
-            ("p=reject; v=DMARC1", None),
-            ("v=dmarc1; p=reject", None),
-            ("v=spf1 -all", None),
-        ] {
-            assert_eq!(Record::parse(input.as_bytes()).map(|record| record.policy), want, "{input}");
-        }
+        let no = "no record";
+        let check = |input: &str, want: &str| {
+            let word = |policy: Option<Policy>| policy.map_or("-", Policy::as_str);
+            let found = Record::parse(input.as_bytes()).map_or(no.to_owned(), |record| {
+                let policies = [record.policy.as_str(), word(record.subdomain_policy), word(record.nonexistent_policy)];
+                format!("{}{}", if record.applies { "" } else { "not applied: " }, policies.join(" "))
+            });
+            assert_eq!(found, want, "{input}");
+        };
+        check("v=DMARC1; p=reject", "reject - -");
+        check("v=DMARC1;p=Quarantine;", "quarantine - -");
+        check(" v = DMARC1 ; P = reject ; SP = None ;", "reject none -");
+        check("v=DMARC1; rua=mailto:a@b; p=reject", "reject - -");
+        // Nothing is asked for: that is p=none.
+        check("v=DMARC1; rua=mailto:a@b", "none - -");
+        check("v=DMARC1", "none - -");
+        check("v=DMARC1;", "none - -");
+        check("v=DMARC1; psd=n", "none - -");
+        // What is asked for cannot be read.
+        check("v=DMARC1; p=odd; rua=mailto:a@b", "none - -");
+        check("v=DMARC1; p=reject; sp=odd; rua=mailto:a@b", "none - -");
+        check("v=DMARC1; p=reject; np=; rua=mailto:a@b", "none - -");
+        check("v=DMARC1; p=odd", "not applied: none - -");
+        check("v=DMARC1; p=reject; sp=odd", "not applied: none - -");
+        check("v=DMARC1; p=odd; rua=a@b", "not applied: none - -");
+        check("v=DMARC1; p=reject sp=none", "not applied: none - -");
+        // What is not known, or not asked for, may be anything.
+        check("v=DMARC1; p=reject; adkim=odd; pct=many; x; =; y=1", "reject - -");
+        check("p=reject; v=DMARC1", no);
+        check("x; v=DMARC1; p=reject", no);
+        check("; v=DMARC1; p=reject", no);
+        check("v=dmarc1; p=reject", no);
+        check("v=DMARC10; p=reject", no);
+        check("v=DMARC1 p=reject", no);
+        check("v=spf1 -all", no);
+        check("", no);
         let record =
             Record::parse(b"v=DMARC1; p=reject; sp=none; np=quarantine; adkim=s; t=y; pct=7; psd=n; rua=mailto:a@b,mailto:c@d").unwrap();
         assert_eq!((record.subdomain_policy, record.nonexistent_policy), (Some(Policy::None), Some(Policy::Quarantine)));
