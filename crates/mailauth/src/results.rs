@@ -6,6 +6,7 @@
 
 use crate::Outcome;
 use crate::dkim::Dkim;
+use crate::dns::name_of;
 use crate::spf::{Identity, Spf};
 use mail::header::{self, unfold};
 use std::net::IpAddr;
@@ -219,6 +220,20 @@ impl Tokens<'_> {
         self.value_of(|c| !c.is_whitespace() && !"();\"".contains(c))
     }
 
+    /// Everything before the first result, run together; `None` where that is nothing or breaks the grammar.
+    fn writer(&mut self) -> Option<String> {
+        let mut out = String::new();
+        while let Some(c) = self.peek().filter(|c| *c != ';') {
+            if c == '"' {
+                out.extend(self.word()?.chars().filter(|c| !c.is_whitespace()));
+            } else {
+                self.take(c);
+                out.push(c);
+            }
+        }
+        (!out.is_empty()).then_some(out)
+    }
+
     fn value_of(&mut self, is_inner: impl Fn(char) -> bool) -> Option<String> {
         if self.take('"') {
             return self.quoted();
@@ -251,18 +266,30 @@ impl Tokens<'_> {
 /// whose writer cannot be told goes too.
 pub fn without_forged(block: &[u8], authserv_id: &str) -> (Vec<u8>, usize) {
     let (mut out, mut kept_to, mut removed) = (Vec::with_capacity(block.len()), 0, 0);
-    for field in header::fields(block).filter(|field| field.is(FIELD)) {
-        let text = unfold(field.value);
-        let writer = Tokens(&text).word();
-        if writer.is_some_and(|writer| !writer.trim_end_matches('.').eq_ignore_ascii_case(authserv_id)) {
-            continue;
-        }
+    for field in header::fields(block).filter(|field| is_claimed(field, authserv_id)) {
         out.extend_from_slice(block.get(kept_to..field.start).unwrap_or_default());
         kept_to = field.end;
         removed += 1;
     }
     out.extend_from_slice(block.get(kept_to..).unwrap_or_default());
     (out, removed)
+}
+
+/// Whether a field gives results in the name of `authserv_id`, or in nobody's.
+pub fn is_claimed(field: &header::Field<'_>, authserv_id: &str) -> bool {
+    if !field.is(FIELD) {
+        return false;
+    }
+    let text = unfold(field.value);
+    let is_ours = |writer: &str| match (name_of(writer), name_of(authserv_id)) {
+        (Some(writer), Some(ours)) => writer == ours,
+        _ => writer.eq_ignore_ascii_case(authserv_id),
+    };
+    let first = Tokens(&text).word();
+    let all = Tokens(&text).writer();
+    // Readers that take comments and white space out before they look see one word, with the version at its end.
+    let is_run_together = |all: &str| is_ours(all.trim_end_matches(|c: char| c.is_ascii_digit())) || is_ours(all);
+    first.is_none_or(|first| is_ours(&first)) || all.is_none_or(|all| is_run_together(&all))
 }
 
 #[cfg(test)]
@@ -307,6 +334,67 @@ mod tests {
         let (left, removed) = without_forged(block, "mx.example.org");
         assert_eq!(String::from_utf8_lossy(&left), "From: a\r\nAuthentication-Results: other.example; none\r\nTo: b\r\n\r\n");
         assert_eq!(removed, 3);
+    }
+
+    #[test]
+    fn however_our_name_is_written_the_field_goes() {
+        const OURS: &str = "mx.xn--bcher-kva.example";
+        let check = |input: &str, is_forged: bool| {
+            let block = format!("From: a\r\n{input}\r\nTo: b\r\n\r\nAuthentication-Results: {OURS}; spf=pass\r\n");
+            let (left, removed) = without_forged(block.as_bytes(), OURS);
+            let want = if is_forged { block.replacen(&format!("{input}\r\n"), "", 1) } else { block };
+            assert_eq!((removed == 1, String::from_utf8(left).unwrap()), (is_forged, want), "{input:?}");
+        };
+        for forged in [
+            "Authentication-Results: mx.xn--bcher-kva.example; dmarc=pass",
+            "Authentication-Results:mx.xn--bcher-kva.example;dmarc=pass",
+            // The name of the field.
+            "AUTHENTICATION-RESULTS: mx.xn--bcher-kva.example; dmarc=pass",
+            "Authentication-Results \t: mx.xn--bcher-kva.example; dmarc=pass",
+            "Authentication-Results\r\n : mx.xn--bcher-kva.example; dmarc=pass",
+            // Case, labels, the root's dot.
+            "Authentication-Results: MX.XN--BCHER-KVA.Example; dmarc=pass",
+            "Authentication-Results: mx.b\u{fc}cher.example; dmarc=pass",
+            "Authentication-Results: mx.B\u{dc}CHER.example; dmarc=pass",
+            "Authentication-Results: mx.xn--bcher-kva.example.; dmarc=pass",
+            // Folded, with a version, with comments around it.
+            "Authentication-Results:\r\n\tmx.xn--bcher-kva.example;\r\n\tdmarc=pass",
+            "Authentication-Results: \r\n \r\n mx.xn--bcher-kva.example; dmarc=pass",
+            "Authentication-Results: mx.xn--bcher-kva.example 1; dmarc=pass",
+            "Authentication-Results: mx.xn--bcher-kva.example/1; dmarc=pass",
+            "Authentication-Results: (other.example; none) mx.xn--bcher-kva.example; dmarc=pass",
+            "Authentication-Results: (a (b \\) c) d) mx.xn--bcher-kva.example (e); dmarc=pass",
+            "Authentication-Results: (\r\n folded)\r\n mx.xn--bcher-kva.example(x)1(y); dmarc=pass",
+            "Authentication-Results: \u{a0}mx.xn--bcher-kva.example; dmarc=pass",
+            // Quoted.
+            "Authentication-Results: \"mx.xn--bcher-kva.example\"; dmarc=pass",
+            "Authentication-Results: \"mx.\\xn--bcher-kva.example\" 1; dmarc=pass",
+            "Authentication-Results: \"mx.xn--\r\n bcher-kva.example\"; dmarc=pass",
+            // What only careless readers take for our name.
+            "Authentication-Results: mx.(x)xn--bcher-kva.example; dmarc=pass",
+            "Authentication-Results: mx.xn--bcher-kva\r\n .example; dmarc=pass",
+            "Authentication-Results: \"mx.\"\"xn--bcher-kva.example\"; dmarc=pass",
+            // Nobody's.
+            "Authentication-Results:",
+            "Authentication-Results: ; dmarc=pass",
+            "Authentication-Results: \"mx.xn--bcher-kva.example; dmarc=pass",
+            "Authentication-Results: (mx.xn--bcher-kva.example; dmarc=pass",
+        ] {
+            check(forged, true);
+        }
+        for theirs in [
+            "Authentication-Results: other.example; dmarc=pass",
+            "Authentication-Results: other.example (mx.xn--bcher-kva.example); dmarc=pass",
+            "Authentication-Results: xn--bcher-kva.example; dmarc=pass",
+            "Authentication-Results: mx.xn--bcher-kva.example.net; dmarc=pass",
+            "Authentication-Results: other.example; none\r\n mx.xn--bcher-kva.example; dmarc=pass",
+            "ARC-Authentication-Results: i=1; mx.xn--bcher-kva.example; dmarc=pass",
+            "X-Authentication-Results: mx.xn--bcher-kva.example; dmarc=pass",
+            "Original-Authentication-Results: mx.xn--bcher-kva.example; dmarc=pass",
+            "Subject: Authentication-Results: mx.xn--bcher-kva.example; dmarc=pass",
+        ] {
+            check(theirs, false);
+        }
     }
 
     #[test]

@@ -11,9 +11,11 @@ use crate::queue::board::Job;
 use crate::queue::commit::Kind;
 use crate::queue::outcome::{Attempt, Tried};
 use crate::queue::post::Post;
+use crate::receive::own_signatures;
 use crate::route::{Destination, Target};
 use crate::transport::Inquiry;
 use crate::transport::policy::Decided;
+use mail::event::Source;
 use mail::{BodyType, EnhancedStatus, Envelope, Timestamp, TlsDemand};
 use smtp::client::{Answer, Ask, Cause, Class, Client, Outcome, Stage, Transaction, TransactionOutcome};
 use std::collections::BTreeSet;
@@ -54,8 +56,8 @@ struct State {
     offered: usize,
     /// Something of the message at hand has been asked for.
     body_began: bool,
-    /// The message at hand as this server takes it, if that is not what it is.
-    converted: Option<Arc<Vec<u8>>>,
+    /// The message at hand as it is sent, if that is not what the queue has: converted for this server, or signed.
+    as_sent: Option<Arc<Vec<u8>>>,
     failed: Option<Outcome>,
     /// The MX host, and what TLS with it had to be.
     decided: Option<(Target, Decided)>,
@@ -74,7 +76,7 @@ impl Carry {
             ready: false,
             offered: 0,
             body_began: false,
-            converted: None,
+            as_sent: None,
             failed: None,
             decided: None,
         };
@@ -225,33 +227,52 @@ impl Carrier {
             self.carry.post.complete(&job, Kind::Back, None).await;
             next = self.another().await;
         };
-        let transaction = transaction(&job, self.carry.post.world.clock.wall());
+        let mut transaction = transaction(&job, self.carry.post.world.clock.wall());
+        // What cannot be read now fails when its octets are asked for.
+        let as_sent = if is_our_own(&job) { self.whole(&job).map(|octets| self.signed(octets)) } else { None };
+        transaction.octets = as_sent.as_ref().map_or(transaction.octets, |octets| octets.len() as u64);
         let mut state = self.carry.state();
         state.offered += 1;
         state.body_began = false;
-        state.converted = None;
+        state.as_sent = as_sent.map(Arc::new);
         state.job = Some(job);
         Answer::Message(transaction)
+    }
+
+    /// A queued message as it would go to the other server.
+    fn whole(&self, job: &Job) -> Option<Vec<u8>> {
+        let (blob, skip) = (job.message.blob, u64::from(job.message.skip_octets));
+        let read = self.carry.post.store.read_short(|tx| tx.blob_read(&blob, skip, usize::MAX));
+        read.inspect_err(|error| tracing::error!(receipt = %job.message.receipt, %error, "a queued message cannot be read")).ok()
+    }
+
+    /// A message of our own with its signatures. They are made now and not when it was written: that was in a commit, where
+    /// others wait, and the keys may be others by now.
+    fn signed(&self, octets: Vec<u8>) -> Vec<u8> {
+        let post = &self.carry.post;
+        let fields = post.store.read_short(|tx| own_signatures(tx, &post.keys, &octets, post.world.clock.wall()));
+        match fields {
+            Ok(fields) if fields.is_empty() => octets,
+            Ok(fields) => [fields.into_bytes(), octets].concat(),
+            Err(error) => {
+                tracing::warn!(%error, "the signing keys cannot be read: a message of our own goes unsigned");
+                octets
+            }
+        }
     }
 
     /// The message at hand as lines of 8 bits or of 7. Signatures over its body do not outlast that: it is done only where
     /// it could not be sent otherwise.
     fn convert(&self, to: BodyType) -> Answer {
         let Some(job) = self.carry.state().job.clone() else { return Answer::Abort };
-        let (blob, skip) = (job.message.blob, u64::from(job.message.skip_octets));
-        let octets = match self.carry.post.store.read_short(|tx| tx.blob_read(&blob, skip, usize::MAX)) {
-            Ok(octets) => octets,
-            Err(error) => {
-                tracing::error!(receipt = %job.message.receipt, %error, "a queued message cannot be read");
-                return Answer::Abort;
-            }
-        };
+        let Some(octets) = self.whole(&job) else { return Answer::Abort };
         let converted = if to == BodyType::SevenBit { mail::seven_bit::converted(&octets) } else { Some(mail::binary::to_lines(&octets)) };
         let Some(converted) = converted else { return Answer::Unfit };
+        let as_sent = if is_our_own(&job) { self.signed(converted.into_owned()) } else { converted.into_owned() };
         let mut transaction = transaction(&job, self.carry.post.world.clock.wall());
-        transaction.octets = converted.len() as u64;
-        transaction.envelope.body = if converted.is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime };
-        self.carry.state().converted = Some(Arc::new(converted.into_owned()));
+        transaction.octets = as_sent.len() as u64;
+        transaction.envelope.body = if as_sent.is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime };
+        self.carry.state().as_sent = Some(Arc::new(as_sent));
         Answer::Message(transaction)
     }
 
@@ -314,8 +335,8 @@ impl Carrier {
         let message = {
             let mut state = self.carry.state();
             state.body_began = true;
-            if let Some(converted) = &state.converted {
-                return Answer::Chunk(chunk_of(converted, offset));
+            if let Some(octets) = &state.as_sent {
+                return Answer::Chunk(chunk_of(octets, offset));
             }
             state.job.as_ref().map(|job| Arc::clone(&job.message))
         };
@@ -410,6 +431,11 @@ fn complaint(outcome: &Outcome) -> Option<String> {
         .iter()
         .any(|colour| lower.split(colour).skip(1).any(|rest| rest.trim_start_matches([' ', '-']).starts_with("list")));
     (reply.code == 421 || (of_policy && !is_greylisting)).then_some(text)
+}
+
+/// Reports and notices that this server has written.
+fn is_our_own(job: &Job) -> bool {
+    job.message.source == Source::Local
 }
 
 /// Too many recipients for one transaction, says the server or said its LIMITS (RFC 5321 §4.5.3.1.10, RFC 9422).

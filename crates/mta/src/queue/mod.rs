@@ -30,6 +30,7 @@ use crate::counters::Counters;
 use crate::deliver::World;
 use crate::deliver::connection::Connection;
 use crate::detour::Probes;
+use crate::receive::KeyRing;
 use crate::route::Destination;
 use crate::settings::Settings;
 use board::{Board, Job};
@@ -91,7 +92,7 @@ impl Queue {
         let Self { store, settings, counters, world, urge } = self;
         let (board, probes) = (Board::default(), Probes::default());
         urge.shows(&board);
-        let post = Arc::new(Post { store, settings, counters, world, board, probes, completions });
+        let post = Arc::new(Post { store, settings, counters, world, board, probes, keys: KeyRing::default(), completions });
         let committing = commit::Committer::of(&post);
         let runner = Runner::new(post, urge);
         tokio::join!(runner.run(stop), commit::run(committing, outcomes));

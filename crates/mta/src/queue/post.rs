@@ -6,6 +6,7 @@ use super::outcome::Tried;
 use crate::counters::Counters;
 use crate::deliver::World;
 use crate::detour::Probes;
+use crate::receive::KeyRing;
 use crate::settings::Settings;
 use std::sync::Arc;
 use store::Store;
@@ -20,6 +21,8 @@ pub(crate) struct Post {
     pub(crate) board: Board,
     /// Which domains' direct ways are being tried again.
     pub(crate) probes: Probes,
+    /// What mail of our own is signed with.
+    pub(crate) keys: KeyRing,
     pub(crate) completions: mpsc::Sender<Completion>,
 }
 

@@ -172,8 +172,7 @@ impl Receiver {
             return Header::new(b"", received.as_bytes(), &self.completed(block, receipt, now));
         }
         let results = findings.inspected.as_ref().map_or("", |inspected| &inspected.field);
-        let block = self.without_forged_verdicts(self.without_forged_results(block));
-        Header::new(results.as_bytes(), received.as_bytes(), &block)
+        Header::new(results.as_bytes(), received.as_bytes(), &self.without_forged(block))
     }
 
     async fn advice(&mut self, transaction: &Transaction, header: Header, body: Shown) -> Result<Advice, Refusal> {

@@ -162,6 +162,7 @@ impl Receiver {
             return if too_large { Err(refusal::header_too_large()) } else { Ok(()) };
         }
         let head = std::mem::take(&mut transaction.incoming.head);
+        check_lines(head.get(..header::body_start(&head)).unwrap_or(&head))?;
         let spilled = self.spill(transaction, &head).map_err(|error| refusal::from_store(&error, false))?;
         transaction.incoming.spilled = Some(spilled);
         Ok(())
@@ -238,7 +239,7 @@ impl Receiver {
             // Without any header what the message starts with is its body.
             let headless = header::fields(block).next().is_none() && !block.starts_with(b"\r\n");
             passed.extend_from_slice(if headless { b"\r\n" } else { b"" });
-            passed.extend_from_slice(&self.without_forged_verdicts(self.without_forged_results(block)));
+            passed.extend_from_slice(&self.without_forged(block));
             start.extend_from_slice(self.seal(transaction, &passed, findings, now).as_bytes());
             start.extend_from_slice(&passed);
         }
@@ -275,7 +276,7 @@ impl Receiver {
 
     pub(super) fn completed(&self, block: &[u8], receipt: ReceiptId, now: Timestamp) -> Vec<u8> {
         let message_id = format!("{receipt}.{:x}@{}", self.context.seed, self.context.settings.hostname);
-        submission::complete(block, &Completion { date: utc(now), message_id: &message_id })
+        submission::complete(&self.without_forged(block), &Completion { date: utc(now), message_id: &message_id })
     }
 
     async fn ready(&mut self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Refused> {
@@ -335,6 +336,7 @@ impl Receiver {
             whole = binary::to_lines(&whole).into_owned();
         }
         let (block, body) = whole.split_at(header::body_start(&whole));
+        check_lines(block)?;
         let mut watch = self.watch(transaction, block);
         watch.body(body);
         let findings = self.findings(transaction, watch).await.map_err(|refused| refused.about(block, whole.len() as u64))?;
@@ -591,6 +593,13 @@ fn quoted(local_part: &str) -> String {
 
 fn utc(at: Timestamp) -> DateTime {
     DateTime { at, zone_minutes: 0 }
+}
+
+/// A header is lines, also of a binary message (RFC 3030 §3). A CR on its own would be a line's end for some readers, and
+/// what they take for a field we would not have seen.
+fn check_lines(block: &[u8]) -> Result<(), Reply> {
+    let is_alone = |(at, octet): (usize, &u8)| *octet == b'\r' && block.get(at + 1) != Some(&b'\n');
+    if block.iter().enumerate().any(is_alone) { Err(refusal::bare()) } else { Ok(()) }
 }
 
 fn has_whole_header(head: &[u8]) -> bool {

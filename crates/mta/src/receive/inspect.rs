@@ -24,7 +24,7 @@ use crate::forward::Prospect;
 use crate::local::Figures;
 use filter::Authenticity;
 use mail::lookup::{Answer, Question, Recorded};
-use mail::{Domain, Event, ReversePath, Timestamp, header};
+use mail::{Domain, Event, ReversePath, Timestamp};
 use mailauth::arc::ArcResult;
 use mailauth::dkim::DkimResult;
 use mailauth::dmarc::DmarcResult;
@@ -34,8 +34,6 @@ use mailauth::spf::{Session, SpfResult};
 use mailauth::{Evidence, Outcome, Reader, results};
 use net::DnsError;
 use net::resolve::{Dns, Family};
-use smtp::server::Role;
-use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -113,14 +111,6 @@ impl Receiver {
             discovery: settings.receive.authentication.inspection.discovery,
             dmarc: settings.receive.authentication.dmarc,
         }
-    }
-
-    /// The header as we pass it on: what claims to be our word and is not goes (RFC 8601 §5).
-    pub(super) fn without_forged_results<'a>(&self, block: &'a [u8]) -> Cow<'a, [u8]> {
-        if self.role != Role::Mx || header::value(block, results::FIELD).is_none() {
-            return Cow::Borrowed(block);
-        }
-        Cow::Owned(results::without_forged(block, self.context.settings.hostname.as_str()).0)
     }
 
     /// Asks and goes on until it is decided.

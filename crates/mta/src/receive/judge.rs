@@ -17,14 +17,12 @@ use super::{Receiver, Transaction};
 use crate::explain::tried;
 use filter::reputation::Subject;
 use filter::{Action, Authenticity, Features, Grounds, Reason, Verdict, dnsbl};
-use mail::{AccountId, Event, header};
-use smtp::server::Role;
-use std::borrow::Cow;
+use mail::{AccountId, Event};
 use std::collections::BTreeSet;
 use store::{Acquaintance, Delivery};
 
 /// Our word in a message.
-const FIELD: &str = "X-Postrider-Verdict";
+pub(super) const FIELD: &str = "X-Postrider-Verdict";
 /// Most accounts that are judged for themselves; for those beyond counts what the server alone says.
 const ACCOUNTS_MAX: usize = 32;
 /// Features that the trail tells of.
@@ -131,21 +129,6 @@ impl Receiver {
             events: grounds.iter().flat_map(|(account, grounds)| tried::judged(*account, grounds, *settings)).collect(),
             subjects: Vec::new(),
         }
-    }
-
-    /// The header as we pass it on: verdicts that others wrote in our name go.
-    pub(super) fn without_forged_verdicts<'a>(&self, block: Cow<'a, [u8]>) -> Cow<'a, [u8]> {
-        if self.role != Role::Mx || header::value(&block, FIELD).is_none() {
-            return block;
-        }
-        let mut kept = Vec::with_capacity(block.len());
-        let mut at = 0;
-        for field in header::fields(&block).filter(|field| field.is(FIELD)) {
-            kept.extend_from_slice(block.get(at..field.start).unwrap_or_default());
-            at = field.end;
-        }
-        kept.extend_from_slice(block.get(at..).unwrap_or_default());
-        Cow::Owned(kept)
     }
 }
 

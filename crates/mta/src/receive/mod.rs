@@ -24,6 +24,7 @@ mod call_ahead;
 mod data;
 mod etrn;
 mod first_contact;
+mod forged;
 mod inspect;
 mod judge;
 mod lists;
@@ -43,7 +44,7 @@ pub use call_ahead::CallAhead;
 pub(crate) use inspect::ask_all;
 pub(crate) use judge::told;
 pub use sign::KeyRing;
-pub(crate) use sign::signed_as;
+pub(crate) use sign::own_signatures;
 
 use crate::advisers::Advisers;
 use crate::counters::Counters;

@@ -8,6 +8,11 @@ pub(super) fn relaying() -> Reply {
     Reply::new(550, (5, 7, 1), "Relaying denied")
 }
 
+/// 550 5.6.0: a header whose lines end otherwise than others would see them (RFC 5321 §2.3.8); DATA takes no such message at all.
+pub(super) fn bare() -> Reply {
+    Reply::new(550, (5, 6, 0), "The header has a CR on its own; lines must end in CR LF")
+}
+
 /// 550 5.1.1: no such mailbox.
 pub(super) fn unknown_user() -> Reply {
     Reply::new(550, (5, 1, 1), "No such user here")

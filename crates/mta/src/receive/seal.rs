@@ -14,7 +14,7 @@ use mailauth::dkim::Signer;
 use store::{Delivery, DkimKey};
 
 /// Our word in a message that was to be forwarded.
-const FIELD: &str = "X-Postrider-Not-Forwarded";
+pub(super) const FIELD: &str = "X-Postrider-Not-Forwarded";
 
 impl Receiver {
     /// The domain that seals a message, if it is forwarded and sealed.

@@ -1,4 +1,4 @@
-//! Signs what our accounts send with the keys of the author's domain (RFC 6376 §5).
+//! Signs what our accounts send, and what the server itself writes, with the keys of the author's domain (RFC 6376 §5).
 //!
 //! Invariants: a message that cannot be signed is sent unsigned, with a word in the log; a key never leaves
 //! this file's memory.
@@ -33,30 +33,34 @@ impl KeyRing {
         known.insert(record.pkcs8.clone(), Arc::clone(&key));
         Some(key)
     }
-}
 
-/// The signature fields of a message of our own, with their line ends, by the keys of its author's domain or of one above
-/// it; empty if none has any.
-pub(crate) fn signed_as(tx: &ReadTx, message: &[u8], domain: &Domain, now: Timestamp) -> store::Result<String> {
-    let mut domain = domain.clone();
-    loop {
-        let keys = tx.dkim_signing_keys(&domain)?;
-        if !keys.is_empty() {
-            return Ok(sign_with(&keys, message, &domain, now));
+    /// A signature field by each of a domain's keys; one that cannot be used is left out, with a word in the log.
+    fn sign(&self, keys: &[(String, DkimKey)], domain: &Domain, block: &[u8], body: &BodyDigest, now: Timestamp) -> String {
+        let ready: Vec<_> = keys.iter().filter_map(|(selector, record)| Some((selector, self.key(record)?))).collect();
+        let signers: Vec<Signer<'_>> =
+            ready.iter().map(|(selector, key)| Signer { domain: domain.as_str(), selector, key: key.as_ref() }).collect();
+        if signers.len() < keys.len() {
+            tracing::warn!(%domain, "a signing key cannot be used");
         }
-        let above = domain.as_str().split_once('.').and_then(|(_, above)| Domain::parse(above).ok());
-        let Some(above) = above else { return Ok(String::new()) };
-        domain = above;
+        dkim::sign(block, body, &signers, now).concat()
     }
 }
 
-fn sign_with(keys: &[(String, DkimKey)], message: &[u8], domain: &Domain, now: Timestamp) -> String {
+/// The signature fields of a message that this server has written itself, with their line ends, by the keys of its author's
+/// domain or of one above it; empty if none has any, or if it is signed.
+pub(crate) fn own_signatures(tx: &ReadTx, ring: &KeyRing, message: &[u8], now: Timestamp) -> store::Result<String> {
     let (block, body) = message.split_at(header::body_start(message));
-    let mut hash = dkim::sign::body_hash();
-    hash.update(body);
-    let ready: Vec<_> = keys.iter().filter_map(|(selector, record)| Some((selector, private_key(record)?))).collect();
-    let signers: Vec<Signer<'_>> = ready.iter().map(|(selector, key)| Signer { domain: domain.as_str(), selector, key }).collect();
-    dkim::sign(block, &hash.finish(), &signers, now).concat()
+    let mut domain = author(block).filter(|_| header::value(block, "DKIM-Signature").is_none());
+    while let Some(of) = domain {
+        let keys = tx.dkim_signing_keys(&of)?;
+        if !keys.is_empty() {
+            let mut hash = dkim::sign::body_hash();
+            hash.update(body);
+            return Ok(ring.sign(&keys, &of, block, &hash.finish(), now));
+        }
+        domain = of.as_str().split_once('.').and_then(|(_, above)| Domain::parse(above).ok());
+    }
+    Ok(String::new())
 }
 
 /// A stored key in its working form.
@@ -82,13 +86,7 @@ impl Receiver {
                 return String::new();
             }
         };
-        let ready: Vec<_> = keys.iter().filter_map(|(selector, record)| Some((selector, self.context.keys.key(record)?))).collect();
-        let signers: Vec<Signer<'_>> =
-            ready.iter().map(|(selector, key)| Signer { domain: domain.as_str(), selector, key: key.as_ref() }).collect();
-        if signers.len() < keys.len() {
-            tracing::warn!(%domain, "a signing key cannot be used");
-        }
-        dkim::sign(block, body, &signers, now).concat()
+        self.context.keys.sign(&keys, &domain, block, body, now)
     }
 }
 

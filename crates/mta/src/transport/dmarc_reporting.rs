@@ -66,7 +66,7 @@ impl Reporter {
         };
         let Some(contact) = self.contact() else { return false };
         let about = About { hostname: &self.settings.hostname, contact: &contact, domain, day };
-        let mails = self.mails(policy, &figures, &about, to).await;
+        let mails = self.mails(policy, &figures, &about, to);
         self.send_dmarc(day, domain, mails).await
     }
 
@@ -87,14 +87,14 @@ impl Reporter {
         }
     }
 
-    /// The signed mails, without those that are longer than their receiver wants.
-    async fn mails(&self, policy: DayPolicy, figures: &DmarcFigures, about: &About<'_>, to: Vec<Destination>) -> Vec<(Vec<u8>, Address)> {
+    /// The mails, without those that are longer than their receiver wants.
+    fn mails(&self, policy: DayPolicy, figures: &DmarcFigures, about: &About<'_>, to: Vec<Destination>) -> Vec<(Vec<u8>, Address)> {
         let row = |(row, messages): &(String, u64)| Some((serde_json::from_str::<Row>(row).ok()?, *messages));
         let report = dmarc_report::compose_report(about, policy.published, figures.rows.iter().filter_map(row).collect());
         let now = self.clock.wall();
         let mut mails = Vec::new();
         for Destination { address, octets_max } in to {
-            let octets = self.signed(dmarc_report::message(&report, about, &address, now), about.contact).await;
+            let octets = dmarc_report::message(&report, about, &address, now);
             if octets_max.is_some_and(|max| octets.len() as u64 > max) {
                 tracing::info!(domain = %about.domain, to = %address, octets = octets.len(), "a DMARC report is longer than is wanted");
                 continue;

@@ -121,17 +121,6 @@ impl Reporter {
         self.mail(&report, &about, receivers).await
     }
 
-    /// A report with the signatures of its author's domain (RFC 8460 §3, RFC 9990 §3.5.2); unsigned if that has no keys.
-    pub(super) async fn signed(&self, octets: Vec<u8>, author: &Address) -> Vec<u8> {
-        let (now, domain, whole) = (self.clock.wall(), author.domain().clone(), octets.clone());
-        let fields = self.store.read(move |tx| crate::receive::signed_as(tx, &whole, &domain, now)).await;
-        let fields = fields.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a report could not be signed");
-            String::new()
-        });
-        [fields.into_bytes(), octets].concat()
-    }
-
     async fn receivers(&self, domain: &Domain) -> Result<Vec<Receiver>, String> {
         if !self.settings.transport.tls_reports {
             return Ok(Vec::new());
@@ -167,12 +156,8 @@ impl Reporter {
             Receiver::Mail(to) => Some((tls_rpt::message(report, about, &to, now), to)),
             Receiver::Web(_) => None,
         });
-        let mut mails: Vec<(Vec<u8>, Address)> = mails.collect();
-        for (octets, _) in &mut mails {
-            *octets = self.signed(std::mem::take(octets), about.contact).await;
-        }
         let (domain, day) = (about.domain.clone(), about.day);
-        self.send("TLS", about.domain, mails, TlsDemand::Optional, move |tx| tx.tls_result_forget(day, &domain)).await
+        self.send("TLS", about.domain, mails.collect(), TlsDemand::Optional, move |tx| tx.tls_result_forget(day, &domain)).await
     }
 
     /// Brings the mails of a report on their way and forgets its figures in one commit; whether that is written.

@@ -4,20 +4,25 @@
 //! The other server is a script behind a pipe: it offers what the test says, and writes down what it is sent.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
+use mail::lookup::{Answer as Found, Question, Recorded};
 use mail::{Address, BodyType, Domain, Recipient, ReversePath};
+use mailauth::dkim::{Algorithm, PrivateKey};
+use mailauth::dns::Step;
+use mailauth::spf::Session;
+use mailauth::{Evidence, Limits};
 use mta::deliver::World;
 use mta::queue::Queue;
 use mta::receive::{Context, Receiver};
 use mta::{Counters, Settings};
 use net::dial::Dialing;
-use net::{Dial, FakeDns, Shutdown, Socket, SystemClock};
+use net::{Clock as _, Dial, FakeDns, Shutdown, Socket, SystemClock};
 use smtp::server::{Answer, Ask, MailCommand, Role};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::Store;
 use store::auth::Authenticator;
+use store::{DkimKey, DkimKeyState, Store};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use wire::Handler;
 
@@ -95,11 +100,11 @@ fn context(store: &Store) -> Context {
     }
 }
 
-async fn relay(store: &Store, body: BodyType, message: &[u8]) {
+async fn relay(store: &Store, from: ReversePath, to: &str, body: BodyType, message: &[u8]) {
     let mut receiver = Receiver::new(Arc::new(context(store)), Role::Mx, RELAY.parse().unwrap());
-    let command = MailCommand { body, ..MailCommand::new(ReversePath(None)) };
+    let command = MailCommand { body, ..MailCommand::new(from) };
     receiver.answer(Ask::Mail(command)).await;
-    receiver.answer(Ask::Rcpt(Recipient::new(Address::parse("bob@b.example").unwrap()))).await;
+    receiver.answer(Ask::Rcpt(Recipient::new(Address::parse(to).unwrap()))).await;
     let answer = receiver.answer(Ask::Data { last: message.to_vec() }).await;
     assert!(matches!(&answer, Answer::Reply(reply) if reply.is_positive()), "{answer:?}");
 }
@@ -107,6 +112,11 @@ async fn relay(store: &Store, body: BodyType, message: &[u8]) {
 /// What the other server got, from our Received field on, and how each message failed that it did not get.
 fn sent(offers: &'static str, body: BodyType, message: &[u8]) -> Result<(String, Vec<u8>), String> {
     let store = Store::memory();
+    sent_by(&store, offers, ReversePath(None), "bob@b.example", body, message).ok_or_else(|| failure(&store))
+}
+
+/// What the other server, which has all mail of `b.example`, got last.
+fn sent_by(store: &Store, offers: &'static str, from: ReversePath, to: &str, body: BodyType, message: &[u8]) -> Option<(String, Vec<u8>)> {
     let got = Arc::new(Mutex::new(Vec::new()));
     let world = World {
         dns: Arc::new(
@@ -124,7 +134,7 @@ fn sent(offers: &'static str, body: BodyType, message: &[u8]) -> Result<(String,
     settings.delivery.linger = Duration::ZERO;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
-        relay(&store, body, message).await;
+        relay(store, from, to, body, message).await;
         let shutdown = Shutdown::new();
         let mut changes = store.subscribe_queue();
         let queue = tokio::spawn(Queue::new(store.clone(), Arc::new(settings), Arc::new(Counters::default()), world).run(shutdown.stop()));
@@ -137,8 +147,7 @@ fn sent(offers: &'static str, body: BodyType, message: &[u8]) -> Result<(String,
         shutdown.tell();
         queue.await.unwrap();
     });
-    let got = got.lock().unwrap().pop();
-    got.ok_or_else(|| failure(&store))
+    got.lock().unwrap().pop()
 }
 
 fn failure(store: &Store) -> String {
@@ -207,4 +216,52 @@ fn what_cannot_be_converted_comes_back() {
     let signed = "Subject: x\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\ngrün\r\n--b--\r\n";
     check("250-SIZE\r\n", BodyType::EightBitMime, signed, Err("5.6.3"));
     check("250-8BITMIME\r\n", BodyType::EightBitMime, signed, Ok(("BODY=8BITMIME", signed)));
+}
+
+/// The results of a message's signatures by the keys of the store, each with its domain.
+fn verified(store: &Store, message: &[u8]) -> Vec<String> {
+    let keys = store.read_blocking(|tx| tx.dkim_keys(&Domain::parse("a.example").unwrap())).unwrap();
+    let evidence = Evidence::of(message, &Limits::default());
+    let session = Session { peer: RELAY.parse().unwrap(), helo: "mx.a.example", receiver: "mx.b.example", now: SystemClock.wall() };
+    let mut recorded = Recorded::default();
+    loop {
+        match evidence.step(&session, "", &mailauth::Settings::default(), &recorded) {
+            Step::Done(outcome) => return outcome.dkim.iter().map(|dkim| format!("{} {}", dkim.result, dkim.domain)).collect(),
+            Step::Need(questions) => questions.into_iter().for_each(|question| {
+                let record = keys
+                    .iter()
+                    .find(|(selector, _)| question == Question::Txt(format!("{selector}._domainkey.a.example")))
+                    .map(|(_, key)| Found::Txt(vec![key.record.clone().into_bytes()]));
+                recorded.put(question, record.unwrap_or(Found::NoName));
+            }),
+        }
+    }
+}
+
+#[test]
+fn reports_are_signed_as_they_are_sent() {
+    let store = Store::memory();
+    let domain = Domain::parse("a.example").unwrap();
+    let keys = [(Algorithm::RsaSha256, "r"), (Algorithm::Ed25519Sha256, "e")].map(|(algorithm, selector)| {
+        let pkcs8 = PrivateKey::generate(algorithm).unwrap();
+        let record = PrivateKey::parse(algorithm, &pkcs8).unwrap().public().record();
+        let (state, at) = (DkimKeyState::Signing, SystemClock.wall());
+        (selector, DkimKey { algorithm: algorithm.as_str().to_owned(), pkcs8, record, state, created: at, changed: at })
+    });
+    let added = store.write_blocking(move |tx| {
+        tx.domain_add(&domain, SystemClock.wall())?;
+        keys.iter().try_for_each(|(selector, key)| tx.dkim_key_add(&domain, selector, key))
+    });
+    added.unwrap();
+    let sender = ReversePath(Some(Address::parse("eve@b.example").unwrap()));
+    // The second server takes no octets above 127: what is signed is what it gets.
+    for (offers, body) in [(ALL, "BODY=8BITMIME"), ("250-SIZE\r\n", "")] {
+        let got = sent_by(&store, offers, sender.clone(), "bob@nowhere.example", BodyType::EightBitMime, EIGHT_BIT.as_bytes());
+        let (parameters, report) = got.expect("a report");
+        let text = String::from_utf8_lossy(&report);
+        assert!(text.contains("From: ") && text.contains("<mailer-daemon@mx.a.example>"), "{text}");
+        assert!(parameters.contains(&format!("SIZE={}", report.len())), "{parameters} for {} octets", report.len());
+        assert_eq!(parameters.contains("BODY=8BITMIME"), !body.is_empty() && !report.is_ascii(), "{parameters}");
+        assert_eq!(verified(&store, &report), ["pass a.example", "pass a.example"], "{text}");
+    }
 }

@@ -25,7 +25,7 @@ fn address(text: &str) -> Address {
 }
 
 /// away@ours.example leads to joe@there.example; both@ours.example to ann, too.
-fn aliases() -> Store {
+pub(super) fn aliases() -> Store {
     let store = store();
     let written = store.write_blocking(|tx| {
         tx.secret_keep(store::RETURN_PATH_SECRET, [7; 32])?;
@@ -42,12 +42,12 @@ fn trail(store: &Store, reply: &Reply) -> Vec<Event> {
     store.read_blocking(move |tx| tx.trail(receipt)).unwrap().into_iter().map(|entry| entry.event).collect()
 }
 
-fn queue(store: &Store) -> Vec<QueueMessage> {
+pub(super) fn queue(store: &Store) -> Vec<QueueMessage> {
     store.read_blocking(|tx| tx.queue_all(ReceiptId(0), 100)).unwrap()
 }
 
 /// A context whose settings are changed.
-fn set(store: &Store, dns: FakeDns, change: impl FnOnce(&mut mta::Settings)) -> Arc<Context> {
+pub(super) fn set(store: &Store, dns: FakeDns, change: impl FnOnce(&mut mta::Settings)) -> Arc<Context> {
     let mut context = context(store, dns, Dmarc::Obey);
     change(Arc::make_mut(&mut Arc::get_mut(&mut context).unwrap().settings));
     context

@@ -5,6 +5,7 @@ mod authentication;
 mod conversion;
 mod delivery_tls;
 mod explaining;
+mod forged;
 mod forwarding;
 mod outbound;
 mod receive;
