@@ -258,10 +258,10 @@ mod tests {
         check("a@example.org", &[("_dmarc.example.org", "v=DMARC1; p=quarantine; pct=0")], "fail quarantine none");
         check("a@sub.example.org", &[("_dmarc.example.org", "v=DMARC1; p=reject; aspf=s"), passes], "fail reject reject");
         check("a@example.org", &[("_dmarc.example.org", "v=DMARC1"), passes], "pass none none");
-        check("a@example.org", &[("_dmarc.example.org", "v=DMARC1; p=rejct")], "none none none");
-        check("a@sub.example.org", &[("_dmarc.example.org", "v=DMARC1; p=reject; sp=non")], "none none none");
+        check("a@example.org", &[("_dmarc.example.org", "v=DMARC1; p=rejct")], "permerror none none");
+        check("a@sub.example.org", &[("_dmarc.example.org", "v=DMARC1; p=reject; sp=non")], "permerror none none");
         check("a@sub.example.org", &[("_dmarc.example.org", "v=DMARC1; p=reject; sp=non; rua=mailto:d@example.org")], "fail none none");
-        check("a@sub.example.org", &[reject, ("_dmarc.sub.example.org", "v=DMARC1; p=odd")], "none none none");
+        check("a@sub.example.org", &[reject, ("_dmarc.sub.example.org", "v=DMARC1; p=odd")], "permerror none none");
         // A domain below one that publishes nothing is an organization of its own, and one at a suffix answers for it.
         check("a@sub.example.org", &[("_dmarc.sub.example.org", "v=DMARC1; p=reject"), passes], "fail reject reject");
         check("a@example.org", &[("_dmarc.org", "v=DMARC1; p=reject; sp=quarantine; psd=y")], "fail quarantine quarantine");

@@ -33,7 +33,7 @@ pub enum DmarcResult {
     Fail,
     /// DNS gave no answer.
     TempError,
-    /// The message does not say who it is from.
+    /// The message does not say who it is from, or its author's domain not what it wants.
     PermError,
 }
 
@@ -158,7 +158,7 @@ fn check_author(dns: &mut Dns<'_>, given: &Given<'_>, domain: &str) -> Result<Dm
         Ok(Some(found)) if found.record.applies => found,
         Ok(Some(found)) => {
             let reason = format!("the policy of {} cannot be read", found.domain);
-            return Ok(Dmarc { reason: Some(reason), ..blank(domain, DmarcResult::None) });
+            return Ok(Dmarc { reason: Some(reason), ..blank(domain, DmarcResult::PermError) });
         }
         Ok(None) => return Ok(Dmarc { reason: Some("no policy".to_owned()), ..blank(domain, DmarcResult::None) }),
         Err(_) => return Ok(Dmarc { reason: Some("no answer for the policy".to_owned()), ..blank(domain, DmarcResult::TempError) }),

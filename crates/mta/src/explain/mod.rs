@@ -146,7 +146,7 @@ pub fn authenticity(outcome: &Outcome, obeyed: Dmarc) -> Authenticity {
         DmarcResult::Pass => Authenticity::Proven,
         DmarcResult::Fail if obeyed && outcome.dmarc.asked != dmarc::Policy::None => Authenticity::Unwanted,
         DmarcResult::Fail if obeyed => Authenticity::Contradicted,
-        DmarcResult::None if !anybody => Authenticity::Unproven,
+        DmarcResult::None | DmarcResult::PermError if !anybody => Authenticity::Unproven,
         _ => Authenticity::Unknown,
     }
 }
