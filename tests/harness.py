@@ -100,9 +100,10 @@ class Server:
     def json(self, *words):
         return json.loads(self.cli("--output", "json", *words).stdout)
 
-    def start(self, *options):
+    def start(self, *options, env=None):
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([BINARY, "--config", self.config, "serve", *options], stdout=log, stderr=log)
+            self.process = subprocess.Popen([BINARY, "--config", self.config, "serve", *options], stdout=log, stderr=log,
+                                            env={**os.environ, **(env or {})})
         wait_until(self.ready, f"{self.hostname} does not start:\n{self.log_tail()}")
         return self
 
