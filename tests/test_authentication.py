@@ -134,6 +134,23 @@ class Signatures(unittest.TestCase):
         self.assertEqual((self.results(one, "spf mail from"), self.results(one, "dmarc")), (["fail"], ["fail"]))
         self.assertEqual((one["state"], one["again"]), ("tried", "same"))
         self.assertTrue(any("far.test" in line for line in one["dns"]))
+        self.assertTrue(one["reply"].startswith("550 5.7.1 ") and one["command"] == "DATA", one["reply"])
+        self.assertTrue(any('authentication.dmarc = "junk"' in line for line in one["otherwise"]), one["otherwise"])
+        unknown = self.explained(THEIRS, ip="192.0.2.1", to="nobody@example.test", **{"from": "joe@elsewhere.test"})
+        self.assertTrue(unknown["reply"].startswith("550 5.1.1 ") and unknown["command"] == "RCPT", unknown["reply"])
+
+    def test_a_file_that_cannot_be_tried_is_told_why(self):
+        def failure(*words, stdin=""):
+            done = self.server.cli("--output", "json", "explain", *words, stdin=stdin, check=False)
+            return done.returncode, json.loads(done.stdout)["error"]["message"]
+
+        self.assertEqual(failure("--file", "/no/such/file"), (3, "there is no file /no/such/file"))
+        self.assertEqual(failure("--file", self.file("empty", b""))[0], 2)
+        self.assertIn("no message", failure("--file", "-", stdin="Hello\n\nthere\n")[1])
+        self.assertIn("larger than 32 MiB", failure("--file", self.file("large", b"a: b\n" * (8 << 20)))[1])
+        self.assertIn("--ip is for", failure("some@id.example", "--ip", "192.0.2.1")[1])
+        done = self.server.cli("--output", "json", "explain", "-", stdin=THEIRS)
+        self.assertEqual(json.loads(done.stdout)[0]["from"], "<joe@far.test>".strip("<>"))
 
     def test_reports_of_others_are_summed_up(self):
         xml = ("<feedback><report_metadata><org_name>o.test</org_name><report_id>1</report_id></report_metadata><policy_published>"

@@ -13,7 +13,7 @@ use crate::admin::service::{ListenerView, Reloaded, Running, Service};
 use crate::admin::socket::ControlSocket;
 use crate::admin::{Admin, link};
 use crate::config::{Config, Protocol};
-use crate::failure::{Failure, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::metrics;
 use crate::session_traces::{Trace, Traces};
 use crate::snapshot::{ByPeer, Snapshot};
@@ -21,7 +21,7 @@ use crate::sweep;
 use access::pop3::serve::Maildrops;
 use mail::Timestamp;
 use mta::deliver::World;
-use mta::receive::{Context, Receiver};
+use mta::receive::{Bringer, Context, Receiver, Tried};
 use mta::transport::reporting::Reporter;
 use mta::transport::tls_rpt::Results;
 use net::tls::{Certificates, Pair};
@@ -460,6 +460,17 @@ impl Service for Host {
 
     fn destinations(&self) -> Vec<mta::queue::DestinationView> {
         self.urge.destinations()
+    }
+
+    fn try_message(&self, bringer: Bringer, message: &[u8]) -> Result<Tried> {
+        let current = self.current();
+        let octets_max = current.snapshot.mx.limits.message_octets_max;
+        if message.len() as u64 > octets_max {
+            let message = format!("the message has {} octets, and this server takes {octets_max} (limits.message_octets)", message.len());
+            return Err(Failure::new(Code::Refused, message).hint("its bringer would hear 552 5.3.4"));
+        }
+        let runtime = tokio::runtime::Handle::try_current().map_err(|error| Failure::failed("cannot try a message", error))?;
+        Ok(runtime.block_on(Receiver::try_message(Arc::clone(&current.receive), bringer, message)))
     }
 
     fn bans_changed(&self) {

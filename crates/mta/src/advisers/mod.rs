@@ -160,6 +160,16 @@ impl Advisers {
         Self { context: Arc::clone(context), each: of_role.map(one).collect() }
     }
 
+    /// Nobody is asked.
+    pub(crate) fn none(context: &Arc<Context>) -> Self {
+        Self { context: Arc::clone(context), each: Vec::new() }
+    }
+
+    /// Whom they are.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.each.iter().map(|one| one.adviser.name.clone()).collect()
+    }
+
     /// Nobody is to be asked.
     pub(crate) fn is_empty(&self) -> bool {
         self.each.is_empty()

@@ -39,6 +39,8 @@ pub struct Again {
 pub enum Unknown {
     /// Nothing was checked: the peer is one of ours, or checks were off.
     Unchecked,
+    /// It was for spam traps alone: nothing is decided about such mail.
+    Trapped,
     /// It was checked, but what the decision rests on was not kept, or it is not read by this version.
     NotKept(&'static str),
     /// Other questions would have been asked of DNS.
@@ -49,6 +51,7 @@ impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchecked => f.write_str("nothing was checked: whoever brought it is known here, or checks were off"),
+            Self::Trapped => f.write_str("it was for spam traps alone, and nothing is decided about such mail"),
             Self::NotKept(stage) => write!(f, "what the {stage} rests on was not kept"),
             Self::NotAsked(question) => write!(f, "DNS was not asked for {question} then"),
         }
@@ -91,6 +94,22 @@ pub fn was(trail: &[TrailEntry]) -> Was {
     was
 }
 
+/// By which settings a message was decided about, as far as that was kept.
+pub fn policy(trail: &[TrailEntry]) -> Option<Policy> {
+    let judgement = facts(trail, FILTER).find_map(|(_, facts)| serde_json::from_str::<Judgement>(facts).ok());
+    let inspection = inspection(trail);
+    if judgement.is_none() && inspection.is_none() {
+        return None;
+    }
+    Some(Policy {
+        inspects: inspection.is_some(),
+        dmarc: inspection.as_ref().map_or(Dmarc::Obey, |kept| kept.dmarc),
+        discovery: inspection.map_or_else(Default::default, |kept| kept.discovery),
+        judges: judgement.is_some(),
+        judgement: judgement.map_or_else(Default::default, |kept| kept.settings),
+    })
+}
+
 /// Decides again; `policy` none: as it was set then.
 ///
 /// # Errors
@@ -99,7 +118,8 @@ pub fn again(trail: &[TrailEntry], policy: Option<&Policy>) -> Result<Again, Unk
     let inspected = trail.iter().any(|entry| matches!(entry.event, Event::Authenticated { .. }));
     let judged = trail.iter().any(|entry| matches!(entry.event, Event::Judged { .. }));
     if !inspected && !judged {
-        return Err(Unknown::Unchecked);
+        let is_trapped = trail.iter().any(|entry| matches!(entry.event, Event::Discarded { .. }));
+        return Err(if is_trapped { Unknown::Trapped } else { Unknown::Unchecked });
     }
     let found = if inspected && policy.is_none_or(|policy| policy.inspects) { Some(inspect(trail, policy)?) } else { None };
     let proven = found.as_ref().map_or(Authenticity::Unknown, |(outcome, obeyed, _)| authenticity(outcome, *obeyed));
@@ -108,19 +128,38 @@ pub fn again(trail: &[TrailEntry], policy: Option<&Policy>) -> Result<Again, Unk
         Some((outcome, obeyed, results)) => (Some(outcome), obeyed, Some(results)),
         None => (None, Dmarc::Ignore, None),
     };
-    let was = decide(outcome.as_ref(), obeyed, &verdicts, was(trail).accounts);
+    let was = decide(outcome.as_ref(), obeyed, &verdicts, was(trail).accounts, is_for_others(trail, &verdicts));
     Ok(Again { outcome, results, verdicts, was })
 }
 
-fn decide(outcome: Option<&Outcome>, obeyed: Dmarc, verdicts: &BTreeMap<AccountId, Verdict>, accounts: BTreeSet<AccountId>) -> Was {
-    let refused = outcome.is_some_and(|outcome| refuses(outcome, obeyed))
-        || !verdicts.is_empty() && verdicts.values().all(|verdict| verdict.action == Action::Reject);
+fn decide(
+    outcome: Option<&Outcome>,
+    obeyed: Dmarc,
+    verdicts: &BTreeMap<AccountId, Verdict>,
+    accounts: BTreeSet<AccountId>,
+    is_for_others: bool,
+) -> Was {
+    let nobody_wants_it = !verdicts.is_empty() && verdicts.values().all(|verdict| verdict.action == Action::Reject);
+    let refused = outcome.is_some_and(|outcome| refuses(outcome, obeyed)) || nobody_wants_it && !is_for_others;
     let mut junk: BTreeSet<AccountId> =
         verdicts.iter().filter(|(_, verdict)| verdict.action != Action::Accept).map(|(account, _)| *account).collect();
     if outcome.is_some_and(|outcome| sets_aside(outcome, obeyed)) {
         junk.extend(accounts.iter().copied());
     }
     Was { refused, junk, accounts }
+}
+
+/// Whether somebody gets it for whom there is no verdict: then points do not refuse it.
+fn is_for_others(trail: &[TrailEntry], verdicts: &BTreeMap<AccountId, Verdict>) -> bool {
+    let targets = trail.iter().filter_map(|entry| match &entry.event {
+        Event::Resolved { targets, .. } => Some(targets),
+        _ => None,
+    });
+    let is_judged = |target: &String| {
+        let account = target.strip_prefix("account ").and_then(|number| number.parse().ok());
+        account.is_some_and(|account| verdicts.contains_key(&AccountId(account)))
+    };
+    targets.flatten().any(|target| !is_judged(target))
 }
 
 fn inspection(trail: &[TrailEntry]) -> Option<Inspection> {

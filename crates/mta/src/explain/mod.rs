@@ -1,8 +1,9 @@
 //! Decides about a message again from what was kept with the first decision: to explain it, and to see what other
 //! settings would have done.
 //!
-//! [`tried`] decides about a message that nobody sent. [`Policy`] is what decides, [`Inspection`] and [`Judgement`] are what is kept (in `Event::Grounds`), [`again`] goes
-//! through a trail. The receiver uses the same functions, so that a decision made again is the decision.
+//! [`Policy`] is what decides, [`Inspection`] and [`Judgement`] are what is kept (in `Event::Grounds`), [`again`] goes
+//! through a trail. The receiver uses the same functions, so that a decision made again is the decision. What would
+//! become of a message that nobody sent is the receiver's to say (`receive::Receiver::try_message`).
 //!
 //! Not the words for people: those are the administrator's side.
 //!
@@ -12,10 +13,9 @@
 //! - Kept forms are read for ever: fields are only added, each with a default.
 
 mod again;
-pub mod tried;
 
 pub(crate) use again::one_line;
-pub use again::{Again, Unknown, Was, again, is_junk, was};
+pub use again::{Again, Unknown, Was, again, is_junk, policy, was};
 
 use crate::settings::{Dmarc, Settings};
 use filter::Authenticity;

@@ -16,6 +16,7 @@ use crate::advisers::Shown;
 use crate::counters::Counters;
 use crate::forward::Prospect;
 use crate::local::{self, Arrival, Fate, Placed, WhenFull};
+use crate::settings::Settings;
 use crate::transport::{dmarc_report, tls_rpt};
 use mail::binary;
 use mail::date::DateTime;
@@ -28,7 +29,7 @@ use smtp::Reply;
 use smtp::server::{Answer, MailCommand, Role};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use store::{Body, Draft};
+use store::{Body, Draft, WriteTx};
 
 /// Longest mail in which a TLS report is looked for, octets. Our own bound.
 const TLS_REPORT_OCTETS_MAX: u64 = 4 << 20;
@@ -151,7 +152,7 @@ impl Receiver {
         Ok(())
     }
 
-    fn take_chunk(&self, transaction: &mut Transaction, chunk: &[u8]) -> Result<(), Reply> {
+    pub(super) fn take_chunk(&self, transaction: &mut Transaction, chunk: &[u8]) -> Result<(), Reply> {
         if let Some(spilled) = &mut transaction.incoming.spilled {
             return spilled.take(chunk).map_err(|error| refusal::from_store(&error, false));
         }
@@ -192,24 +193,31 @@ impl Receiver {
     /// The end of the message: everything is decided here.
     pub(super) async fn data(&mut self, last: Vec<u8>) -> Answer {
         let Some(mut transaction) = self.transaction.take() else { return self.reply(refusal::out_of_order()) };
-        self.settle_lists().await;
-        let ready = match self.ready(&mut transaction, last).await {
+        let ready = match self.decided(&mut transaction, last).await {
             Ok(ready) => ready,
             Err(refused) => return self.refuse(&transaction, refused).await,
         };
-        if let Err(reply) = self.judge(&ready) {
-            let Ready { body, inspected, mut judged, advised, .. } = ready;
-            judged.events.extend(advised);
-            let start = body.read(0, self.context.settings.receive.header_octets_max).unwrap_or_default();
-            let refused = Refused::from(reply).after(inspected, judged.events).about(&start, body.octets());
-            return self.refuse(&transaction, refused).await;
-        }
-        if transaction.recipients.is_empty() && !transaction.traps.is_empty() {
+        if transaction.is_for_traps_alone() {
             let reply = self.spring(&transaction, &ready).await;
             return self.reply_in(&transaction, reply);
         }
         self.slow().await;
         self.commit(transaction, ready).await
+    }
+
+    /// Decides about a message: it is ready to be committed, or refused. Nothing is written.
+    pub(super) async fn decided(&mut self, transaction: &mut Transaction, last: Vec<u8>) -> Result<Ready, Refused> {
+        self.settle_lists().await;
+        let ready = self.ready(transaction, last).await?;
+        match self.judge(&ready) {
+            Ok(()) => Ok(ready),
+            Err(reply) => {
+                let Ready { body, inspected, mut judged, advised, .. } = ready;
+                judged.events.extend(advised);
+                let start = body.read(0, self.context.settings.receive.header_octets_max).unwrap_or_default();
+                Err(Refused::from(reply).after(inspected, judged.events).about(&start, body.octets()))
+            }
+        }
     }
 
     /// The message's header with the fields it gets, as it is stored.
@@ -416,8 +424,7 @@ impl Receiver {
         let (inside, now) = (Arc::clone(&arrival), self.context.clock.wall());
         let settings = Arc::clone(&self.context.settings);
         let written = self.context.store.write(move |tx| {
-            let placed = local::take(tx, &inside, now, &settings)?;
-            if all_or_nothing && placed.is_nowhere() { Err(store::Error::OverQuota { used_octets: 0, octets_max: 0 }) } else { Ok(placed) }
+            if all_or_nothing { take_for_somebody(tx, &inside, now, &settings) } else { local::take(tx, &inside, now, &settings) }
         });
         let permanent = self.context.settings.receive.over_quota_is_permanent;
         match written.await {
@@ -429,7 +436,7 @@ impl Receiver {
         }
     }
 
-    fn arrival(&self, transaction: &Transaction, ready: Ready) -> store::Result<Arrival> {
+    pub(super) fn arrival(&self, transaction: &Transaction, ready: Ready) -> store::Result<Arrival> {
         let terms = self.terms(transaction)?;
         let copy =
             self.outbox_copy(transaction, &terms, ready.filed.as_ref().unwrap_or(&ready.body), &ready.digest, ready.facts.own_octets)?;
@@ -521,6 +528,12 @@ impl Receiver {
             "accepted"
         );
     }
+}
+
+/// Takes a message, unless nobody has room for it.
+pub(super) fn take_for_somebody(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings: &Settings) -> store::Result<Placed> {
+    let placed = local::take(tx, arrival, now, settings)?;
+    if placed.is_nowhere() { Err(store::Error::OverQuota { used_octets: 0, octets_max: 0 }) } else { Ok(placed) }
 }
 
 /// What the octets are, whatever MAIL said: binary only if they are no lines.

@@ -49,7 +49,12 @@ impl Receiver {
     /// Whether this recipient may be written to at once.
     pub(super) async fn greet(&mut self, recipient: &Recipient, targets: &[Delivery]) -> Result<(), Reply> {
         let manner = self.context.settings.receive.filter.first_contact;
-        if manner == FirstContact::Off || !self.is_judged() || self.is_known(targets) {
+        if manner == FirstContact::Off || !self.is_judged() {
+            return Ok(());
+        }
+        // An allow list can vouch for the host.
+        self.settle_lists().await;
+        if self.is_known(targets) {
             return Ok(());
         }
         let FirstContact::Grey(wait) = manner else {
@@ -58,7 +63,13 @@ impl Receiver {
         };
         let (name, now) = (self.contact(recipient), self.context.clock.wall());
         let known = self.context.store.read_short(|tx| tx.greeting(&name)).unwrap_or_default();
-        let greeting = match (decide(known, now, wait), known) {
+        let manner = decide(known, now, wait);
+        if let Some(trial) = &mut self.trial {
+            // What comes after it came again is of more interest.
+            trial.come_again = (manner == Manner::Wait).then(|| refusal::come_again(wait)).or(trial.come_again.take());
+            return Ok(());
+        }
+        let greeting = match (manner, known) {
             (Manner::Known, _) => return Ok(()),
             (Manner::LetIn, Some(known)) => Greeting { passed: Some(now), ..known },
             (_, Some(known)) if now < known.first.after(wait) => return Err(refusal::come_again(wait)),

@@ -14,9 +14,10 @@
 
 use super::inspect::Inspected;
 use super::{Receiver, Transaction};
-use crate::explain::tried;
+use crate::explain::Judgement;
 use filter::reputation::Subject;
-use filter::{Action, Authenticity, Features, Grounds, Reason, Verdict, dnsbl};
+use filter::{Action, Authenticity, Evidence, Features, Grounds, Reason, Verdict, dnsbl};
+use mail::digest::Digest;
 use mail::{AccountId, Event};
 use std::collections::BTreeSet;
 use store::{Acquaintance, Delivery};
@@ -55,7 +56,7 @@ impl Receiver {
     /// Judges the start of a message.
     pub(super) async fn wanted(&self, transaction: &Transaction, sample: &[u8], inspected: Option<&Inspected>) -> Judged {
         let accounts = accounts(transaction);
-        let features = tried::features(sample);
+        let features = features_of(sample);
         let authenticity = inspected.map_or(Authenticity::Unknown, |inspected| inspected.authenticity);
         let subjects = self.subjects(&features, inspected);
         if accounts.is_empty() {
@@ -109,7 +110,7 @@ impl Receiver {
         elsewhere: &[Reason],
     ) -> Judged {
         let settings = &self.context.settings.receive.filter.judgement;
-        let grounds = |known: &Acquaintance| tried::grounds(features, authenticity, known).with(elsewhere.iter().cloned());
+        let grounds = |known: &Acquaintance| grounds_of(features, authenticity, known).with(elsewhere.iter().cloned());
         let Some((_, first)) = known.first() else { return Judged::default() };
         let of_server = grounds(&Acquaintance { server: first.server.clone(), ..Acquaintance::default() }).judge(settings);
         let grounds: Vec<(AccountId, Grounds)> = known.iter().map(|(account, known)| (*account, grounds(known))).collect();
@@ -126,7 +127,7 @@ impl Receiver {
             field: format!("{FIELD}: {}\r\n", told.short()),
             junk: accounts.iter().copied().filter(is_junk).collect(),
             is_refused: verdicts.len() == accounts.len() && verdicts.iter().all(|(_, verdict)| verdict.action == Action::Reject),
-            events: grounds.iter().flat_map(|(account, grounds)| tried::judged(*account, grounds, *settings)).collect(),
+            events: grounds.iter().flat_map(|(account, grounds)| events_of(*account, grounds, *settings)).collect(),
             subjects: Vec::new(),
         }
     }
@@ -147,8 +148,34 @@ fn goes_elsewhere(transaction: &Transaction) -> bool {
     transaction.recipients.iter().flat_map(|accepted| &accepted.targets).any(|delivery| matches!(delivery, Delivery::Forward(_)))
 }
 
+/// What is looked at of a message.
+fn features_of(sample: &[u8]) -> Features {
+    Features::of(sample, &Digest::of(sample), &filter::Limits::default())
+}
+
+/// What a verdict rests on for a reader of whom this is known.
+fn grounds_of(features: &Features, authenticity: Authenticity, known: &Acquaintance) -> Grounds {
+    let evidence = Evidence {
+        features,
+        authenticity,
+        server: &known.server,
+        account: &known.account,
+        is_correspondent: known.is_correspondent,
+        is_reply: known.is_reply,
+        imitated: known.imitated.as_deref(),
+    };
+    Grounds::of(&evidence).with(filter::reputation::findings(&known.reputation))
+}
+
+/// The verdict for a reader, and what it rests on, as events.
+fn events_of(account: AccountId, grounds: &Grounds, settings: filter::Settings) -> impl Iterator<Item = Event> {
+    let told = told(account, &grounds.judge(&settings));
+    let kept = Judgement { settings, grounds: grounds.clone().for_keeping() }.event(account);
+    std::iter::once(told).chain(kept)
+}
+
 /// A verdict as the trail tells it.
-pub(crate) fn told(account: AccountId, verdict: &Verdict) -> Event {
+fn told(account: AccountId, verdict: &Verdict) -> Event {
     let telling = verdict.opinion.as_ref().map(|opinion| opinion.telling.as_slice()).unwrap_or_default();
     Event::Judged {
         account,

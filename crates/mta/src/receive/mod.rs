@@ -37,14 +37,15 @@ mod returned;
 mod seal;
 mod sign;
 mod trap;
+mod tried;
 mod verify;
 mod xclient;
 
 pub use call_ahead::CallAhead;
 pub(crate) use inspect::ask_all;
-pub(crate) use judge::told;
 pub use sign::KeyRing;
 pub(crate) use sign::own_signatures;
+pub use tried::{Bringer, Tried};
 
 use crate::advisers::Advisers;
 use crate::counters::Counters;
@@ -62,6 +63,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use store::auth::{Authenticator, SignIn};
 use store::{Delivery, Store};
+use tried::Trial;
 use wire::sasl::{SaslAnswer, SaslAsk};
 use wire::{Handler, Tls};
 
@@ -122,6 +124,8 @@ pub struct Receiver {
     /// A first contact, to be answered slowly.
     is_slowed: bool,
     transaction: Option<Transaction>,
+    /// Nobody sent what it is given: nothing is written; this is noted instead.
+    trial: Option<Trial>,
 }
 
 /// A message on its way in.
@@ -139,6 +143,13 @@ struct Transaction {
     ahead: Option<Ahead>,
     /// Chosen at MAIL where advisers are told it.
     receipt: Option<ReceiptId>,
+}
+
+impl Transaction {
+    /// Nobody but spam traps gets it.
+    const fn is_for_traps_alone(&self) -> bool {
+        self.recipients.is_empty() && !self.traps.is_empty()
+    }
 }
 
 /// A recipient that was answered with 250.
@@ -171,6 +182,7 @@ impl Receiver {
             lists: Lists::default(),
             is_slowed: false,
             transaction: None,
+            trial: None,
         }
     }
 

@@ -23,7 +23,7 @@ const MESSAGE_ID_OCTETS_MAX: usize = 998;
 
 /// Why a message is not taken, and what is known of it.
 pub(super) struct Refused {
-    reply: Reply,
+    pub(super) reply: Reply,
     /// What was found out, for the trail.
     events: Vec<Event>,
     /// For the report to its author's domain.
@@ -75,8 +75,7 @@ impl Receiver {
 
     async fn keep(&self, transaction: &Transaction, refused: Refused) -> store::Result<ReceiptId> {
         let now = self.context.clock.wall();
-        let rejected = self.rejected(transaction, &refused);
-        let events: Vec<Event> = std::iter::once(rejected).chain(refused.events).chain(transaction.refused.iter().cloned()).collect();
+        let events = self.told_of(transaction, &refused);
         let (figures, wanted) = (refused.figures, self.context.receipt(now));
         let written = self.context.store.write(move |tx| {
             let receipt = if tx.receipt_take(wanted)? { wanted } else { tx.receipt_next(now)? };
@@ -88,6 +87,12 @@ impl Receiver {
             Ok(receipt)
         });
         written.await
+    }
+
+    /// What the trail of a refused message tells.
+    pub(super) fn told_of(&self, transaction: &Transaction, refused: &Refused) -> Vec<Event> {
+        let rejected = self.rejected(transaction, refused);
+        std::iter::once(rejected).chain(refused.events.iter().cloned()).chain(transaction.refused.iter().cloned()).collect()
     }
 
     fn rejected(&self, transaction: &Transaction, refused: &Refused) -> Event {

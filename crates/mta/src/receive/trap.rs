@@ -31,8 +31,8 @@ impl Receiver {
         Reply::new(250, (2, 1, 5), "OK")
     }
 
-    /// A message for traps alone: nothing is kept of it but its trail.
-    pub(super) async fn spring(&self, transaction: &Transaction, ready: &Ready) -> Reply {
+    /// What the trail of a message for traps alone tells.
+    pub(super) fn sprung(&self, transaction: &Transaction, ready: &Ready) -> Vec<Event> {
         let accepted = Event::Accepted {
             source: Source::Mx,
             peer: Some(self.peer),
@@ -45,7 +45,12 @@ impl Receiver {
         };
         let discarded =
             |trap: &mail::Address| Event::Discarded { recipient: trap.clone(), reason: "the address is a spam trap".to_owned() };
-        let events: Vec<Event> = [accepted].into_iter().chain(transaction.traps.iter().map(discarded)).collect();
+        [accepted].into_iter().chain(transaction.traps.iter().map(discarded)).collect()
+    }
+
+    /// A message for traps alone: nothing is kept of it but its trail.
+    pub(super) async fn spring(&self, transaction: &Transaction, ready: &Ready) -> Reply {
+        let events = self.sprung(transaction, ready);
         let (now, subjects) = (self.context.clock.wall(), ready.judged.subjects.clone());
         let written = self.context.store.write(move |tx| {
             let receipt = tx.receipt_next(now)?;

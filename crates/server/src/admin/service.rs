@@ -21,6 +21,11 @@ pub trait Service: Send + Sync {
     fn urge(&self, domains: Vec<mail::Domain>);
     /// How the destinations are that the queue knows something of.
     fn destinations(&self) -> Vec<mta::queue::DestinationView>;
+    /// Tries a message that nobody sent. Waits: not for a thread of the runtime.
+    ///
+    /// # Errors
+    /// When it is larger than what is taken.
+    fn try_message(&self, bringer: mta::receive::Bringer, message: &[u8]) -> Result<mta::receive::Tried>;
     /// Bans were changed in the store.
     fn bans_changed(&self);
 }
@@ -110,6 +115,6 @@ impl Operation for Reload {
     }
 }
 
-fn service(on: &Admin) -> Result<&dyn Service> {
+pub(super) fn service(on: &Admin) -> Result<&dyn Service> {
     on.service.as_deref().ok_or_else(|| Failure::new(Code::Unreachable, "no server runs on this data directory"))
 }

@@ -18,8 +18,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-/// Longest request, octets. Default 1 MiB, our own bound.
-const REQUEST_OCTETS_MAX: u64 = 1 << 20;
+/// Longest request, octets: a message to be tried, in base64. Our own bound; only root and we ourselves are heard.
+const REQUEST_OCTETS_MAX: u64 = (super::explain::TRIED_OCTETS_MAX as u64) * 3 / 2;
 /// How long a request may take to arrive. Default 10 seconds, our own bound.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 /// Requests served at once. Default 16, our own bound.
@@ -108,7 +108,7 @@ async fn answer(stream: &mut BufReader<UnixStream>, admin: Admin) -> Result<serd
     let mut bounded = stream.take(REQUEST_OCTETS_MAX);
     match tokio::time::timeout(REQUEST_MAX, bounded.read_line(&mut line)).await {
         Ok(Ok(_)) if line.ends_with('\n') => {}
-        Ok(_) => return Err(Failure::usage("the request is no line of at most 1 MiB")),
+        Ok(_) => return Err(Failure::usage("the request is no line of at most 48 MiB")),
         Err(_) => return Err(Failure::usage("the request did not come in time")),
     }
     let request: Request = serde_json::from_str(&line).map_err(|error| Failure::usage(format!("not a request: {error}")))?;

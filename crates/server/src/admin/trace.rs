@@ -112,7 +112,7 @@ pub(super) fn asked(question: &Question, answer: &Answer) -> String {
 }
 
 /// One event as a sentence.
-fn words(tx: &ReadTx, event: &Event) -> String {
+pub(super) fn words(tx: &ReadTx, event: &Event) -> String {
     match event {
         Event::Accepted { source, peer, helo, tls, account, reverse_path, message_id, octets } => {
             let how = match source {
@@ -233,6 +233,6 @@ pub(super) fn account_name(tx: &ReadTx, account: AccountId) -> String {
     tx.account(account).ok().flatten().map_or_else(|| format!("account {account}"), |account| account.address.to_string())
 }
 
-fn mailbox_name(tx: &ReadTx, account: AccountId, mailbox: MailboxId) -> String {
+pub(super) fn mailbox_name(tx: &ReadTx, account: AccountId, mailbox: MailboxId) -> String {
     tx.mailbox(account, mailbox).ok().flatten().map_or_else(|| format!("mailbox {mailbox}"), |mailbox| mailbox.name)
 }

@@ -3,18 +3,29 @@
 //! Everything is read from the message's trail, and decided again from what was kept there: the explanation says whether
 //! that gives the same.
 
+mod checks;
+mod otherwise;
+
 use super::{Admin, Operation};
 use crate::failure::{Failure, Result};
 use crate::output::rfc3339;
-use mail::{AccountId, Address, Event, ReceiptId, TrailEntry};
-use mailauth::Outcome;
+use mail::digest::Digest;
+use mail::{AccountId, Address, Event, ReceiptId, ReversePath, TrailEntry, encoding};
 use mta::explain::{self, Again, Judgement, Was};
+use mta::receive::{Bringer, Tried};
 use mta::settings::Dmarc;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use store::ReadTx;
 
+/// Longest message that is tried, octets. Our own bound; a server's own may be lower.
+pub const TRIED_OCTETS_MAX: usize = 32 << 20;
+
+/// As much of a message is looked at for its author, octets.
+const HEADER_OCTETS_MAX: usize = 256 * 1024;
+
 /// The explanation of one message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Explanation {
     /// The receipt; none: nobody sent it.
     pub receipt: Option<String>,
@@ -34,16 +45,26 @@ pub struct Explanation {
     pub message_id: Option<String>,
     /// Octets.
     pub octets: u64,
-    /// What the peer heard, if it was refused.
+    /// What the peer heard if it was refused, or would hear.
     pub reply: Option<String>,
+    /// To which command, if it was tried.
+    pub command: Option<String>,
     /// Who it is from.
     pub checks: Vec<CheckView>,
+    /// What block and allow lists say of the host.
+    pub lists: Vec<String>,
     /// Questions to DNS and their answers.
     pub dns: Vec<String>,
+    /// Where it went, or would go, for each recipient.
+    pub went: Vec<String>,
     /// Whether each reader wants it.
     pub readers: Vec<ReaderView>,
     /// What was decided and by which rule, in sentences.
     pub decided: Vec<String>,
+    /// What would have made it otherwise for everybody, in sentences.
+    pub otherwise: Vec<String>,
+    /// What a trial leaves out.
+    pub notes: Vec<String>,
     /// Whether deciding again gives the same: `same`, `differs` or `unknown`.
     pub again: String,
     /// The same in a sentence.
@@ -72,6 +93,8 @@ pub struct ReaderView {
     pub points: f64,
     /// From so many points on it is Junk.
     pub junk_at: Option<f64>,
+    /// From so many on it is refused.
+    pub reject_at: Option<f64>,
     /// What the points are for, the weightiest first.
     pub reasons: Vec<ReasonView>,
     /// What the teaching rests on, the strongest first.
@@ -126,26 +149,28 @@ impl Operation for Explain {
             for receipt in receipts {
                 let trail = tx.trail(receipt)?;
                 if !trail.is_empty() {
-                    found.push(explanation(tx, Some(receipt), &trail));
+                    found.push(explanation(tx, Some(receipt), &trail, None));
                 }
             }
-            let hint = "nothing is known by that receipt or Message-ID, or it is older than is kept; `explain --file` tries a message";
+            let hint = "nothing is known by that receipt or Message-ID, or it is older than is kept; `explain --file` tries a message that nobody sent";
             if found.is_empty() { Err(Failure::not_found("message", bare).hint(hint)) } else { Ok(found) }
         })
     }
 }
 
-/// Judges a message that nobody sent, for the accounts that an address leads to. Who it is from was found out before.
+/// Tries a message that nobody sent: what would become of it, if somebody brought it now.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Try {
-    /// The message's start, base64.
+    /// The message, base64; its lines end in CRLF.
     pub message: String,
+    /// Who would bring it.
+    pub ip: IpAddr,
+    /// What that server would call itself.
+    pub helo: String,
+    /// The envelope's sender, empty for none; `None`: the first address in From.
+    pub from: Option<String>,
     /// To whom.
-    pub to: Option<String>,
-    /// What was found out, and when.
-    pub trail: Vec<TrailEntry>,
-    /// What the verdict has to know of that.
-    pub authenticity: filter::Authenticity,
+    pub to: Vec<String>,
 }
 
 impl Operation for Try {
@@ -153,37 +178,50 @@ impl Operation for Try {
     type Answer = Explanation;
 
     fn run(self, on: &Admin) -> Result<Explanation> {
-        let settings = on.mail();
-        let to = self.to.as_deref().map(super::address).transpose()?;
-        let octets = mail::encoding::decode(mail::encoding::TransferEncoding::Base64, self.message.as_bytes());
-        let mut trail = self.trail;
-        let at = trail.first().map_or_else(crate::clock::now, |entry| entry.at);
-        on.read(move |tx| {
-            if let Some(to) = to {
-                let events = explain::tried::judge(tx, &settings, &to, &octets, self.authenticity)?;
-                trail.push(TrailEntry { at, event: Event::Resolved { recipient: to, targets: Vec::new() } });
-                trail.extend(events.into_iter().map(|event| TrailEntry { at, event }));
-            }
-            Ok(explanation(tx, None, &trail))
-        })
+        let service = super::service::service(on)?;
+        let message = encoding::decode(encoding::TransferEncoding::Base64, self.message.as_bytes());
+        let reverse_path = match self.from.as_deref() {
+            None => ReversePath(author(&message)),
+            Some("") => ReversePath(None),
+            Some(from) => ReversePath(Some(super::address(from)?)),
+        };
+        let recipients = self.to.iter().map(|to| super::address(to)).collect::<Result<Vec<_>>>()?;
+        let bringer = Bringer { peer: self.ip, helo: self.helo.clone(), reverse_path: reverse_path.clone(), recipients };
+        let tried = service.try_message(bringer, &message)?;
+        let mut view = on.read(move |tx| Ok(explanation(tx, None, &tried.trail, Some(&tried))))?;
+        (view.peer, view.helo, view.from, view.to) = (Some(self.ip.to_string()), self.helo, reverse_path.to_string(), self.to);
+        view.octets = message.len() as u64;
+        Ok(view)
     }
 }
 
-/// Explains a trail.
-fn explanation(tx: &ReadTx, receipt: Option<ReceiptId>, trail: &[TrailEntry]) -> Explanation {
+/// The first address in From.
+fn author(message: &[u8]) -> Option<Address> {
+    let digest = Digest::of(message.get(..HEADER_OCTETS_MAX).unwrap_or(message));
+    let address = |item: &mail::digest::AddressItem| Some(format!("{}@{}", item.mailbox.as_deref()?, item.host.as_deref()?));
+    digest.envelope.from.iter().find_map(address).and_then(|address| Address::parse(&address).ok())
+}
+
+/// Explains a trail; `tried`: of a message that nobody sent.
+fn explanation(tx: &ReadTx, receipt: Option<ReceiptId>, trail: &[TrailEntry], tried: Option<&Tried>) -> Explanation {
     let again = explain::again(trail, None);
-    let was = match (receipt, &again) {
-        // Nothing became of what nobody sent.
-        (None, Ok(again)) => again.was.clone(),
-        _ => explain::was(trail),
-    };
+    let was = explain::was(trail);
     let mut view = head(receipt, trail);
-    if let Ok(again) = &again {
-        view.checks = again.outcome.as_ref().map(checks).unwrap_or_default();
+    if let Some(tried) = tried {
+        "tried".clone_into(&mut view.state);
+        view.reply = Some(tried.reply.to_string());
+        view.command = Some(tried.command.to_owned());
+        view.notes = notes(tried);
     }
+    if let Ok(again) = &again {
+        view.checks = again.outcome.as_ref().map(checks::checks).unwrap_or_default();
+    }
+    view.lists = lists(trail);
     view.dns = answers(trail);
+    view.went = trail.iter().filter_map(|entry| went(tx, &entry.event)).collect();
     view.readers = readers(tx, trail, again.as_ref().ok(), &was);
     view.decided = decided(&view, again.as_ref().ok(), trail);
+    view.otherwise = again.as_ref().map(|again| otherwise::of_all(trail, again, &was)).unwrap_or_default();
     (view.again, view.again_words) = compared(trail, &was, again.as_ref());
     view
 }
@@ -193,20 +231,7 @@ fn head(receipt: Option<ReceiptId>, trail: &[TrailEntry]) -> Explanation {
     let mut view = Explanation {
         receipt: receipt.map(|receipt| receipt.to_string()),
         at: trail.first().map(|entry| rfc3339(entry.at)).unwrap_or_default(),
-        state: "tried".to_owned(),
-        peer: None,
-        helo: String::new(),
-        from: String::new(),
-        to: Vec::new(),
-        message_id: None,
-        octets: 0,
-        reply: None,
-        checks: Vec::new(),
-        dns: Vec::new(),
-        readers: Vec::new(),
-        decided: Vec::new(),
-        again: String::new(),
-        again_words: String::new(),
+        ..Explanation::default()
     };
     for entry in trail {
         match &entry.event {
@@ -222,60 +247,68 @@ fn head(receipt: Option<ReceiptId>, trail: &[TrailEntry]) -> Explanation {
                 view.to = recipients.iter().map(Address::to_string).collect();
                 view.reply = Some(format!("{code} {status} {text}"));
             }
-            Event::Resolved { recipient, .. } => view.to.push(recipient.to_string()),
+            Event::Resolved { recipient, .. } | Event::Discarded { recipient, .. } => {
+                let recipient = recipient.to_string();
+                if !view.to.contains(&recipient) {
+                    view.to.push(recipient);
+                }
+            }
             _ => {}
         }
     }
     view
 }
 
-fn checks(outcome: &Outcome) -> Vec<CheckView> {
-    let check = |check: &str, result: &str, words: String| CheckView { check: check.to_owned(), result: result.to_owned(), words };
-    let name =
-        outcome.iprev.name.as_ref().map_or("no name of the address leads back to it".to_owned(), |name| format!("the address is {name}"));
-    let mut checks = vec![check("iprev", outcome.iprev.result.as_str(), name)];
-    for (label, spf) in [("spf helo", &outcome.helo), ("spf mail from", &outcome.mail_from)] {
-        let mut words = format!("asked of {:?}", spf.domain);
-        words.extend(spf.term.iter().map(|term| format!(", decided by {term:?}")));
-        words.extend(spf.problem.iter().map(|problem| format!(": {problem}")));
-        checks.push(check(label, spf.result.as_str(), words));
-    }
-    for dkim in &outcome.dkim {
-        let reason = dkim.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        checks.push(check("dkim", dkim.result.as_str(), format!("{} signed, selector {}{reason}", dkim.domain, dkim.selector)));
-    }
-    if outcome.dkim.is_empty() {
-        checks.push(check("dkim", "none", "it has no signature".to_owned()));
-    }
-    if outcome.arc.sets > 0 {
-        let reason = outcome.arc.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        checks.push(check("arc", outcome.arc.result.as_str(), format!("sealed by {}{reason}", outcome.arc.sealers.join(", "))));
-    }
-    checks.push(check("dmarc", outcome.dmarc.result.as_str(), dmarc(outcome)));
-    checks
-}
-
-fn dmarc(outcome: &Outcome) -> String {
-    let dmarc = &outcome.dmarc;
-    let mut words = format!("the author's domain is {}", dmarc.domain);
-    words.extend(dmarc.policy_domain.iter().map(|domain| format!(", its policy at {domain} is {}", dmarc.policy)));
-    let stands = match (dmarc.spf_aligned, dmarc.dkim_aligned) {
-        (true, true) => ", SPF and a signature stand for it",
-        (true, false) => ", SPF stands for it",
-        (false, true) => ", a signature stands for it",
-        (false, false) => "",
-    };
-    words.push_str(stands);
-    words.extend(dmarc.reason.iter().map(|reason| format!(": {reason}")));
-    if dmarc.asked != dmarc.policy && dmarc.result == mailauth::dmarc::DmarcResult::Fail {
-        words.extend(["; asked for this message is ", dmarc.asked.as_str()]);
+/// What a trial leaves out.
+fn notes(tried: &Tried) -> Vec<String> {
+    let mut words = Vec::new();
+    words.extend(tried.come_again.as_ref().map(|reply| {
+        format!(
+            "as a first contact it would hear {reply:?} to RCPT at first; this is about when it has come again",
+            reply = reply.to_string()
+        )
+    }));
+    words.extend(
+        tried.slowed.map(|wait| format!("as a first contact it would be answered {} seconds later (filter.first_contact)", wait.as_secs())),
+    );
+    if !tried.unasked.is_empty() {
+        words.push(format!(
+            "{} would be asked as well and can decide otherwise; they are not asked about what nobody sent",
+            tried.unasked.join(", ")
+        ));
     }
     words
 }
 
+/// What became of it for a recipient.
+fn went(tx: &ReadTx, event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Delivered { recipient, account, mailbox, .. } => {
+            let (mailbox, account) = (super::trace::mailbox_name(tx, *account, *mailbox), super::trace::account_name(tx, *account));
+            format!("{recipient}: {mailbox} of {account}")
+        }
+        Event::Queued { recipient } => format!("{recipient}: the queue, to be sent on"),
+        Event::Forwarded { recipient, to, reason, .. } => format!("{recipient}: sent on to {to}: {reason}"),
+        Event::NotForwarded { recipient, to, reason } => format!("{recipient}: not sent on to {to}: {reason}"),
+        Event::Discarded { recipient, reason } => format!("{recipient}: thrown away: {reason}"),
+        Event::Refused { recipient, code, status, text } => format!("{recipient}: refused: {code} {status} {text}"),
+        Event::Advised { .. } | Event::Handled { .. } => super::trace::words(tx, event),
+        _ => return None,
+    })
+}
+
+/// What lists say of the host.
+fn lists(trail: &[TrailEntry]) -> Vec<String> {
+    let standings = trail.iter().filter_map(|entry| match &entry.event {
+        Event::Listed { standings, .. } => Some(standings),
+        _ => None,
+    });
+    standings.flatten().map(|(zone, words)| format!("{zone}: {words}")).collect()
+}
+
 fn answers(trail: &[TrailEntry]) -> Vec<String> {
     let asked = trail.iter().filter_map(|entry| match &entry.event {
-        Event::Authenticated { answers, .. } => Some(answers),
+        Event::Authenticated { answers, .. } | Event::Listed { answers, .. } => Some(answers),
         _ => None,
     });
     asked.flat_map(|answers| answers.iter().map(|(question, answer)| super::trace::asked(question, answer))).collect()
@@ -289,31 +322,72 @@ fn readers(tx: &ReadTx, trail: &[TrailEntry], again: Option<&Again>, was: &Was) 
     judged
         .map(|(account, score, reasons, telling)| {
             let kept = judgement(trail, account);
-            let verdict = again.and_then(|again| again.verdicts.get(&account));
             let mut view = ReaderView {
                 account: super::trace::account_name(tx, account),
-                place: place(was, account).to_owned(),
+                place: otherwise::Place::of(was, account).word().to_owned(),
                 points: points(score),
                 junk_at: kept.as_ref().map(|kept| points(kept.settings.junk_at)),
+                reject_at: kept.as_ref().and_then(|kept| kept.settings.reject_at).map(points),
                 reasons: reasons.iter().map(|(weight, words)| reason(*weight, words)).collect(),
                 features: telling.iter().map(|(weight, feature)| told(weight, feature)).collect(),
                 otherwise: Vec::new(),
             };
-            if let (Some(kept), Some(verdict)) = (&kept, verdict) {
+            if let (Some(kept), Some(again)) = (&kept, again)
+                && let Some(verdict) = again.verdicts.get(&account)
+            {
                 view.features = features(kept, verdict);
-                view.otherwise = otherwise(kept, verdict);
+                view.otherwise = otherwise::of(trail, again, was, account);
             }
             view
         })
         .collect()
 }
 
-fn place(was: &Was, account: AccountId) -> &'static str {
-    match (was.refused, was.junk.contains(&account)) {
-        (true, _) => "refused",
-        (false, true) => "junk",
-        (false, false) => "inbox",
+/// Which rule decided.
+fn decided(view: &Explanation, again: Option<&Again>, trail: &[TrailEntry]) -> Vec<String> {
+    let mut words = Vec::new();
+    let outcome = again.and_then(|again| again.outcome.as_ref());
+    let would = if view.state == "tried" { "would be " } else { "" };
+    let is_refused = trail.iter().any(|entry| matches!(entry.event, Event::Rejected { .. }));
+    let to = view.command.as_ref().map(|command| format!(" after {command}")).unwrap_or_default();
+    match (&view.reply, outcome) {
+        (Some(reply), Some(outcome)) if is_refused && explain::refuses(outcome, Dmarc::Obey) => {
+            words.push(format!("{would}refused{to} ({reply}), because the policy of {} asks for it", outcome.dmarc.domain));
+        }
+        (Some(reply), _) if is_refused && view.readers.iter().any(|reader| reader.place == "refused") => {
+            words.push(format!("{would}refused{to} ({reply}), because it has so many points for everybody it is for"));
+        }
+        (Some(reply), _) if !reply.starts_with('2') => words.push(format!("{would}refused{to}: {reply}")),
+        (Some(reply), _) => words.push(format!("{would}taken: {reply}")),
+        (None, _) => {}
     }
+    let asked = trail.iter().find_map(|entry| match &entry.event {
+        Event::Authenticated { asked, .. } if asked != "none" => Some(asked.as_str()),
+        _ => None,
+    });
+    let was = explain::was(trail);
+    let is_trapped = explain::again(trail, None) == Err(explain::Unknown::Trapped);
+    if let (false, Some(asked), Some(outcome)) = (is_refused, asked, outcome) {
+        let words_of_domain = format!("the policy of {} asks for {asked}", outcome.dmarc.domain);
+        let is_heard = explain::policy(trail).is_some_and(|policy| policy.dmarc != Dmarc::Ignore);
+        words.push(match (is_heard, was.accounts.is_empty()) {
+            (true, _) => format!("{words_of_domain}: it belongs in Junk, whatever its points"),
+            (false, _) => format!("{words_of_domain}, which is passed over (authentication.dmarc = \"ignore\")"),
+        });
+    }
+    for reader in &view.readers {
+        let lines = reader.junk_at.into_iter().map(|line| format!("Junk from {line:.2} on"));
+        let lines: Vec<String> = lines.chain(reader.reject_at.map(|line| format!("refused from {line:.2} on"))).collect();
+        let lines = if lines.is_empty() { String::new() } else { format!(" ({})", lines.join(", ")) };
+        words.push(format!("{:.2} points for {}{lines}: {}", reader.points, reader.account, reader.place));
+    }
+    if is_trapped {
+        words.push("it is for spam traps alone: it is thrown away, and who brought it is remembered".to_owned());
+    }
+    if words.is_empty() {
+        words.push("no check decided anything about it".to_owned());
+    }
+    words
 }
 
 fn judgement(trail: &[TrailEntry], of: AccountId) -> Option<Judgement> {
@@ -349,71 +423,6 @@ fn features(kept: &Judgement, verdict: &filter::Verdict) -> Vec<FeatureView> {
         own: (heard.account.ham, heard.account.spam),
     };
     telling.zip(heard).take(filter::NAMED_MAX).map(view).collect()
-}
-
-/// What would have made the verdict another one.
-fn otherwise(kept: &Judgement, verdict: &filter::Verdict) -> Vec<String> {
-    let line = kept.settings.junk_at;
-    let is_junk = verdict.score >= line;
-    let crosses = |weight: i32| (verdict.score - weight >= line) != is_junk;
-    let mut words: Vec<String> = verdict
-        .reasons
-        .iter()
-        .filter(|reason| crosses(reason.weight))
-        .map(|reason| {
-            format!(
-                "without {:?} ({:+.2}) it would have {:.2} points",
-                reason.name,
-                points(reason.weight),
-                points(verdict.score - reason.weight)
-            )
-        })
-        .collect();
-    let distance = points((verdict.score - line).abs());
-    words.push(if is_junk {
-        format!("with {distance:.2} points less, or filter.junk_points above {:.2}, it would go to the inbox", points(verdict.score))
-    } else {
-        format!("with {distance:.2} points more it would go to Junk")
-    });
-    words
-}
-
-/// Which rule decided.
-fn decided(view: &Explanation, again: Option<&Again>, trail: &[TrailEntry]) -> Vec<String> {
-    let mut words = Vec::new();
-    let outcome = again.and_then(|again| again.outcome.as_ref());
-    let asked = trail.iter().find_map(|entry| match &entry.event {
-        Event::Authenticated { asked, .. } if asked != "none" => Some(asked.as_str()),
-        _ => None,
-    });
-    match (&view.reply, outcome) {
-        (Some(reply), Some(outcome)) if explain::refuses(outcome, Dmarc::Obey) => {
-            words.push(format!("refused ({reply}), because the policy of {} asks for it", outcome.dmarc.domain));
-            words.push("with authentication.dmarc = \"junk\" it would have gone to Junk; a signature of the author's domain, or its SPF, would have let it pass".to_owned());
-        }
-        (Some(reply), _) => words.push(format!("refused: {reply}")),
-        (None, Some(outcome)) if view.state == "tried" && again.is_some_and(|again| again.was.refused) => {
-            words.push(format!("it would be refused: DMARC is {} for {}", outcome.dmarc.result, outcome.dmarc.domain));
-        }
-        (None, _) => {}
-    }
-    if let (None, Some(asked)) = (&view.reply, asked) {
-        words.push(format!(
-            "the author's domain asks for {asked}: it goes to Junk, whatever the points, unless authentication.dmarc = \"ignore\""
-        ));
-    }
-    for reader in &view.readers {
-        let line = reader.junk_at.map(|line| format!(" (Junk from {line:.2} on)")).unwrap_or_default();
-        words.push(format!("{} points for {}{line}: {}", number(reader.points), reader.account, reader.place));
-    }
-    if words.is_empty() {
-        words.push("no check decided anything about it".to_owned());
-    }
-    words
-}
-
-fn number(points: f64) -> String {
-    format!("{points:.2}")
 }
 
 /// Whether deciding again gives what was decided.
