@@ -1,7 +1,8 @@
-//! How good the filter is: `cargo run --release -p postrider-filter --example quality -- DIRECTORY`.
+//! How good the filter is: `cargo run --profile ci -p postrider-filter --example quality -- DIRECTORY [choose]`.
 //!
-//! DIRECTORY has one directory a group of messages; those whose names begin with `spam` are unwanted. Messages
-//! are dealt to five parts by a hash of their names; each part is judged by what the other four taught.
+//! DIRECTORY has one directory a group of messages; those whose names begin with `spam` are unwanted. A hash of the names
+//! cuts them in two halves, the same as for `calibrate`. With `choose` only the first half is looked at: everything that
+//! can be chosen is chosen there. Without, the other half is judged, which was looked at for nothing else.
 //! `docs/filter.md` has the figures.
 
 #![allow(
@@ -24,22 +25,40 @@ struct Message {
     name: String,
     features: Features,
     class: Class,
+    is_first_half: bool,
+    /// Seconds since 1970, as its author says.
+    sent: i64,
 }
 
 fn main() {
     let directory = std::env::args().nth(1).unwrap();
-    let (messages, octets, millis) = read(Path::new(&directory));
-    let spam = messages.iter().filter(|message| message.class == Class::Spam).count();
-    println!("{} messages, {spam} of them spam, {octets} octets; read in {millis} ms", messages.len());
-    untaught(&messages);
-    crossed("log-odds (ours)", &messages, ours);
-    crossed("Fisher's chi-squared", &messages, fisher);
-    crossed("FTRL-proximal", &messages, ftrl);
-    learning(&messages);
-    account(&messages);
+    let chooses = std::env::args().nth(2).is_some_and(|word| word == "choose");
+    let all = read(Path::new(&directory));
+    let (first, second): (Vec<&Message>, Vec<&Message>) = all.iter().partition(|message| message.is_first_half);
+    let (taught, judged) = if chooses { (Vec::new(), first.clone()) } else { (first.clone(), second) };
+    println!("judged: {} messages, {} of them spam", judged.len(), of(&judged, Class::Spam).count());
+    untaught(&judged);
+    crossed("teaching alone (ours)", &taught, &judged, 0.0, ours);
+    crossed("the whole verdict, line at 5 points", &taught, &judged, 500.0, whole);
+    crossed("one sum of Robinson's log-odds", &taught, &judged, 0.0, robinson);
+    crossed("Fisher's chi-squared", &taught, &judged, 0.0, fisher);
+    crossed("FTRL-proximal, one pass", &taught, &judged, 0.0, |taught, tested| ftrl(taught, tested, 1));
+    crossed("FTRL-proximal, ten passes", &taught, &judged, 0.0, |taught, tested| ftrl(taught, tested, 10));
+    if !chooses {
+        later(&all);
+    }
+    let (pool, tested) = if chooses { first.iter().copied().partition(|message| place(message) % 5 > 1) } else { (taught, judged) };
+    learning(&pool, &tested);
+    taste(&pool, &tested);
+    complaints(&pool, &tested);
+    cost(&all);
 }
 
-fn read(directory: &Path) -> (Vec<Message>, usize, u128) {
+fn of<'a>(messages: &'a [&'a Message], class: Class) -> impl Iterator<Item = &'a Message> + Clone {
+    messages.iter().copied().filter(move |message| message.class == class)
+}
+
+fn read(directory: &Path) -> Vec<Message> {
     let mut files: Vec<_> = Vec::new();
     for group in std::fs::read_dir(directory).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
         let name = group.file_name().into_string().unwrap();
@@ -49,18 +68,28 @@ fn read(directory: &Path) -> (Vec<Message>, usize, u128) {
     }
     files.sort();
     let started = Instant::now();
-    let octets = files.iter().map(|(_, octets)| octets.len()).sum();
+    let octets: usize = files.iter().map(|(_, octets)| octets.len()).sum();
     let limits = Limits::default();
     let message = |(name, octets): (String, Vec<u8>)| {
         let class = if name.starts_with("spam") { Class::Spam } else { Class::Ham };
-        Message { features: Features::of(&octets, &Digest::of(&octets), &limits), name, class }
+        let digest = Digest::of(&octets);
+        let is_first_half = (bucket(&format!("half {name}")).wrapping_mul(0x9e37_79b1) >> 8).is_multiple_of(2);
+        let sent = digest.sent.map_or(0, |sent| sent.at.seconds());
+        Message { features: Features::of(&octets, &digest, &limits), name, class, is_first_half, sent }
     };
-    (files.into_iter().map(message).collect(), octets, started.elapsed().as_millis())
+    let messages: Vec<Message> = files.into_iter().map(message).collect();
+    let (millis, count) = (started.elapsed().as_millis(), messages.len());
+    println!("{count} messages, {octets} octets; read in {millis} ms");
+    messages
 }
 
 /// Mixed, the same every time.
 fn place(message: &Message) -> u32 {
-    bucket(&format!("place {}", message.name)).wrapping_mul(0x9e37_79b1) >> 8
+    drawn("place", message)
+}
+
+fn drawn(draw: &str, message: &Message) -> u32 {
+    bucket(&format!("{draw} {}", message.name)).wrapping_mul(0x9e37_79b1) >> 8
 }
 
 fn verdict(features: &Features, server: &Known, account: &Known) -> i32 {
@@ -76,31 +105,38 @@ fn verdict(features: &Features, server: &Known, account: &Known) -> i32 {
     judge(&evidence, &Settings::default()).score
 }
 
-fn untaught(messages: &[Message]) {
+fn untaught(judged: &[&Message]) {
     let none = Known::default();
-    report(
-        "rules alone, line at 5 points",
-        &messages.iter().map(|m| (f64::from(verdict(&m.features, &none, &none)), m.class)).collect::<Vec<_>>(),
-        500.0,
-    );
+    let scored: Vec<_> = judged.iter().map(|m| (f64::from(verdict(&m.features, &none, &none)), m.class)).collect();
+    report("rules alone, line at 5 points", &scored, 500.0);
 }
 
-fn crossed(name: &str, messages: &[Message], method: fn(&[&Message], &[&Message]) -> Vec<f64>) {
+/// Each fifth is judged by what the other fifths taught, and `taught` beside.
+fn crossed(name: &str, taught: &[&Message], judged: &[&Message], line: f64, method: impl Fn(&[&Message], &[&Message]) -> Vec<f64>) {
     let mut scored = Vec::new();
     for part in 0..5 {
-        let (tested, taught): (Vec<&Message>, Vec<&Message>) = messages.iter().partition(|message| place(message) % 5 == part);
+        let (tested, others): (Vec<&Message>, Vec<&Message>) = judged.iter().partition(|message| place(message) % 5 == part);
+        let taught: Vec<&Message> = taught.iter().copied().chain(others).collect();
         scored.extend(method(&taught, &tested).into_iter().zip(tested.iter().map(|message| message.class)));
     }
-    report(name, &scored, 0.0);
-    if name.contains("ours") {
-        let mut scored = Vec::new();
-        for part in 0..5 {
-            let (tested, taught): (Vec<&Message>, Vec<&Message>) = messages.iter().partition(|message| place(message) % 5 == part);
-            let memory = memory(&taught);
-            scored.extend(tested.iter().map(|m| (f64::from(verdict(&m.features, &memory.known(&m.features), &Known::default())), m.class)));
-        }
-        report("the whole verdict, line at 5 points", &scored, 500.0);
+    report(name, &scored, line);
+}
+
+/// The later half of either kind is judged by what the earlier one taught.
+fn later(all: &[Message]) {
+    let (mut taught, mut tested) = (Vec::new(), Vec::new());
+    for class in [Class::Ham, Class::Spam] {
+        let mut dated: Vec<&Message> = all.iter().filter(|message| message.class == class).collect();
+        dated.sort_by_key(|message| (message.sent, &message.name));
+        let (earlier, later) = dated.split_at(dated.len() / 2);
+        taught.extend(earlier);
+        tested.extend(later);
     }
+    let scored = |method: fn(&[&Message], &[&Message]) -> Vec<f64>| -> Vec<(f64, Class)> {
+        method(&taught, &tested).into_iter().zip(tested.iter().map(|message| message.class)).collect()
+    };
+    report("later by earlier: the whole verdict", &scored(whole), 500.0);
+    report("later by earlier: one sum of Robinson's log-odds", &scored(robinson), 0.0);
 }
 
 fn memory(taught: &[&Message]) -> Memory {
@@ -114,19 +150,47 @@ fn memory(taught: &[&Message]) -> Memory {
 fn ours(taught: &[&Message], tested: &[&Message]) -> Vec<f64> {
     let memory = memory(taught);
     let none = Known::default();
-    tested.iter().map(|message| opinion(&message.features, &memory.known(&message.features), &none).map_or(0.0, |o| o.log_odds)).collect()
+    tested.iter().map(|m| opinion(&m.features, &memory.known(&m.features), &none).map_or(0.0, |o| o.hundredths)).collect()
+}
+
+fn whole(taught: &[&Message], tested: &[&Message]) -> Vec<f64> {
+    let memory = memory(taught);
+    let none = Known::default();
+    tested.iter().map(|m| f64::from(verdict(&m.features, &memory.known(&m.features), &none))).collect()
+}
+
+/// Robinson's log-odds of the 150 strongest features.
+fn strongest(memory: &Memory, message: &Message) -> Vec<f64> {
+    let known = memory.known(&message.features);
+    let share = |count: u32, all: u32| f64::from(count) / f64::from(all.max(1));
+    let odds = known.features.iter().filter(|counts| !counts.is_zero()).map(|counts| {
+        let n = f64::from(counts.ham + counts.spam);
+        let (ham, spam) = (share(counts.ham, known.messages.ham), share(counts.spam, known.messages.spam));
+        let p = (0.15 + n * spam / (spam + ham)) / (0.3 + n);
+        (p / (1.0 - p)).ln()
+    });
+    let mut odds: Vec<f64> = odds.filter(|odds| odds.abs() >= 0.405).collect();
+    odds.sort_by(|a, b| b.abs().total_cmp(&a.abs()));
+    odds.truncate(150);
+    odds
+}
+
+/// As this program added up before.
+fn robinson(taught: &[&Message], tested: &[&Message]) -> Vec<f64> {
+    let memory = memory(taught);
+    let sum = |odds: Vec<f64>| odds.iter().sum::<f64>() / (odds.len().max(1) as f64).sqrt();
+    tested.iter().map(|message| sum(strongest(&memory, message))).collect()
 }
 
 /// Robinson and Fisher: the difference of two chi-squared probabilities, as log so that ties are rare.
 fn fisher(taught: &[&Message], tested: &[&Message]) -> Vec<f64> {
     let memory = memory(taught);
-    let none = Known::default();
     let of = |message: &&Message| {
-        let Some(found) = opinion(&message.features, &memory.known(&message.features), &none) else { return 0.0 };
+        let odds = strongest(&memory, message);
         let probability = |weight: f64| 1.0 / (1.0 + (-weight).exp());
-        let spam: f64 = found.telling.iter().map(|one| (1.0 - probability(one.weight)).ln()).sum();
-        let ham: f64 = found.telling.iter().map(|one| probability(one.weight).ln()).sum();
-        chi(-spam, found.telling.len()).ln().max(-700.0).mul_add(-1.0, chi(-ham, found.telling.len()).ln().max(-700.0))
+        let spam: f64 = odds.iter().map(|odds| (1.0 - probability(*odds)).ln()).sum();
+        let ham: f64 = odds.iter().map(|odds| probability(*odds).ln()).sum();
+        chi(-spam, odds.len()).ln().max(-700.0).mul_add(-1.0, chi(-ham, odds.len()).ln().max(-700.0))
     };
     tested.iter().map(of).collect()
 }
@@ -140,14 +204,14 @@ fn chi(half: f64, n: usize) -> f64 {
     sum.clamp(f64::MIN_POSITIVE, 1.0)
 }
 
-/// Logistic regression, trained in one pass (FTRL-proximal, 2013).
-fn ftrl(taught: &[&Message], tested: &[&Message]) -> Vec<f64> {
+/// Logistic regression, FTRL-proximal, 2013; it cannot forget.
+fn ftrl(taught: &[&Message], tested: &[&Message], passes: usize) -> Vec<f64> {
     let (alpha, beta, l1, l2) = (0.5, 1.0, 0.05, 0.1);
     let mut state: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
     let weight = |&(z, n): &(f64, f64)| if z.abs() <= l1 { 0.0 } else { -(z - z.signum() * l1) / ((beta + n.sqrt()) / alpha + l2) };
     let mut mixed = taught.to_vec();
     mixed.sort_by_key(|message| place(message));
-    for message in mixed {
+    for message in std::iter::repeat_n(&mixed, passes).flatten() {
         let buckets = message.features.buckets();
         let scale = 1.0 / (buckets.len().max(1) as f64).sqrt();
         let sum: f64 = buckets.iter().map(|bucket| state.get(bucket).map_or(0.0, weight) * scale).sum();
@@ -191,43 +255,97 @@ fn report(name: &str, scored: &[(f64, Class)], line: f64) {
     );
 }
 
-/// One part in five is judged by ever more of the rest.
-fn learning(messages: &[Message]) {
-    let (tested, mut taught): (Vec<&Message>, Vec<&Message>) = messages.iter().partition(|message| place(message).is_multiple_of(5));
-    taught.sort_by_key(|message| place(message));
-    for of_each in [5, 10, 20, 50, 100, 200, 500, 1_000] {
-        let of = |class| taught.iter().filter(move |message| message.class == class).take(of_each);
-        let few: Vec<&Message> = of(Class::Ham).chain(of(Class::Spam)).copied().collect();
-        let memory = memory(&few);
-        let none = Known::default();
-        let scored: Vec<_> = tested.iter().map(|m| (f64::from(verdict(&m.features, &memory.known(&m.features), &none)), m.class)).collect();
-        report(&format!("verdict after {of_each} of each"), &scored, 500.0);
+/// How many of either kind reach five points: `spam of all, ham of all`.
+fn reached(tested: &[&Message], server: &Memory, account: &Memory) -> (usize, usize) {
+    let is_junk = |m: &&Message| verdict(&m.features, &server.known(&m.features), &account.known(&m.features)) >= 500;
+    (of(tested, Class::Spam).filter(is_junk).count(), of(tested, Class::Ham).filter(is_junk).count())
+}
+
+/// Ever more of `pool` is taught, drawn ten times.
+fn learning(pool: &[&Message], tested: &[&Message]) {
+    const DRAWS: usize = 10;
+    let (spam, ham) = (DRAWS * of(tested, Class::Spam).count(), DRAWS * of(tested, Class::Ham).count());
+    for (hams, spams) in
+        [(5, 5), (10, 10), (20, 20), (50, 50), (100, 100), (200, 200), (500, 500), (900, 900), (20, 200), (200, 20), (500, 10), (10, 500)]
+    {
+        let (mut caught, mut lost, mut worst) = (0, 0, 0);
+        for draw in 0..DRAWS {
+            let mut order = pool.to_vec();
+            order.sort_by_key(|message| drawn(&format!("draw {draw}"), message));
+            let few: Vec<&Message> = of(&order, Class::Ham).take(hams).chain(of(&order, Class::Spam).take(spams)).collect();
+            let found = reached(tested, &memory(&few), &Memory::default());
+            (caught, lost, worst) = (caught + found.0, lost + found.1, worst.max(found.1));
+        }
+        println!(
+            "after {hams} wanted, {spams} unwanted: spam caught {:.1} %, ham lost {lost} of {ham} ({:.3} %), {worst} in the worst draw",
+            100.0 * caught as f64 / spam as f64,
+            100.0 * lost as f64 / ham as f64
+        );
     }
 }
 
 /// A server that was taught by others, and one account whose taste differs: it wants no mailing lists.
-fn account(messages: &[Message]) {
+fn taste(pool: &[&Message], tested: &[&Message]) {
     let is_list = |message: &&Message| message.features.list.iter().any(|feature| feature.starts_with("list:"));
-    let (tested, mut taught): (Vec<&Message>, Vec<&Message>) = messages.iter().partition(|message| place(message).is_multiple_of(5));
+    let mut taught = pool.to_vec();
     taught.sort_by_key(|message| place(message));
-    let others: Vec<&Message> = taught.iter().copied().filter(|message| !is_list(message)).collect();
-    let lists: Vec<&Message> = taught.iter().copied().filter(is_list).collect();
-    let tested: Vec<&Message> = tested.into_iter().filter(is_list).filter(|message| message.class == Class::Ham).collect();
-    for own in [0, 5, 10, 20, 50, 100] {
-        let (mut server, mut account) = (memory(&taught), Memory::default());
-        for message in lists.iter().filter(|message| message.class == Class::Ham).take(own) {
-            server.learn(&message.features, Class::Spam);
-            account.learn(&message.features, Class::Spam);
+    let (lists, others): (Vec<&Message>, Vec<&Message>) = of(&taught, Class::Ham).partition(is_list);
+    let (judged, kept): (Vec<&Message>, Vec<&Message>) = of(tested, Class::Ham).partition(is_list);
+    let spam: Vec<&Message> = of(&taught, Class::Spam).collect();
+    for (size, name) in [(usize::MAX, "large"), (100, "small")] {
+        let before: Vec<&Message> = of(&taught, Class::Ham).take(size).chain(spam.iter().copied().take(size)).collect();
+        for own in [0, 5, 10, 20, 50, 100] {
+            let (mut server, mut account) = (memory(&before), Memory::default());
+            let mut lesson = |message: &Message, class| {
+                server.learn(&message.features, class);
+                account.learn(&message.features, class);
+            };
+            lists.iter().take(own).for_each(|message| lesson(message, Class::Spam));
+            others.iter().take(own).for_each(|message| lesson(message, Class::Ham));
+            let none = Memory::default();
+            println!(
+                "{name} server ({} messages), {own} lists put into Junk: of {} lists {} are in Junk, {} of the others'; of {} other wanted messages {}, {}",
+                before.len(),
+                judged.len(),
+                reached(&judged, &server, &account).1,
+                reached(&judged, &server, &none).1,
+                kept.len(),
+                reached(&kept, &server, &account).1,
+                reached(&kept, &server, &none).1,
+            );
         }
-        for message in others.iter().filter(|message| message.class == Class::Ham).take(own) {
-            account.learn(&message.features, Class::Ham);
-        }
-        let of = |m: &&&Message| verdict(&m.features, &server.known(&m.features), &account.known(&m.features)) >= 500;
-        let other = |m: &&&Message| verdict(&m.features, &server.known(&m.features), &Known::default()) >= 500;
-        let (own_junk, others_junk) = (tested.iter().filter(of).count(), tested.iter().filter(other).count());
-        println!(
-            "after {own} lists were put into Junk: {own_junk} of {} more for that account, {others_junk} for the others",
-            tested.len()
-        );
     }
+}
+
+/// An account that only ever says what it does not want.
+fn complaints(pool: &[&Message], tested: &[&Message]) {
+    let mut taught = pool.to_vec();
+    taught.sort_by_key(|message| place(message));
+    let spam: Vec<&Message> = of(&taught, Class::Spam).collect();
+    let ham: Vec<&Message> = of(&taught, Class::Ham).collect();
+    for size in [100, 400] {
+        for own in [0, 1, 5, 20, 50, 100] {
+            let before: Vec<&Message> = ham.iter().take(size).chain(spam.iter().take(size)).copied().collect();
+            let (mut server, mut account) = (memory(&before), Memory::default());
+            for message in spam.iter().skip(size).take(own) {
+                server.learn(&message.features, Class::Spam);
+                account.learn(&message.features, Class::Spam);
+            }
+            let (caught, lost) = reached(tested, &server, &account);
+            println!(
+                "server of {size} of each, an account teaches {own} unwanted: {caught} spam caught, {lost} ham lost, of {}",
+                tested.len()
+            );
+        }
+    }
+}
+
+/// Features and verdict, with what was taught in memory.
+fn cost(all: &[Message]) {
+    let messages: Vec<&Message> = all.iter().collect();
+    let (memory, none) = (memory(&messages), Known::default());
+    let known: Vec<Known> = messages.iter().map(|message| memory.known(&message.features)).collect();
+    let started = Instant::now();
+    let sum: i64 = messages.iter().zip(&known).map(|(message, known)| i64::from(verdict(&message.features, known, &none))).sum();
+    println!("verdict: {:.0} µs a message ({sum})", started.elapsed().as_micros() as f64 / messages.len() as f64);
 }

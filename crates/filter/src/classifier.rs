@@ -1,34 +1,101 @@
 //! What people have taught, and what it says about a message.
 //!
-//! For every feature it is known in how many wanted and unwanted messages it was (Robinson's
-//! probabilities); the strongest features of a message give one sum of log-odds. The server's teaching stands
-//! for [`SERVER_MESSAGES`] messages of each kind beside what the reader's own account has taught.
+//! For every feature it is known in how many wanted and unwanted messages it was. A feature stands in one [`Place`] of the
+//! message; the strong features of each place give a mean, so that no place can outvote the others by having more to say: a
+//! long text is one voice, and who it is from is another.
 //!
 //! ```text
-//! s, h    = (of the account's + K · share of the server's) / (the account's + K)    unwanted, wanted; K = SERVER_MESSAGES
-//! p(f)    = (S/2 + n·s/(s+h)) / (S + n)                                             n: messages with f
-//! log-odds = Σ ln(p/(1-p)) / √k              over the k ≤ TELLING_MAX features furthest from ½
+//! rate(f, class) = (of the account's + K · (of the server's + A)/(the server's + 2A)) / (the account's + K)
+//!                  (of the server alone, where the account never taught f)
+//! weight(f)      = ln( rate(f, unwanted) / rate(f, wanted) )                     heard from |weight| ≥ WEIGHT_MIN on
+//! trust(f)       = the greater of n/(n + TRUST) and m/(m + SEEN)
+//!                  n: messages taught of the rarer kind; m: of so many, how many would have f
+//! voice(place)   = Σ trust(f) · weight(f) / (k + DOUBT)                          its k ≤ PLACE_MAX strongest features
+//! points         = SCALE · Σ share(place) · voice(place)
 //! ```
 //!
-//! Counting can be undone exactly, which gradients cannot: a message that was taken for spam by mistake
-//! leaves nothing behind. `docs/filter.md` has the figures, and those of the methods not taken.
+//! Who has taught little is trusted little: with `n` = [`TRUST`] half of what it will be. But what came again and again is
+//! believed sooner. `docs/filter.md` says how the numbers were chosen, and has the figures of the methods not taken.
 //!
-//! Invariant: without [`MESSAGES_MIN`] messages of each kind there is no opinion.
+//! Counting can be undone exactly, which gradients cannot: a message that was taken for spam by mistake
+//! leaves nothing behind.
+//!
+//! Invariants
+//! - Without [`MESSAGES_MIN`] messages of each kind there is no opinion.
+//! - The points of the features add up to the points of the opinion.
+//! - What was heard under an earlier [`Manner`] is added up in that manner for ever.
+
+mod former;
 
 use crate::features::Features;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// For how many messages of the account the teaching of the whole server stands.
+/// For how many messages of the account the teaching of the whole server stands (K).
 pub const SERVER_MESSAGES: u32 = 10;
 /// Wanted and unwanted messages, each, that the server must know before there is an opinion.
 pub const MESSAGES_MIN: u32 = 5;
-/// Most features that an opinion rests on.
-pub const TELLING_MAX: usize = 150;
-/// How far from ½ a feature must be to be heard.
-const DEVIATION_MIN: f64 = 0.1;
-/// How strong the belief is that an unknown feature says nothing (Robinson's s).
-const PRIOR_STRENGTH: f64 = 0.3;
+/// With so many messages of the rarer kind the teaching has half its weight.
+pub const TRUST: u32 = 250;
+/// A feature of so many messages has half its weight, however little was taught beside.
+pub const SEEN: u32 = 30;
+/// Most features of one place that an opinion rests on.
+pub const PLACE_MAX: usize = 30;
+/// Hundredths of a point for one of log-odds, of a voice whose share is 1.
+const SCALE: f64 = 200.0;
+/// Log-odds from which on a feature is heard.
+const WEIGHT_MIN: f64 = 2.0;
+/// As if each feature had been in so much of a message of each kind, and not in as much (A).
+const UNSEEN: f64 = 0.05;
+/// Features that say nothing and are counted among those of each place, so that one alone is not its whole voice.
+const DOUBT: f64 = 3.0;
+
+/// Where in a message a feature stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// Who it is from, and by which list.
+    Sender,
+    /// The shape of the header, and which program wrote it.
+    Header,
+    /// Which fields the header has.
+    Fields,
+    /// The words of the subject.
+    Subject,
+    /// The words of the text.
+    #[default]
+    Text,
+    /// Where links lead, and what files come with it.
+    Links,
+}
+
+impl Place {
+    /// Every place.
+    const ALL: [Self; 6] = [Self::Sender, Self::Header, Self::Fields, Self::Subject, Self::Text, Self::Links];
+
+    /// Where a feature stands.
+    #[must_use]
+    pub fn of(feature: &str) -> Self {
+        match feature.split(':').next().unwrap_or_default() {
+            "from" | "from.domain" | "from.name" | "reply.domain" | "id.domain" | "list" => Self::Sender,
+            "field" => Self::Fields,
+            "subject" => Self::Subject,
+            "word" => Self::Text,
+            "link" | "file" | "part" => Self::Links,
+            _ => Self::Header,
+        }
+    }
+
+    /// How much it has to say. Rounded from a fit (`docs/filter.md`).
+    const fn share(self) -> f64 {
+        match self {
+            Self::Sender | Self::Header => 1.0,
+            Self::Fields => 0.6,
+            Self::Subject => 0.8,
+            Self::Text | Self::Links => 1.2,
+        }
+    }
+}
 
 /// What a person says of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,17 +153,17 @@ pub struct Known {
 /// A feature and what it says: above zero for spam.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Telling {
-    /// Which.
+    /// Which; empty where it was not kept.
     pub feature: String,
-    /// Log-odds, before they are summed.
+    /// Points that it adds. In decisions of before [`Manner::Places`]: its log-odds.
     pub weight: f64,
 }
 
 /// What was taught says this about a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opinion {
-    /// Above zero for spam; most messages are between -40 and 40.
-    pub log_odds: f64,
+    /// Hundredths of a point, unrounded; above zero for spam.
+    pub hundredths: f64,
     /// The features it rests on, the strongest first.
     pub telling: Vec<Telling>,
 }
@@ -107,20 +174,42 @@ pub struct HeardFeature {
     /// Which; empty where it was not kept.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub feature: String,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "is_text")]
+    pub place: Place,
     /// In the whole server's teaching.
     pub server: Counts,
     /// In the account's.
     pub account: Counts,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_text(place: &Place) -> bool {
+    *place == Place::Text
+}
+
+/// How what was heard is added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manner {
+    /// The first: one sum of all features. Decisions of that time are made again so.
+    #[default]
+    Sum,
+    /// A voice for each place.
+    Places,
+}
+
 /// What was taught about the features of a message that are heard.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Heard {
+    /// How it is added up.
+    #[serde(default)]
+    pub manner: Manner,
     /// All messages that the server has learned.
     pub server: Counts,
     /// All that the account has.
     pub account: Counts,
-    /// The features furthest from ½, the furthest first; at most [`TELLING_MAX`].
+    /// The features, those that say most first; at most [`PLACE_MAX`] of each place.
     pub features: Vec<HeardFeature>,
 }
 
@@ -131,24 +220,38 @@ pub fn heard(features: &Features, server: &Known, account: &Known) -> Option<Hea
         return None;
     }
     let at = |known: &Known, at: usize| known.features.get(at).copied().unwrap_or_default();
-    let weighed = |(place, feature): (usize, &String)| {
-        let one = HeardFeature { feature: feature.clone(), server: at(server, place), account: at(account, place) };
-        Some((tell(&one, server.messages, account.messages)?, one))
+    let weighed = |(number, feature): (usize, &String)| {
+        let (server_counts, account_counts) = (at(server, number), at(account, number));
+        let one = HeardFeature { feature: feature.clone(), place: Place::of(feature), server: server_counts, account: account_counts };
+        let weight = weight(&one, server.messages, account.messages);
+        (!server_counts.is_zero() && weight.abs() >= WEIGHT_MIN).then_some((weight, one))
     };
     let mut found: Vec<(f64, HeardFeature)> = features.list.iter().enumerate().filter_map(weighed).collect();
     found.sort_by(|(a, of_a), (b, of_b)| b.abs().total_cmp(&a.abs()).then_with(|| of_a.feature.cmp(&of_b.feature)));
-    found.truncate(TELLING_MAX);
-    Some(Heard { server: server.messages, account: account.messages, features: found.into_iter().map(|(_, one)| one).collect() })
+    let mut features = Vec::new();
+    for place in Place::ALL {
+        features.extend(found.iter().filter(|(_, one)| one.place == place).take(PLACE_MAX).map(|(_, one)| one.clone()));
+    }
+    let mut heard = Heard { manner: Manner::Places, server: server.messages, account: account.messages, features };
+    sort_by_points(&mut heard);
+    Some(heard)
+}
+
+/// Those that say most first.
+fn sort_by_points(heard: &mut Heard) {
+    let told = opinion_of(heard).telling;
+    let mut weighed: Vec<(f64, HeardFeature)> = told.into_iter().map(|one| one.weight.abs()).zip(heard.features.drain(..)).collect();
+    weighed.sort_by(|(a, of_a), (b, of_b)| b.total_cmp(a).then_with(|| of_a.feature.cmp(&of_b.feature)));
+    heard.features = weighed.into_iter().map(|(_, one)| one).collect();
 }
 
 /// What the teaching says.
 #[must_use]
 pub fn opinion_of(heard: &Heard) -> Opinion {
-    let tell = |one: &HeardFeature| Some(Telling { weight: tell(one, heard.server, heard.account)?, feature: one.feature.clone() });
-    let telling: Vec<Telling> = heard.features.iter().filter_map(tell).collect();
-    let sum: f64 = telling.iter().map(|one| one.weight).sum();
-    let heard = u32::try_from(telling.len()).unwrap_or(u32::MAX).max(1);
-    Opinion { log_odds: sum / f64::from(heard).sqrt(), telling }
+    match heard.manner {
+        Manner::Sum => former::opinion_of(heard),
+        Manner::Places => of_places(heard),
+    }
 }
 
 /// What the teaching says about a message; `server` includes what `account` has taught. `None`: too little
@@ -158,22 +261,40 @@ pub fn opinion(features: &Features, server: &Known, account: &Known) -> Option<O
     heard(features, server, account).as_ref().map(opinion_of)
 }
 
-/// The log-odds of a feature; `None`: it is too close to ½ to be heard.
-fn tell(one: &HeardFeature, server: Counts, account: Counts) -> Option<f64> {
-    let n = f64::from(one.server.ham) + f64::from(one.server.spam);
-    if n == 0.0 {
-        return None;
-    }
-    let ham = share(one.server.ham, server.ham, one.account.ham, account.ham);
-    let spam = share(one.server.spam, server.spam, one.account.spam, account.spam);
-    let p = PRIOR_STRENGTH.mul_add(0.5, n * spam / (spam + ham)) / (PRIOR_STRENGTH + n);
-    let heard = (p - 0.5).abs() >= DEVIATION_MIN;
-    heard.then(|| (p / (1.0 - p)).ln())
+fn of_places(heard: &Heard) -> Opinion {
+    let factor = |place: Place| {
+        let features = heard.features.iter().filter(|one| one.place == place).count();
+        SCALE * place.share() / (f64::from(u32::try_from(features).unwrap_or(u32::MAX)) + DOUBT)
+    };
+    let factors = Place::ALL.map(|place| (place, factor(place)));
+    let factor = |place: Place| factors.iter().find(|(of, _)| *of == place).map_or(0.0, |(_, factor)| *factor);
+    let hundredths = |one: &HeardFeature| trust(one.server, heard.server) * weight(one, heard.server, heard.account) * factor(one.place);
+    let telling: Vec<Telling> =
+        heard.features.iter().map(|one| Telling { feature: one.feature.clone(), weight: hundredths(one) / 100.0 }).collect();
+    Opinion { hundredths: heard.features.iter().map(hundredths).sum(), telling }
 }
 
-/// The share of messages with a feature, as it is for this account.
-fn share(server: u32, server_messages: u32, account: u32, account_messages: u32) -> f64 {
-    let everywhere = f64::from(server) / f64::from(server_messages.max(1));
+/// How far a feature is believed, from 0 to 1. Of the kind that was taught more often no more counts than of the other: there
+/// it would not have been seen either.
+fn trust(one: Counts, all: Counts) -> f64 {
+    let rarer = f64::from(all.ham.min(all.spam));
+    let share = |of: u32, all: u32| f64::from(of) / f64::from(all.max(1));
+    let seen = rarer * share(one.ham, all.ham).max(share(one.spam, all.spam));
+    (rarer / (rarer + f64::from(TRUST))).max(seen / (seen + f64::from(SEEN)))
+}
+
+/// The log-odds of a feature.
+fn weight(one: &HeardFeature, server: Counts, account: Counts) -> f64 {
+    // Of what the account never taught it has no opinion: silence is no evidence.
+    let account = if one.account.is_zero() { Counts::default() } else { account };
+    let ham = rate(one.server.ham, server.ham, one.account.ham, account.ham);
+    let spam = rate(one.server.spam, server.spam, one.account.spam, account.spam);
+    (spam / ham).ln()
+}
+
+/// The share of messages with a feature, as it is for this account; never 0.
+fn rate(server: u32, server_messages: u32, account: u32, account_messages: u32) -> f64 {
+    let everywhere = (f64::from(server) + UNSEEN) / 2.0_f64.mul_add(UNSEEN, f64::from(server_messages));
     let stands_for = f64::from(SERVER_MESSAGES);
     everywhere.mul_add(stands_for, f64::from(account)) / (f64::from(account_messages) + stands_for)
 }
@@ -234,7 +355,7 @@ mod tests {
 
     fn odds(memory: &Memory, own: &Memory, text: &str) -> Option<f64> {
         let features = words(text);
-        Some(opinion(&features, &memory.known(&features), &own.known(&features))?.log_odds)
+        Some(opinion(&features, &memory.known(&features), &own.known(&features))?.hundredths)
     }
 
     #[test]
@@ -258,12 +379,77 @@ mod tests {
     #[test]
     fn the_readers_own_teaching_counts_more() {
         let mut own = Memory::default();
-        let mut server = taught(5);
+        let mut server = taught(40);
         for _ in 0..3 {
             own.learn(&words("pills"), Class::Ham);
             server.learn(&words("pills"), Class::Ham);
         }
         assert!(odds(&server, &own, "pills") < odds(&server, &Memory::default(), "pills"));
+    }
+
+    #[test]
+    fn who_only_complains_changes_nothing_that_it_never_taught() {
+        let (mut own, mut server) = (Memory::default(), taught(40));
+        for _ in 0..20 {
+            own.learn(&words("lottery"), Class::Spam);
+            server.learn(&words("lottery"), Class::Spam);
+        }
+        for text in ["pills", "notes meeting", "hello"] {
+            assert_eq!(odds(&server, &own, text), odds(&server, &Memory::default(), text), "{text}");
+        }
+        assert!(odds(&server, &own, "lottery") > odds(&server, &Memory::default(), "lottery"));
+    }
+
+    #[test]
+    fn who_taught_little_is_trusted_little() {
+        let none = Memory::default();
+        let of = |times| odds(&taught(times), &none, "pills").unwrap();
+        assert!(of(5) < 60.0 && of(5) < of(50) && of(50) < of(500), "{} {} {}", of(5), of(50), of(500));
+        // Twenty of a kind are believed, two among forty others are not yet.
+        let mut memory = Memory::default();
+        for n in 0..20 {
+            memory.learn(&words(&format!("word:same word:a{n} word:c{}", n / 2)), Class::Spam);
+            memory.learn(&words(&format!("word:b{n}")), Class::Ham);
+        }
+        let of = |text| odds(&memory, &none, text).unwrap();
+        assert!(of("word:same") > 4.0 * of("word:c3") && of("word:a3") < of("word:c3"), "{} {}", of("word:same"), of("word:c3"));
+    }
+
+    #[test]
+    fn no_place_outvotes_the_others_by_having_more_to_say() {
+        let mut memory = Memory::default();
+        let long = (0..400).map(|n| format!("word:w{n}")).collect::<Vec<_>>().join(" ");
+        for _ in 0..300 {
+            memory.learn(&words(&long), Class::Spam);
+            memory.learn(&words("from:bob@b.example from.domain:b.example list:club"), Class::Ham);
+        }
+        let text = odds(&memory, &Memory::default(), &long).unwrap();
+        let both = odds(&memory, &Memory::default(), &format!("{long} from:bob@b.example from.domain:b.example list:club")).unwrap();
+        assert!(text > 500.0 && both < text - 400.0, "{text} {both}");
+        assert_eq!(["from:a@b", "x-priority:1", "field:to", "subject:a:b", "word:a", "link:x", "new:kind"].map(Place::of), {
+            [Place::Sender, Place::Header, Place::Fields, Place::Subject, Place::Text, Place::Links, Place::Header]
+        });
+    }
+
+    #[test]
+    fn points_of_features_add_up() {
+        let memory = taught(30);
+        let features = words("word:x hello meeting cheap pills notes");
+        let found = opinion(&features, &memory.known(&features), &Known::default()).unwrap();
+        let sum: f64 = found.telling.iter().map(|one| one.weight).sum();
+        assert!((sum * 100.0 - found.hundredths).abs() < 1e-9 && found.telling.len() == 4, "{found:?}");
+    }
+
+    /// As decisions of before places were kept: the numbers are those of then.
+    #[test]
+    fn what_was_heard_in_the_former_manner_is_added_up_so() {
+        let kept = r#"{"server":{"ham":5,"spam":5},"account":{"ham":0,"spam":0},"features":[
+            {"feature":"word:pills","server":{"ham":0,"spam":5},"account":{"ham":0,"spam":0}},
+            {"server":{"ham":4,"spam":0},"account":{"ham":0,"spam":0}}]}"#;
+        let found = opinion_of(&serde_json::from_str::<Heard>(kept).unwrap());
+        // ln(5.15/0.15) and ln(0.15/4.15), added, by the root of two, four fifths of a point each.
+        let want = ((5.15_f64 / 0.15).ln() + (0.15_f64 / 4.15).ln()) / 2.0_f64.sqrt() * 80.0;
+        assert!((found.hundredths - want).abs() < 1e-9 && found.telling.len() == 2, "{found:?} {want}");
     }
 
     #[test]

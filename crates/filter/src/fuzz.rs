@@ -31,5 +31,5 @@ pub fn fuzz(data: &[u8]) {
         imitated: None,
     };
     let verdict = judge(&evidence, &Settings::default());
-    assert!(verdict.opinion.is_some_and(|opinion| opinion.log_odds.is_finite() && opinion.log_odds >= 0.0));
+    assert!(verdict.opinion.is_some_and(|opinion| opinion.hundredths.is_finite() && opinion.hundredths >= 0.0));
 }

@@ -119,7 +119,7 @@ mod tests {
             let again = serde_json::from_str::<Grounds>(&kept).unwrap().judge(&settings);
             prop_assert_eq!((again.action, again.score, &again.reasons), (verdict.action, verdict.score, &verdict.reasons));
             prop_assert_eq!(again.short(), verdict.short());
-            let odds = |verdict: &Verdict| verdict.opinion.as_ref().map(|opinion| opinion.log_odds.to_bits());
+            let odds = |verdict: &Verdict| verdict.opinion.as_ref().map(|opinion| opinion.hundredths.to_bits());
             prop_assert_eq!(odds(&again), odds(&verdict));
         }
     }

@@ -27,7 +27,7 @@ pub mod rules;
 mod verdict;
 mod wording;
 
-pub use classifier::{Class, Counts, Heard, HeardFeature, Known, Opinion, Telling};
+pub use classifier::{Class, Counts, Heard, HeardFeature, Known, Manner, Opinion, Place, Telling};
 pub use features::{Features, Limits, bucket};
 pub use grounds::{Grounds, NAMED_MAX};
 pub use verdict::{Action, Authenticity, Evidence, Reason, Settings, Verdict, judge};

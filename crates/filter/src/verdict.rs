@@ -9,7 +9,7 @@
 //! | what was taught of its author, domains, host and network | [`crate::reputation`] |
 //! | a block or allow list | what the operator says |
 //! | it was sent to a spam trap, too | +4 |
-//! | what was taught: log-odds *l* | 0.8·*l* between -7 and +7 |
+//! | what was taught | the points of [`crate::classifier`], between -7 and +7 |
 //! | the reader writes to the author, who is proven; not contradicted | -5; -1.5 |
 //! | it replies to what the reader wrote, author not contradicted | -2 |
 //!
@@ -19,7 +19,7 @@
 
 use crate::classifier::{Known, Opinion};
 use crate::features::Features;
-use crate::grounds::Grounds;
+use crate::grounds::{Grounds, NAMED_MAX};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -111,9 +111,6 @@ pub struct Verdict {
 
 /// The furthest that the teaching alone can move a message, hundredths of a point.
 const TAUGHT_MAX: f64 = 700.0;
-/// Hundredths of a point for one of log-odds: 99.9 % of wanted mail stays below five points by its words
-/// (`docs/filter.md`).
-const TAUGHT_SCALE: f64 = 80.0;
 
 /// Decides.
 #[must_use]
@@ -165,11 +162,14 @@ fn acquaintance(grounds: &Grounds) -> Vec<Reason> {
 }
 
 fn taught(opinion: &Opinion) -> Option<Reason> {
-    let points = (opinion.log_odds * TAUGHT_SCALE).clamp(-TAUGHT_MAX, TAUGHT_MAX).round();
+    let points = opinion.hundredths.clamp(-TAUGHT_MAX, TAUGHT_MAX).round();
     #[expect(clippy::cast_possible_truncation, reason = "it was clamped")]
     let weight = points as i32;
-    let strongest: Vec<_> = opinion.telling.iter().take(3).map(|one| format!("{:?}", one.feature)).collect();
-    let words = format!("messages with {} were {}", strongest.join(", "), if weight > 0 { "unwanted" } else { "wanted" });
+    // Only of those whose names are kept, so that a decision made again has the same words.
+    let named = opinion.telling.iter().take(NAMED_MAX).filter(|one| !one.feature.is_empty() && (one.weight > 0.0) == (weight > 0));
+    let strongest: Vec<_> = named.take(3).map(|one| format!("{:?}", one.feature)).collect();
+    let like = if strongest.is_empty() { "like it".to_owned() } else { format!("with {}", strongest.join(", ")) };
+    let words = format!("messages {like} were {}", if weight > 0 { "unwanted" } else { "wanted" });
     (weight != 0).then_some(Reason { name: "taught".into(), weight, words })
 }
 

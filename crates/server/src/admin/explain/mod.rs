@@ -119,7 +119,7 @@ pub struct ReasonView {
 pub struct FeatureView {
     /// Which; empty where its name was not kept.
     pub feature: String,
-    /// Log-odds; above zero against it.
+    /// Points that it adds; above zero against it. In old decisions: log-odds.
     pub weight: f64,
     /// In how many wanted and unwanted messages of the whole server it was.
     pub server: (u32, u32),
