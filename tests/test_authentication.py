@@ -1,6 +1,7 @@
 """Who mail is from, beside others: OpenDKIM, rspamd and dkimpy verify what we sign, and we what they sign; an OpenDMARC-style
 report of theirs is read; what was decided is explained. What all of them find in the same mail is in `test_second_opinions`."""
 import gzip
+import json
 import pathlib
 import re
 import shutil
@@ -160,6 +161,58 @@ class Signatures(unittest.TestCase):
         [one] = self.server.json("report", "dmarc", self.file("r.xml.gz", gzip.compress(xml.encode())))
         self.assertEqual((one["domain"], one["messages"], one["passed_percent"]), ("example.test", 200, 100.0))
         self.assertIn("safe to move to p=quarantine", one["advice"])
+
+
+class OwnDomain(unittest.TestCase):
+    """A new user's first hour with DNS: what the server prints is published, and the server says whether it is right."""
+
+    def setUp(self):
+        needs("knotd", "kdig")
+        self.server = Server(accounts=("ann",))
+        self.addCleanup(self.server.remove)
+        self.dns = Dns({"test": [], "example.test": [], "2.0.192.in-addr.arpa": []})
+        self.addCleanup(self.dns.remove)
+        self.server.config.write_text(f'dns = ["{self.dns.address}"]\n{self.server.config.read_text()}')
+
+    def check(self, code):
+        """What is not as it should be, each record with its state."""
+        done = self.server.cli("--output", "json", "domain", "check", "example.test", check=False)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        view = json.loads(done.stdout)
+        self.assertEqual(view["ok"], code == 0)
+        return {(record["name"], record["type"]): record["state"] for record in view["records"] if record["state"] != "good"}
+
+    def test_what_the_server_prints_is_what_it_finds_right(self):
+        missing = self.check(4)
+        self.assertEqual(missing.pop(("postmaster@example.test", "address")), "missing")
+        self.server.cli("alias", "add", "postmaster@example.test", "ann@example.test")
+        self.assertEqual({name for (name, kind), state in missing.items() if state == "missing" and "DKIM" in kind},
+                         {key["dns"].split()[0].rstrip(".") for key in self.server.json("dkim", "list", "example.test")})
+        printed = self.server.json("domain", "records", "example.test")
+        lines = [f'{record["name"]} {record["type"]} {record["data"]}' for record in printed if "mta-sts" not in record["name"]]
+        self.dns.write("example.test", lines + ["mx A 192.0.2.25"])
+        self.assertEqual(self.check(4), {("192.0.2.25", "PTR"): "missing", ("_dmarc.example.test", "TXT (DMARC)"): "note"})
+        self.dns.write("2.0.192.in-addr.arpa", ["25 PTR mx.example.test."])
+        self.assertEqual(self.check(0), {("_dmarc.example.test", "TXT (DMARC)"): "note"})
+        changed = [re.sub(r"p=none", "p=reject", line) if "_dmarc" in line else line for line in lines]
+        self.dns.write("example.test", [line.replace("v=spf1 mx", "v=spf1 ip4:192.0.2.26") for line in changed] + ["mx A 192.0.2.25"])
+        self.assertEqual(self.check(4), {("example.test", "TXT (SPF)"): "different"})
+        table = self.server.cli("domain", "check", "example.test", check=False).stdout
+        self.assertIn("DIFFERENT", table)
+        self.assertIn('example.test. TXT "v=spf1 mx -all"', table)
+
+    def test_new_keys_are_looked_for(self):
+        printed = self.server.json("domain", "records", "example.test")
+        lines = [f'{record["name"]} {record["type"]} {record["data"]}' for record in printed if "mta-sts" not in record["name"]]
+        self.dns.write("example.test", lines + ["mx A 192.0.2.25"])
+        waiting = self.server.json("dkim", "rotate", "example.test")
+        states = self.check(4)
+        for key in waiting:
+            self.assertEqual(states[(key["dns"].split()[0].rstrip("."), "TXT (DKIM)")], "note")
+        self.server.cli("dkim", "activate", "example.test")
+        states = self.check(4)
+        for key in waiting:
+            self.assertEqual(states[(key["dns"].split()[0].rstrip("."), "TXT (DKIM)")], "missing")
 
 
 if __name__ == "__main__":

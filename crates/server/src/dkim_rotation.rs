@@ -11,6 +11,7 @@
 //! Invariant: nothing signs with a key whose record could not be seen in DNS.
 
 use crate::admin::dkim;
+use crate::domain_check::is_same;
 use crate::failure::Result;
 use mail::{Domain, Timestamp};
 use net::{Clock, Dns};
@@ -175,10 +176,8 @@ fn steps(keys: &[(String, DkimKey)], now: Timestamp, schedule: Schedule) -> Vec<
 /// Whether DNS has the record of a key, as it is; no answer is none.
 async fn is_published(dns: &dyn Dns, domain: &Domain, selector: &str, key: &DkimKey) -> bool {
     let Ok(name) = Domain::parse(&format!("{selector}._domainkey.{domain}")) else { return false };
-    let bare = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
-    let wanted = bare(&key.record);
     let found = dns.txt(&name).await.unwrap_or_default();
-    found.iter().any(|record| bare(&String::from_utf8_lossy(record)).trim_end_matches(';') == wanted.trim_end_matches(';'))
+    found.iter().any(|record| is_same(&String::from_utf8_lossy(record), &key.record))
 }
 
 #[cfg(test)]

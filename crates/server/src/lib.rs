@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod dkim_rotation;
+pub mod domain_check;
 pub mod failure;
 pub mod logging;
 pub mod machine;

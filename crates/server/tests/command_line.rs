@@ -243,6 +243,8 @@ fn init_writes_a_config_that_serve_reads() {
     assert_eq!(made["password"].as_str().map(str::len), Some(20));
     assert_eq!(json(&place, "config show")["hostname"], "mail.example.test");
     assert_eq!(json(&place, "user list")[0]["address"], "ann@example.test");
+    let alias = &json(&place, "alias list")[0];
+    assert_eq!((&alias["address"], &alias["targets"][0]), (&Value::from("postmaster@example.test"), &Value::from("ann@example.test")));
     assert_eq!(run(&place, &line, "").0, 1, "twice");
 }
 
@@ -256,7 +258,7 @@ fn the_records_of_a_domain_can_be_copied_into_its_zone() {
         let all = records.as_array().unwrap().iter();
         all.filter(|record| record["type"] == kind && record["data"].as_str().unwrap().starts_with(start)).count()
     };
-    assert_eq!((of("MX", "10 mail.example.test."), of("TLSA", "3 1 1 "), of("TXT", "\"v=spf1")), (1, 1, 1));
+    assert_eq!((of("MX", "10 mail.example.test."), of("TLSA", "3 1 1 "), of("TXT", "\"v=spf1")), (1, 1, 2));
     assert_eq!((of("TXT", "\"v=DKIM1"), of("TXT", "\"v=DMARC1")), (2, 1));
     assert_eq!(run(&place, "domain records other.test", "").0, 3, "no such domain");
 }

@@ -175,8 +175,8 @@ fn standing_for(outcome: &Outcome, reverse_path: &ReversePath) -> Vec<String> {
     author.into_iter().chain(signers).chain(sender).collect()
 }
 
-/// Every question gets an answer, if only that there was no time.
-pub(crate) async fn ask_all(dns: &Arc<dyn Dns>, questions: Vec<Question>, deadline: tokio::time::Instant, recorded: &mut Recorded) {
+/// Asks DNS all questions and records the answers. Every question gets one, if only that there was no time.
+pub async fn ask_all(dns: &Arc<dyn Dns>, questions: Vec<Question>, deadline: tokio::time::Instant, recorded: &mut Recorded) {
     for group in questions.chunks(ASKED_AT_ONCE) {
         let mut asked = JoinSet::new();
         for question in group.iter().cloned() {

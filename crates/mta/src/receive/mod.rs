@@ -42,7 +42,7 @@ mod verify;
 mod xclient;
 
 pub use call_ahead::CallAhead;
-pub(crate) use inspect::ask_all;
+pub use inspect::ask_all;
 pub use sign::KeyRing;
 pub(crate) use sign::own_signatures;
 pub use tried::{Bringer, Tried};

@@ -4,10 +4,10 @@ use super::{Admin, Operation, dkim, domain_name};
 use crate::admin::alias::{read_targets, show_targets};
 use crate::clock::now;
 use crate::failure::{Failure, Result};
-use mail::Domain;
+use mail::{Address, Domain};
 use mailauth::dkim::key;
 use serde::{Deserialize, Serialize};
-use store::{DkimKeyState, ReadTx};
+use store::{DkimKeyState, ReadTx, Resolution};
 
 /// A domain as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct DomainView {
     pub aliases: usize,
     /// Who gets mail for addresses that do not exist; empty: nobody, it is refused.
     pub catch_all: Vec<String>,
+    /// Whether somebody gets mail for postmaster (RFC 5321 §4.5.1).
+    #[serde(default)]
+    pub has_postmaster: bool,
     /// The lines to publish in DNS for its signing keys that are in use or wait.
     #[serde(default)]
     pub dns: Vec<String>,
@@ -136,5 +139,7 @@ fn view(tx: &ReadTx, domain: &Domain) -> Result<DomainView> {
     let catch_all = show_targets(tx, record.catch_all.as_deref().unwrap_or_default())?;
     let published = tx.dkim_keys(domain)?.into_iter().filter(|(_, key)| key.state != DkimKeyState::Retired);
     let dns = published.map(|(selector, key)| key::zone_line(&selector, domain.as_str(), &key.record)).collect();
-    Ok(DomainView { domain: domain.to_string(), accounts, aliases, catch_all, dns })
+    let postmaster = Address::parse(&format!("postmaster@{domain}")).ok().map(|address| tx.resolve(&address)).transpose()?;
+    let has_postmaster = matches!(postmaster, Some(Resolution::Found(_)));
+    Ok(DomainView { domain: domain.to_string(), accounts, aliases, catch_all, has_postmaster, dns })
 }

@@ -1,12 +1,13 @@
 //! `postrider domain`
 
-use super::Context;
+use super::{Context, domain_check};
 use crate::admin::domain::{self, DomainView};
 use crate::failure::{Failure, Result};
 use crate::output::{number, whole, words};
 use crate::secret::confirm;
 use clap::Subcommand;
 use serde::Serialize;
+use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Domain {
@@ -34,6 +35,11 @@ pub(super) enum Domain {
         /// Its name
         domain: String,
     },
+    /// Ask DNS whether it says what a domain's mail needs: each record is there, missing, or another one
+    Check {
+        /// Its name
+        domain: String,
+    },
     /// Give up a domain that has no users and aliases
     Remove {
         /// Its name
@@ -42,7 +48,7 @@ pub(super) enum Domain {
 }
 
 impl Domain {
-    pub(super) fn run(self, context: &Context) -> Result<()> {
+    pub(super) fn run(self, context: &Context) -> Result<ExitCode> {
         let printer = &context.printer;
         match self {
             Self::Add { domain } => {
@@ -65,13 +71,14 @@ impl Domain {
                 printer.done(&view, &format!("mail for unknown addresses of {} {} to {to}", view.domain, context.did("goes", "go")));
             }
             Self::Records { domain } => records(context, &domain)?,
+            Self::Check { domain } => return domain_check::run(context, &domain),
             Self::Remove { domain } => {
                 confirm(&format!("Remove {domain}?"), context.global.yes || context.global.dry_run)?;
                 let view = context.call(domain::Remove { domain })?;
                 printer.done(&view, &format!("{} {}", context.did("removed", "remove"), view.domain));
             }
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -102,6 +109,10 @@ fn records(context: &Context, domain: &str) -> Result<()> {
         record(format!("mta-sts.{domain}."), "CNAME", format!("{hostname}."), "its certificate must have this name, too"),
         record(format!("_smtp._tls.{domain}."), "TXT", format!("\"v=TLSRPTv1; rua=mailto:postmaster@{domain}\""), "reports of TLS"),
     ];
+    // A name has one SPF policy.
+    if domain != *hostname {
+        views.insert(2, record(format!("{hostname}."), "TXT", "\"v=spf1 a -all\"".to_owned(), "SPF: the server's own reports"));
+    }
     let keys = signing.iter().filter_map(|line| line.split_once(" IN TXT "));
     views.extend(keys.map(|(name, data)| record(name.to_owned(), "TXT", data.to_owned(), "DKIM: a key that signs its mail")));
     views.push(record(
@@ -116,7 +127,7 @@ fn records(context: &Context, domain: &str) -> Result<()> {
 }
 
 /// An id that is another one for another policy (FNV-1a).
-fn policy_id(policy: &str) -> String {
+pub(super) fn policy_id(policy: &str) -> String {
     let hash = policy.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }

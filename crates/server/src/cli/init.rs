@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::user::PasswordFrom;
-use crate::admin::{domain, user};
+use crate::admin::{alias, domain, user};
 use crate::config::{Config, DEFAULT_DATA};
 use crate::failure::{Code, Failure, Result};
 use crate::secret::ask;
@@ -72,6 +72,13 @@ impl Init {
                 create_domain: true,
             };
             ignore_existing(link.call(add))?;
+            // Every domain has one (RFC 5321 §4.5.1), and reports go there.
+            if let Some((name, domain)) = admin.rsplit_once('@')
+                && !name.eq_ignore_ascii_case("postmaster")
+            {
+                let address = format!("postmaster@{domain}");
+                ignore_existing(link.call(alias::Add { address, targets: vec![admin.clone()] }))?;
+            }
         }
         let made = password.as_ref().and_then(|password| self.password.made(password));
         report(context, &path, &plan, made);
@@ -158,5 +165,16 @@ fn report(context: &Context, path: &Path, plan: &Plan, made: Option<&str>) {
     }
     let option = if path == Path::new(crate::config::DEFAULT_PATH) { String::new() } else { format!("--config {} ", path.display()) };
     words.extend(["\n\nNext: postrider ", &option, "serve"]);
+    if let Some(domain) = plan.domain.as_deref().or_else(|| Some(plan.admin.as_deref()?.rsplit_once('@')?.1)) {
+        words.extend([
+            "\nDNS:  postrider ",
+            &option,
+            "domain records ",
+            domain,
+            " prints what to publish, domain check ",
+            domain,
+            " says whether it is there",
+        ]);
+    }
     context.printer.done(&json, &words);
 }

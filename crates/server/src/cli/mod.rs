@@ -14,6 +14,7 @@ mod demo;
 mod detour;
 mod dkim;
 mod domain;
+mod domain_check;
 mod explain;
 mod init;
 mod mailbox;
@@ -198,7 +199,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Init(init) => init.run(context)?,
         Command::Status(_) => status::Status::run(context)?,
         Command::Reload(_) => reload::Reload::run(context)?,
-        Command::Domain(domain) => domain.run(context)?,
+        Command::Domain(domain) => return domain.run(context),
         Command::Dkim(dkim) => dkim.run(context)?,
         Command::User(user) => user.run(context)?,
         Command::Token(token) => token.run(context)?,
