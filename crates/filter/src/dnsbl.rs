@@ -20,6 +20,9 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Most lists that are asked of one peer. Our own bound.
 pub const LISTS_MAX: usize = 16;
 
+/// What reasons of lists are called.
+pub const NAMES: [&str; 2] = ["block-list", "allow-list"];
+
 /// A list that is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {

@@ -24,12 +24,7 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.receive.subaddress.folders = config.subaddress.folders;
     settings.receive.subaddress.separators.clone_from(&config.subaddress.separators);
     settings.receive.advisers = crate::advisers::advisers(config)?;
-    settings.receive.filter.is_on = config.filter.check;
-    settings.receive.filter.lists = config.lists();
-    settings.receive.filter.traps = config.filter.traps.iter().filter_map(|trap| mail::Address::parse(trap).ok()).collect();
-    settings.receive.filter.first_contact = config.first_contact();
-    settings.receive.filter.judgement.junk_at = i32::from(config.filter.junk_points) * 100;
-    settings.receive.filter.judgement.reject_at = (config.filter.reject_points > 0).then(|| i32::from(config.filter.reject_points) * 100);
+    settings.receive.filter = filter(config);
     settings.queue.retry = config.queue.retry.iter().map(|wait| wait.0).collect();
     // A host that does not answer is not left alone for longer than the operator wants to wait.
     let (first, last) = (settings.queue.retry.first(), settings.queue.retry.iter().max());
@@ -76,6 +71,26 @@ fn authentication(config: &Authentication) -> mta::settings::Authentication {
         authentication.inspection.discovery = mailauth::dmarc::Discovery::PublicSuffix;
     }
     authentication
+}
+
+fn filter(config: &Config) -> mta::settings::Filter {
+    let [junk_at, reject_at] = [config.filter.junk_points, config.filter.reject_points].map(|points| i32::from(points) * 100);
+    mta::settings::Filter {
+        is_on: config.filter.check,
+        lists: config.lists(),
+        traps: config.filter.traps.iter().filter_map(|trap| mail::Address::parse(trap).ok()).collect(),
+        first_contact: config.first_contact(),
+        judgement: filter::Settings { junk_at, reject_at: (reject_at > 0).then_some(reject_at) },
+        ..Default::default()
+    }
+}
+
+/// What decides about mail: read without a file that the config names.
+pub(crate) fn policy(config: &Config) -> mta::explain::Policy {
+    let mut settings = mta::Settings::new(config.hostname.clone());
+    settings.receive.authentication = authentication(&config.authentication);
+    settings.receive.filter = filter(config);
+    mta::explain::Policy::of(&settings)
 }
 
 fn fallback(config: &RelayFallback, known: &mut BTreeMap<String, Credentials>) -> Result<Option<Fallback>> {

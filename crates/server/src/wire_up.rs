@@ -450,6 +450,10 @@ impl Service for Host {
         Ok(Reloaded { config: self.config_path.as_ref().map(|path| path.display().to_string()), need_restart })
     }
 
+    fn config(&self) -> Arc<Config> {
+        Self::config(self)
+    }
+
     fn mail(&self) -> Arc<mta::Settings> {
         Arc::clone(&self.current().snapshot.mail)
     }

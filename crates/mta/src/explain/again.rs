@@ -2,7 +2,8 @@
 
 use super::{AUTHENTICATION, FILTER, Inspection, Judgement, Policy, authenticity, refuses, sets_aside};
 use crate::settings::Dmarc;
-use filter::{Action, Authenticity, Verdict};
+use filter::dnsbl::{self, List};
+use filter::{Action, Authenticity, Reason, Verdict};
 use mail::lookup::Recorded;
 use mail::{AccountId, Event, TrailEntry};
 use mailauth::{Outcome, results};
@@ -107,6 +108,7 @@ pub fn policy(trail: &[TrailEntry]) -> Option<Policy> {
         discovery: inspection.map_or_else(Default::default, |kept| kept.discovery),
         judges: judgement.is_some(),
         judgement: judgement.map_or_else(Default::default, |kept| kept.settings),
+        lists: None,
     })
 }
 
@@ -190,14 +192,38 @@ fn inspect(trail: &[TrailEntry], policy: Option<&Policy>) -> Result<(Outcome, Dm
 
 fn judge(trail: &[TrailEntry], policy: Option<&Policy>, proven: Authenticity) -> Result<BTreeMap<AccountId, Verdict>, Unknown> {
     let mut verdicts = BTreeMap::new();
+    let listed = policy.and_then(|policy| policy.lists.as_deref()).map(|lists| listed(trail, lists)).transpose()?;
     for (account, facts) in facts(trail, FILTER) {
         let kept: Option<Judgement> = serde_json::from_str(facts).ok();
         let (Some(Judgement { settings, mut grounds }), Some(account)) = (kept, account) else { return Err(Unknown::NotKept("verdict")) };
         grounds.authenticity = proven;
+        if let Some(listed) = &listed {
+            grounds.findings.retain(|found| !dnsbl::NAMES.contains(&found.name.as_ref()));
+            grounds.findings.extend(listed.iter().cloned());
+        }
         verdicts.insert(account, grounds.judge(policy.map_or(&settings, |policy| &policy.judgement)));
     }
     let judged = trail.iter().filter(|entry| matches!(entry.event, Event::Judged { .. })).count();
     if verdicts.len() < judged { Err(Unknown::NotKept("verdict")) } else { Ok(verdicts) }
+}
+
+/// What these lists find by the answers that were given then.
+fn listed(trail: &[TrailEntry], lists: &[List]) -> Result<Vec<Reason>, Unknown> {
+    let peer = trail.iter().find_map(|entry| match &entry.event {
+        Event::Accepted { peer, .. } | Event::Rejected { peer, .. } => *peer,
+        _ => None,
+    });
+    let answers = trail.iter().find_map(|entry| match &entry.event {
+        Event::Listed { answers, .. } => Some(answers),
+        _ => None,
+    });
+    let none = Recorded::default();
+    let (answers, Some(peer)) = (answers.unwrap_or(&none), peer) else { return Ok(Vec::new()) };
+    let open = lists.iter().take(dnsbl::LISTS_MAX).map(|list| list.question(peer)).find(|question| answers.answer(question).is_none());
+    match open {
+        Some(question) => Err(Unknown::NotAsked(format!("{question:?}"))),
+        None => Ok(dnsbl::findings(lists, peer, answers)),
+    }
 }
 
 /// A field's value as trails have it.

@@ -19,6 +19,7 @@ pub use again::{Again, Unknown, Was, again, is_junk, policy, was};
 
 use crate::settings::{Dmarc, Settings};
 use filter::Authenticity;
+use filter::dnsbl::List;
 use mail::lookup::{Question, Recorded};
 use mail::{AccountId, Event, Timestamp};
 use mailauth::dkim::DkimResult;
@@ -38,7 +39,7 @@ pub const AUTHENTICATION: &str = "authentication";
 pub const FILTER: &str = "filter";
 
 /// The settings that decide about a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Whether it is found out who mail is from.
     pub inspects: bool,
@@ -50,6 +51,8 @@ pub struct Policy {
     pub judges: bool,
     /// Where the lines are.
     pub judgement: filter::Settings,
+    /// What lists weigh; `None`: what they weighed then.
+    pub lists: Option<Vec<List>>,
 }
 
 impl Policy {
@@ -62,6 +65,7 @@ impl Policy {
             discovery: authentication.inspection.discovery,
             judges: filter.is_on,
             judgement: filter.judgement,
+            lists: Some(filter.lists.clone()),
         }
     }
 }

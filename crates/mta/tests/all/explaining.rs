@@ -226,17 +226,47 @@ async fn other_settings_give_what_they_would_have_given() {
     let reply = send_to(&context, Role::Mx, "192.0.2.1", ("joe@far.example", "ann@ours.example"), &[program]).await;
     let trail = trail(&store, receipt(&reply.text));
     let policy = Policy::of(&context.settings);
-    let judged = |junk_at, reject_at| Policy { judgement: filter::Settings { junk_at, reject_at }, ..policy };
+    let judged = |junk_at, reject_at| Policy { judgement: filter::Settings { junk_at, reject_at }, ..policy.clone() };
     let tried = |policy: &Policy| explain::again(&trail, Some(policy)).map(|again| (again.was.refused, again.was.junk.len()));
     assert_eq!(tried(&policy), Ok((false, 1)), "a program is five points");
     assert_eq!(tried(&judged(600, None)), Ok((false, 0)));
     assert_eq!(tried(&judged(300, Some(500))), Ok((true, 1)));
-    assert_eq!(tried(&Policy { judges: false, ..policy }), Ok((false, 0)));
+    assert_eq!(tried(&Policy { judges: false, ..policy.clone() }), Ok((false, 0)));
     let other = Policy { discovery: mailauth::dmarc::Discovery::PublicSuffix, ..policy };
     assert!(matches!(tried(&other), Ok(_) | Err(Unknown::NotAsked(_))));
     let without: Vec<_> = trail.iter().filter(|entry| !matches!(entry.event, Event::Grounds { .. })).cloned().collect();
     assert_eq!(explain::again(&without, None), Err(Unknown::NotKept("authentication")));
     assert_eq!(explain::again(&trail[..0], None), Err(Unknown::Unchecked));
+}
+
+#[tokio::test]
+async fn lists_are_weighed_otherwise_by_the_answers_of_then() {
+    let store = mixed::store();
+    let context = mixed::context(&store, mixed::dns(), mixed::settings());
+    let mail = "From: x@nowhere.example\r\nDate: x\r\nMessage-ID: <l@x.example>\r\n\r\nHi\r\n";
+    let to = ("x@nowhere.example", "ann@ours.example");
+    let reply = send_to(&context, Role::Mx, "198.51.100.7", to, &[mail]).await;
+    let trail = trail(&store, receipt(&reply.text));
+    let policy = Policy::of(&context.settings);
+    let lists = policy.lists.clone().unwrap();
+    let check = |lists: Vec<filter::dnsbl::List>, want: Result<i32, &str>| {
+        let again = explain::again(&trail, Some(&Policy { lists: Some(lists), ..policy.clone() }));
+        let points = again.map(|again| again.verdicts[&mixed::ANN].score);
+        assert_eq!(points.map_err(|unknown| unknown.to_string()), want.map_err(str::to_owned));
+    };
+    let weighing = |zone: &str, weight: i32| {
+        let changed = lists.iter().cloned().map(|list| if list.zone == zone { filter::dnsbl::List { weight, ..list } } else { list });
+        changed.collect::<Vec<_>>()
+    };
+    let unlisted = explain::again(&trail, None).unwrap().verdicts[&mixed::ANN].score - 350;
+    check(lists.clone(), Ok(unlisted + 350));
+    check(weighing("bl.example", 600), Ok(unlisted + 600));
+    check(weighing("wl.example", -900), Ok(unlisted + 350));
+    check(Vec::new(), Ok(unlisted));
+    check(weighing("broken.example", 100), Ok(unlisted + 350));
+    let mut other = lists[0].clone();
+    other.zone = "other.example".to_owned();
+    check(vec![other], Err("DNS was not asked for A(\"7.100.51.198.other.example\") then"));
 }
 
 #[tokio::test]

@@ -3,18 +3,42 @@
 //! A page at a time, so that mail does not wait for it and whoever asks sees how far it is. Nothing is changed.
 
 use super::{Admin, Operation};
-use crate::failure::Result;
+use crate::config::{Config, tried};
+use crate::failure::{Failure, Result};
 use crate::output::rfc3339;
 use mail::{AccountId, Event, ReceiptId, Timestamp, TrailEntry};
-use mta::explain::{self, Policy, Was};
+use mta::explain::{self, Policy, Unknown, Was};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 use store::ReadTx;
 
 /// Most messages of one page. Our own bound: a fraction of a second of work.
 pub const PAGE_MAX: usize = 500;
 /// Most messages that can be asked for by their number. Our own bound.
 pub const LAST_MAX: usize = 1_000_000;
+
+/// The settings to try.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tried {
+    /// The text of a settings file; none: what the running server has in use.
+    pub settings: Option<String>,
+    /// `KEY=VALUE` over that.
+    pub set: Vec<String>,
+}
+
+impl Tried {
+    /// What they decide by.
+    fn policy(&self, on: &Admin) -> Result<Policy> {
+        let in_use = on.service.as_ref().map(|service| service.config());
+        let settings = self.settings.as_deref();
+        match (in_use, settings) {
+            (Some(config), settings) => tried::policy(&config, settings, &self.set),
+            (None, Some(text)) => tried::policy(&Config::parse(Path::new("--settings"), text)?, None, &self.set),
+            (None, None) => Err(Failure::usage("no server runs whose settings could be tried").hint("name some with --settings FILE")),
+        }
+    }
+}
 
 /// Where to begin.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +47,8 @@ pub struct Begin {
     pub last: Option<usize>,
     /// Since when.
     pub since: Timestamp,
+    /// The settings to try: a mistake in them is told before anything is read.
+    pub tried: Tried,
 }
 
 /// What there is to look at.
@@ -41,6 +67,7 @@ impl Operation for Begin {
     type Answer = Span;
 
     fn run(self, on: &Admin) -> Result<Span> {
+        self.tried.policy(on)?;
         let until = crate::clock::now();
         on.read(move |tx| {
             let receipts = match self.last {
@@ -65,7 +92,7 @@ pub struct Look {
     /// Up to then.
     pub until: Timestamp,
     /// The settings to try.
-    pub policy: Policy,
+    pub tried: Tried,
 }
 
 /// What was seen.
@@ -107,15 +134,24 @@ impl Operation for Look {
     type Answer = Seen;
 
     fn run(self, on: &Admin) -> Result<Seen> {
+        let policy = self.tried.policy(on)?;
         on.read(move |tx| {
             let receipts = tx.trail_receipts(self.after, self.until, PAGE_MAX)?;
             let mut seen = Seen { messages: receipts.len(), ..Seen::default() };
             seen.next = receipts.last().copied().filter(|_| receipts.len() == PAGE_MAX);
             for receipt in receipts {
-                look(tx, receipt, &tx.trail(receipt)?, &self.policy, &mut seen);
+                look(tx, receipt, &tx.trail(receipt)?, &policy, &mut seen);
             }
             Ok(seen)
         })
+    }
+}
+
+/// Few kinds, however many messages.
+fn reason(unknown: &Unknown) -> String {
+    match unknown {
+        Unknown::NotAsked(_) => "DNS would have been asked what it was not asked then".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -123,7 +159,7 @@ fn look(tx: &ReadTx, receipt: ReceiptId, trail: &[TrailEntry], policy: &Policy, 
     let again = match explain::again(trail, Some(policy)) {
         Ok(again) => again,
         Err(unknown) => {
-            *seen.unknown.entry(unknown.to_string()).or_default() += 1;
+            *seen.unknown.entry(reason(&unknown)).or_default() += 1;
             return;
         }
     };
@@ -144,7 +180,9 @@ fn look(tx: &ReadTx, receipt: ReceiptId, trail: &[TrailEntry], policy: &Policy, 
     let dmarc = || again.outcome.as_ref().map_or_else(String::new, |outcome| format!("dmarc={}", outcome.dmarc.result));
     if was.accounts.is_empty() && was.refused != again.was.refused {
         // Refused before it was judged for anybody.
-        seen.changes.push(change(None, place(&was, None), place(&again.was, None), dmarc()));
+        let is_aside = again.outcome.as_ref().is_some_and(|outcome| explain::sets_aside(outcome, policy.dmarc));
+        let would_be = if is_aside && !again.was.refused { "junk" } else { place(&again.was, None) };
+        seen.changes.push(change(None, place(&was, None), would_be, dmarc()));
     }
     for account in &was.accounts {
         let (before, after) = (place(&was, Some(*account)), place(&again.was, Some(*account)));

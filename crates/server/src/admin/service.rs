@@ -15,6 +15,8 @@ pub trait Service: Send + Sync {
     /// # Errors
     /// When the file is bad: everything stays as it was.
     fn reload(&self) -> Result<Reloaded>;
+    /// The settings in use.
+    fn config(&self) -> Arc<crate::config::Config>;
     /// The mail path's settings as they are now.
     fn mail(&self) -> Arc<mta::Settings>;
     /// Destinations of mail for these domains that could not be reached are tried again as soon as mail for them is due.

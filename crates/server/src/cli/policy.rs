@@ -1,19 +1,19 @@
 //! `postrider policy`
 
 use super::Context;
-use crate::admin::policy::{Begin, Change, LAST_MAX, Look, Seen};
+use crate::admin::link::Link;
+use crate::admin::policy::{Begin, Change, LAST_MAX, Look, Seen, Tried};
 use crate::clock::now;
-use crate::config::{Config, Span};
+use crate::config::Span;
 use crate::failure::{Failure, Result};
-use crate::output::{Format, print, whole, words};
+use crate::output::{Format, plural, print, whole};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use mail::Timestamp;
-use mta::explain::Policy as Tried;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What decides about mail.
 #[derive(Debug, Subcommand)]
@@ -24,18 +24,18 @@ pub(super) enum Policy {
 
 #[derive(Debug, Args)]
 pub(super) struct Try {
-    /// A setting to try, such as `filter.junk_points=4`; may be repeated
+    /// A setting to try, such as `filter.junk_points=4` or `list.bl.example.points=2`; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Settings to try, instead of those in use
+    /// A settings file to try instead of the settings in use
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
     /// How far back
-    #[arg(long, value_name = "SPAN", default_value = "7d", conflicts_with = "last")]
+    #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = some_time, conflicts_with = "last")]
     since: Span,
     /// So many of the latest messages instead
-    #[arg(long, value_name = "MESSAGES")]
-    last: Option<usize>,
+    #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u64).range(1..=LAST_MAX as u64))]
+    last: Option<u64>,
 }
 
 /// Everything that was seen, in JSON.
@@ -50,32 +50,39 @@ struct Outcome {
 impl Policy {
     pub(super) fn run(self, context: &Context) -> Result<()> {
         let Self::Try(wanted) = self;
-        let policy = wanted.policy(context)?;
-        let outcome = wanted.look(context, policy)?;
+        let outcome = wanted.look(context)?;
         show(context, &outcome);
         Ok(())
     }
 }
 
 impl Try {
-    /// The settings in use with those that are to be tried.
-    fn policy(&self, context: &Context) -> Result<Tried> {
-        let path = self.settings.as_deref().unwrap_or(&context.global.config);
-        let text = std::fs::read_to_string(path).map_err(|error| Failure::failed(&format!("cannot read {}", path.display()), error))?;
-        let config = with(path, &text, &self.set)?;
-        Ok(Tried::of(&crate::mail_path::settings(&config)?))
+    /// What is to be tried: without a server the settings file's settings are those in use.
+    fn tried(&self, context: &Context, link: &Link) -> Result<Tried> {
+        let path = match (&self.settings, link) {
+            (Some(path), _) => Some(path),
+            (None, Link::Local(_)) => Some(&context.global.config),
+            (None, Link::Remote { .. }) => None,
+        };
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("cannot read the settings in {}: {error}", path.display())))
+        };
+        Ok(Tried { settings: path.map(read).transpose()?, set: self.set.clone() })
     }
 
-    fn look(&self, context: &Context, policy: Tried) -> Result<Outcome> {
+    fn look(&self, context: &Context) -> Result<Outcome> {
         let link = context.link()?;
+        let tried = self.tried(context, &link)?;
         let back = i64::try_from(self.since.0.as_millis()).unwrap_or(i64::MAX);
         let since = Timestamp(now().0.saturating_sub(back));
-        let span = link.call(Begin { last: self.last.map(|last| last.min(LAST_MAX)), since })?;
+        let last = self.last.map(|last| usize::try_from(last).unwrap_or(LAST_MAX));
+        let span = link.call(Begin { last, since, tried: tried.clone() })?;
         let bar = progress(context, span.messages);
         let mut outcome = Outcome { messages: 0, decided: 0, unknown: BTreeMap::new(), changes: Vec::new() };
         let mut after = Some(span.after);
         while let Some(from) = after {
-            let seen = link.call(Look { after: from, until: span.until, policy })?;
+            let seen = link.call(Look { after: from, until: span.until, tried: tried.clone() })?;
             after = seen.next;
             bar.inc(seen.messages as u64);
             outcome.add(seen);
@@ -83,6 +90,12 @@ impl Try {
         bar.finish_and_clear();
         Ok(outcome)
     }
+}
+
+/// A span of time that is longer than none.
+fn some_time(text: &str) -> std::result::Result<Span, String> {
+    let span: Span = text.parse().map_err(|error: crate::config::NotASpan| error.to_string())?;
+    if span.0.is_zero() { Err("expected a span of time longer than 0".to_owned()) } else { Ok(span) }
 }
 
 impl Outcome {
@@ -94,33 +107,6 @@ impl Outcome {
         }
         self.changes.extend(seen.changes);
     }
-}
-
-/// A config with some keys set otherwise.
-fn with(path: &Path, text: &str, set: &[String]) -> Result<Config> {
-    let mut table: toml::Table = toml::from_str(text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-    for pair in set {
-        let (key, value) = pair.split_once('=').ok_or_else(|| Failure::usage(format!("{pair:?} is no KEY=VALUE")))?;
-        put(&mut table, key.trim(), value.trim())?;
-    }
-    let text = toml::to_string(&table).map_err(|error| Failure::failed("the settings", error))?;
-    Ok(Config::parse(path, &text)?)
-}
-
-fn put(table: &mut toml::Table, key: &str, value: &str) -> Result<()> {
-    let Some((group, rest)) = key.split_once('.') else {
-        table.insert(key.to_owned(), read(value));
-        return Ok(());
-    };
-    let inner = table.entry(group).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    let inner = inner.as_table_mut().ok_or_else(|| Failure::usage(format!("{group} has no keys below it")))?;
-    put(inner, rest, value)
-}
-
-/// As a settings file would have it; what is neither a number nor true or false needs no quotes.
-fn read(value: &str) -> toml::Value {
-    let one = toml::from_str::<toml::Table>(&format!("v = {value}")).ok().and_then(|mut table| table.remove("v"));
-    one.unwrap_or_else(|| toml::Value::String(value.to_owned()))
 }
 
 fn progress(context: &Context, messages: usize) -> ProgressBar {
@@ -137,39 +123,21 @@ fn show(context: &Context, outcome: &Outcome) {
         return context.printer.one(outcome, &[]);
     }
     if !outcome.changes.is_empty() {
-        let columns = [whole("receipt"), whole("at"), words("from"), words("for"), whole("was"), whole("would be"), words("why")];
-        context.printer.list(&outcome.changes, &columns, |change| {
+        let columns = [whole("receipt"), whole("at"), whole("was"), whole("would be")];
+        context.printer.list_with_remarks(&outcome.changes, &columns, "why", |change| {
             let Change { receipt, at, from, account, was, would_be, why } = change.clone();
-            vec![receipt, at, from, account, was, would_be, why]
+            let account = if account.is_empty() { "all".to_owned() } else { account };
+            vec![receipt, at, was, would_be, format!("from <{from}> for {account}: {why}")]
         });
+        print("");
     }
     print(&format!(
-        "{} of {} messages would have gone elsewhere, {} were decided again",
-        outcome.changes.len(),
-        outcome.messages,
-        outcome.decided
+        "{} would have gone elsewhere; {} of {} were decided again",
+        plural(outcome.changes.len() as u64, "message"),
+        outcome.decided,
+        plural(outcome.messages as u64, "message"),
     ));
     for (why, count) in &outcome.unknown {
         print(&format!("  {count} not: {why}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_set_in_the_words_of_the_config() {
-        let set = |pairs: &[&str]| {
-            let pairs: Vec<String> = pairs.iter().map(|pair| (*pair).to_owned()).collect();
-            with(Path::new("p"), "hostname = \"h.example\"\n[filter]\njunk_points = 6\n", &pairs)
-        };
-        let config = set(&["filter.junk_points=4", "authentication.dmarc=junk", "authentication.check=false"]).unwrap();
-        assert_eq!(
-            (config.filter.junk_points, config.authentication.dmarc, config.authentication.check),
-            (4, crate::config::Dmarc::Junk, false)
-        );
-        assert_eq!(set(&[]).unwrap().filter.junk_points, 6);
-        assert!(set(&["filter.no_such_key=1"]).is_err() && set(&["hostname.x=1"]).is_err() && set(&["filter"]).is_err());
     }
 }

@@ -17,6 +17,7 @@ pub mod returns;
 pub mod sign_in;
 pub mod source;
 pub mod transport;
+pub mod tried;
 pub mod value;
 
 pub use advisers::{Milter, MtaHook};
@@ -29,7 +30,7 @@ pub use returns::{Bounces, Forwarding};
 pub use sign_in::SignIn;
 pub use source::Source;
 pub use transport::Transport;
-pub use value::{Network, Octets, Rate, Span};
+pub use value::{Network, NotASpan, Octets, Rate, Span};
 
 use mail::Domain;
 use mta::route::{Pattern, Target};

@@ -99,7 +99,7 @@ fn other_settings(policy: &Policy) -> Vec<(String, Policy)> {
     let mut others = Vec::new();
     for (word, dmarc) in [("obey", Dmarc::Obey), ("junk", Dmarc::Junk), ("ignore", Dmarc::Ignore)] {
         if dmarc != policy.dmarc && policy.inspects {
-            others.push((format!("authentication.dmarc = \"{word}\""), Policy { dmarc, ..*policy }));
+            others.push((format!("authentication.dmarc = \"{word}\""), Policy { dmarc, ..policy.clone() }));
         }
     }
     let (public, discovery) = match policy.discovery {
@@ -107,18 +107,18 @@ fn other_settings(policy: &Policy) -> Vec<(String, Policy)> {
         Discovery::PublicSuffix => (false, Discovery::TreeWalk),
     };
     if policy.inspects {
-        others.push((format!("authentication.public_suffixes = {public}"), Policy { discovery, ..*policy }));
-        others.push(("authentication.check = false".to_owned(), Policy { inspects: false, ..*policy }));
+        others.push((format!("authentication.public_suffixes = {public}"), Policy { discovery, ..policy.clone() }));
+        others.push(("authentication.check = false".to_owned(), Policy { inspects: false, ..policy.clone() }));
     }
     if policy.judges {
-        others.push(("filter.check = false".to_owned(), Policy { judges: false, ..*policy }));
+        others.push(("filter.check = false".to_owned(), Policy { judges: false, ..policy.clone() }));
     }
     others
 }
 
 /// The settings with the nearest lines beyond this verdict's points. Lines are whole points.
 fn other_lines(policy: &Policy, verdict: &Verdict) -> Vec<(String, Policy)> {
-    let with = |judgement| Policy { judgement, ..*policy };
+    let with = |judgement| Policy { judgement, ..policy.clone() };
     let mut others = Vec::new();
     let beyond = verdict.score.div_euclid(100).saturating_add(1);
     let within = verdict.score.div_euclid(100);
