@@ -26,6 +26,16 @@ pub enum Question {
     Ptr(IpAddr),
 }
 
+impl Question {
+    /// About how much of a trail it takes, octets.
+    pub fn octets(&self) -> usize {
+        match self {
+            Self::Txt(name) | Self::A(name) | Self::Aaaa(name) | Self::Mx(name) => name.len() + 2,
+            Self::Ptr(_) => 18,
+        }
+    }
+}
+
 /// What DNS said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,6 +56,47 @@ pub enum Answer {
     Failed(String),
 }
 
+impl Answer {
+    /// About how much of a trail it takes, octets.
+    pub fn octets(&self) -> usize {
+        match self {
+            Self::Txt(records) => records.iter().map(|record| record.len() + 2).sum(),
+            Self::Addresses(addresses) => addresses.len() * 17,
+            Self::Mx(hosts) => hosts.iter().map(|(_, host)| host.len() + 4).sum(),
+            Self::Names(names) => names.iter().map(|name| name.len() + 2).sum(),
+            Self::NoData | Self::NoName => 1,
+            Self::Failed(reason) => reason.len() + 2,
+        }
+    }
+
+    /// Its first records, as many as fit; of TXT those first that begin as policies and keys do (`v=`).
+    #[must_use]
+    pub fn within(self, octets_max: usize) -> Self {
+        if self.octets() <= octets_max {
+            return self;
+        }
+        match self {
+            Self::Txt(mut records) => {
+                records.sort_by_key(|record| !record.starts_with(b"v="));
+                Self::Txt(fitting(records, octets_max, |record| record.len() + 2))
+            }
+            Self::Addresses(addresses) => Self::Addresses(fitting(addresses, octets_max, |_| 17)),
+            Self::Mx(hosts) => Self::Mx(fitting(hosts, octets_max, |(_, host)| host.len() + 4)),
+            Self::Names(names) => Self::Names(fitting(names, octets_max, |name| name.len() + 2)),
+            Self::Failed(reason) => Self::Failed(reason.chars().take(octets_max.saturating_sub(2) / 4).collect()),
+            Self::NoData | Self::NoName => self,
+        }
+    }
+}
+
+fn fitting<T>(mut records: Vec<T>, octets_max: usize, octets: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut left = octets_max;
+    let fits = |record: &T| left.checked_sub(octets(record)).map(|rest| left = rest).is_some();
+    let count = records.iter().map(fits).take_while(|fits| *fits).count();
+    records.truncate(count);
+    records
+}
+
 /// Every answer a decision was made from; kept with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(Question, Answer)>", into = "Vec<(Question, Answer)>")]
@@ -60,6 +111,11 @@ impl Recorded {
     /// The answer to a question, if it was asked.
     pub fn answer(&self, question: &Question) -> Option<&Answer> {
         self.0.get(question)
+    }
+
+    /// About how much of a trail they take, octets.
+    pub fn octets(&self) -> usize {
+        self.0.iter().map(|(question, answer)| question.octets() + answer.octets()).sum()
     }
 
     /// How many answers there are.
@@ -93,6 +149,27 @@ impl From<Recorded> for Vec<(Question, Answer)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_long_answers_the_first_records_are_kept() {
+        let check = |answer: Answer, octets_max: usize, want: Answer| {
+            let within = answer.clone().within(octets_max);
+            assert!(within.octets() <= octets_max.max(1), "{answer:?}");
+            assert_eq!(within, want, "{answer:?}");
+        };
+        let txt = |sizes: &[usize]| Answer::Txt(sizes.iter().map(|size| vec![b'x'; *size]).collect());
+        check(txt(&[5, 5, 5]), 100, txt(&[5, 5, 5]));
+        check(txt(&[5, 5, 5]), 14, txt(&[5, 5]));
+        check(txt(&[50, 5]), 20, txt(&[]));
+        let policy = b"v=spf1 -all".to_vec();
+        check(Answer::Txt(vec![vec![b'x'; 50], policy.clone()]), 20, Answer::Txt(vec![policy]));
+        let names = |names: &[&str]| Answer::Names(names.iter().map(|name| (*name).to_owned()).collect());
+        check(names(&["a.example", "b.example"]), 12, names(&["a.example"]));
+        check(Answer::Mx(vec![(1, "a".to_owned()), (2, "bb".to_owned())]), 6, Answer::Mx(vec![(1, "a".to_owned())]));
+        check(Answer::Addresses(vec!["192.0.2.1".parse().unwrap(); 9]), 35, Answer::Addresses(vec!["192.0.2.1".parse().unwrap(); 2]));
+        check(Answer::Failed("\u{1f4a5}".repeat(50)), 46, Answer::Failed("\u{1f4a5}".repeat(11)));
+        check(Answer::NoData, 0, Answer::NoData);
+    }
 
     #[test]
     fn answers_are_kept_and_read_again() {

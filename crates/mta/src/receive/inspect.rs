@@ -37,6 +37,14 @@ use net::resolve::{Dns, Family};
 use std::sync::Arc;
 use tokio::task::{JoinHandle, JoinSet};
 
+/// Octets of one answer of DNS that are looked at and kept; what is beyond counts as not there. Our own bound.
+const ANSWER_OCTETS_MAX: usize = 16 * 1024;
+/// From so many octets of answers on, only the start of each further one is. Our own bound.
+const ANSWERS_OCTETS_MAX: usize = 64 * 1024;
+/// That start, octets: longer than any policy. An answer is never dropped as a whole: large keys of one domain must not
+/// hide the policy of another.
+const START_OCTETS_MAX: usize = 1024;
+
 /// Most questions asked at once. Our own bound.
 const ASKED_AT_ONCE: usize = 32;
 
@@ -189,7 +197,7 @@ pub async fn ask_all(dns: &Arc<dyn Dns>, questions: Vec<Question>, deadline: tok
         }
         while let Some(joined) = asked.join_next().await {
             if let Ok((question, answer)) = joined {
-                recorded.put(question, answer);
+                keep(recorded, question, answer);
             }
         }
         // A task that was lost with a panic or at the end of the server.
@@ -199,6 +207,12 @@ pub async fn ask_all(dns: &Arc<dyn Dns>, questions: Vec<Question>, deadline: tok
             }
         }
     }
+}
+
+/// What is decided by is what is kept, so that it can be decided again.
+fn keep(recorded: &mut Recorded, question: Question, answer: Answer) {
+    let octets_max = if recorded.octets() < ANSWERS_OCTETS_MAX { ANSWER_OCTETS_MAX } else { START_OCTETS_MAX };
+    recorded.put(question, answer.within(octets_max));
 }
 
 /// Asks one question.
@@ -222,4 +236,22 @@ async fn mx(dns: &dyn Dns, name: &str) -> Result<Answer, DnsError> {
     let domain = Domain::parse(name).map_err(|_| DnsError::NotFound)?;
     let hosts = dns.mx(&domain).await?;
     Ok(Answer::Mx(hosts.into_iter().filter_map(|mx| Some((mx.preference, mx.host?.to_string()))).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_answers_of_one_domain_leave_room_for_the_policies_of_others() {
+        let mut recorded = Recorded::default();
+        let txt = |name: &str| Question::Txt(name.to_owned());
+        for n in 0..200 {
+            keep(&mut recorded, txt(&format!("s{n}")), Answer::Txt(vec![vec![b'k'; 60_000], vec![b'k'; 15_000], vec![b'k'; 900]]));
+        }
+        let policy = Answer::Txt(vec![b"v=DMARC1; p=reject".to_vec()]);
+        keep(&mut recorded, txt("_dmarc"), policy.clone());
+        assert_eq!(recorded.answer(&txt("_dmarc")), Some(&policy));
+        assert!(recorded.octets() < ANSWERS_OCTETS_MAX + ANSWER_OCTETS_MAX + 201 * START_OCTETS_MAX, "{}", recorded.octets());
+    }
 }

@@ -7,6 +7,7 @@ mod delivery_tls;
 mod explaining;
 mod forged;
 mod forwarding;
+mod hostile;
 mod mixed;
 mod outbound;
 mod receive;
