@@ -411,7 +411,9 @@ pub fn find(message: &[u8], digest: &mail::digest::Digest) -> Option<Result<Repo
     if !carries {
         return None;
     }
-    let part = top.parts().iter().find(|part| part.subtype.to_ascii_lowercase().starts_with("tlsrpt+"));
+    // tlsrpt+gzip and tlsrpt+json (RFC 8460 §5.3); some reporters write what the drafts had, without what is behind the plus.
+    let is_report = |subtype: &str| subtype == "tlsrpt" || subtype.starts_with("tlsrpt+");
+    let part = top.parts().iter().find(|part| is_report(&part.subtype.to_ascii_lowercase()));
     let Some(part) = part else { return Some(Err("no part of it is a report".to_owned())) };
     let contents = part.contents();
     let range = usize::try_from(contents.start).unwrap_or(usize::MAX)..usize::try_from(contents.end).unwrap_or(usize::MAX);

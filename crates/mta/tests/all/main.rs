@@ -10,5 +10,6 @@ mod forwarding;
 mod hostile;
 mod mixed;
 mod outbound;
+mod published;
 mod receive;
 mod strangers;
