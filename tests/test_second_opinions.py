@@ -245,6 +245,7 @@ class SecondOpinions(unittest.TestCase):
             + "".join(f'\n[[milter]]\nname = "{name}"\naddress = "{milter.address}"\n' for name, milter in milters)
             + f'\n[[listener]]\nprotocol = "smtp"\naddress = "127.0.0.1:{cls.port}"\nproxy_protocol_from = ["127.0.0.0/8"]\n'))
         cls.addClassCleanup(cls.server.remove)
+        cls.dns.write("example.test", [SPF, policy("p=reject"), *(key["dns"] for key in cls.server.json("dkim", "list", "example.test"))])
         cls.server.start()
 
     @classmethod
@@ -279,7 +280,7 @@ class SecondOpinions(unittest.TestCase):
         zones["signer.test"] = [cls.key_record(f"{name}._domainkey", key, extra) for name, key, extra in [
             ("s", "s", ""), ("e", "e", ""), ("weak", "weak", ""), ("revoked", "p=", ""), ("service", "s", "s=other; "),
             ("hash", "s", "h=sha1; "), ("strict", "s", "t=s; ")]]
-        return zones | {"_domainkey.broken-key.test": None}
+        return zones | {"_domainkey.broken-key.test": None, "example.test": []}
 
     def judged(self, name, text, ip, sender, helo):
         """Sends a message; what all programs found."""
@@ -346,6 +347,19 @@ class SecondOpinions(unittest.TestCase):
             return {"ours": (dmarc_of(found["ours"]), found["ours"]), "opendmarc": (dmarc_of(found["opendmarc"]), found["opendmarc"]),
                     "rspamd": (dmarc_of_symbols(found["rspamd"]), found["rspamd"])}
         self.compare(DMARC, verdicts)
+
+    def test_what_we_sign_is_good_to_all(self):
+        for ip, subject in ((GOOD, "ours"), (BAD, "ours-forwarded")):
+            mail_client.submit(self.server, "ann@example.test", ["ann@example.test"], self.message(subject, "ann@example.test"))
+            marked = f"<{subject}@test>".encode()
+            found = lambda: [body for body in mail_client.bodies(self.server, "ann@example.test") if marked in body]
+            [stored] = wait_until(found, subject)
+            # As it would have left: without what the milters have said of it here.
+            sent = re.sub(rb"^Authentication-Results: .*?\r\n(?=\S)", b"", stored[stored.index(b"DKIM-Signature:"):], flags=re.M | re.S)
+            said = self.judged(subject, sent, ip, "ann@example.test", "mx.example.test")
+            self.assertEqual([dkim_of(said["ours"]), dkim_of(said["opendkim"])], ["pass pass"] * 2, said)
+            self.assertEqual(len(said["rspamd"]["R_DKIM_ALLOW"]), 2, said)
+            self.assertEqual([dmarc_of(said["ours"]), dmarc_of(said["opendmarc"]), dmarc_of_symbols(said["rspamd"])], ["pass reject"] * 3, said)
 
     def test_spf(self):
         def verdicts(case):
