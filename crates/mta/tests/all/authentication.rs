@@ -39,6 +39,12 @@ pub(super) fn domain(text: &str) -> Domain {
 
 pub(super) fn store() -> Store {
     let store = Store::memory();
+    with_ann(&store);
+    store
+}
+
+/// Makes the domain and its only account.
+pub(super) fn with_ann(store: &Store) {
     store
         .write_blocking(|tx| {
             tx.domain_add(&domain("ours.example"), NOW)?;
@@ -47,7 +53,6 @@ pub(super) fn store() -> Store {
             tx.account_create(new, NOW)
         })
         .unwrap();
-    store
 }
 
 pub(super) fn context(store: &Store, dns: FakeDns, dmarc: Dmarc) -> Arc<Context> {

@@ -179,3 +179,130 @@ fn largest(trail: &[TrailEntry]) -> Vec<(usize, String)> {
     sizes.truncate(4);
     sizes
 }
+
+/// What the trail of typical mail takes, and what refusing mail costs: figures for `docs/PERFORMANCE.md`. Of the messages in
+/// the folder that `POSTRIDER_CORPUS` names, half are taught (in Junk where their path has "spam" in it), the others measured.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn cost_of_trails() {
+    let Ok(folder) = std::env::var("POSTRIDER_CORPUS") else { return };
+    let mut files = Vec::new();
+    gather(std::path::Path::new(&folder), &mut files);
+    let store = mixed::store();
+    let context = mixed::context(&store, mixed::dns(), mixed::settings());
+    let step = files.len().div_ceil(1_200).max(1);
+    let (mut totals, mut parts) = (Vec::new(), std::collections::BTreeMap::<String, Vec<usize>>::new());
+    for (n, file) in files.iter().step_by(step).enumerate() {
+        let text = String::from_utf8_lossy(&std::fs::read(file).unwrap()).replace("\r\n", "\n").replace('\n', "\r\n");
+        let (mut bringer, _) = mixed::case(n * 13);
+        bringer.reverse_path = mail::ReversePath(Some(mixed::address("x@nowhere.example")));
+        bringer.peer = "192.0.2.99".parse().unwrap();
+        let (_, reply) = mixed::bring(&context, &bringer, text.as_bytes()).await;
+        let trail = trail_of(&store, &reply);
+        if n.is_multiple_of(2) {
+            let folder = file.parent().and_then(|folder| folder.file_name()).unwrap();
+            teach(&store, folder.to_string_lossy().starts_with("spam")).await;
+        } else if n > 400 {
+            totals.push(trail.iter().map(octets).sum());
+            for entry in &trail {
+                let name = serde_json::to_value(&entry.event).unwrap().as_object().unwrap().keys().next().unwrap().clone();
+                let name = match &entry.event {
+                    Event::Grounds { stage, .. } => format!("{name} {stage}"),
+                    _ => name,
+                };
+                parts.entry(name).or_default().push(octets(entry));
+            }
+        }
+    }
+    eprintln!("{} messages: {}", totals.len(), spread(&mut totals));
+    for (name, mut sizes) in parts {
+        eprintln!("  {name}: {} times, {}", sizes.len(), spread(&mut sizes));
+    }
+}
+
+/// Median, 95th of a hundred, and the most.
+fn spread(sizes: &mut [usize]) -> String {
+    sizes.sort_unstable();
+    let at = |percent: usize| sizes.get((sizes.len().saturating_sub(1)) * percent / 100).copied().unwrap_or_default();
+    format!("median {}, 95 % {}, most {} octets", at(50), at(95), at(100))
+}
+
+fn gather(folder: &std::path::Path, files: &mut Vec<std::path::PathBuf>) {
+    let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            gather(&path, files);
+        } else if path.extension().is_some_and(|end| end == "txt" || end == "eml") {
+            files.push(path);
+        }
+    }
+}
+
+/// Moves the latest of ann's inbox into Junk or the archive.
+async fn teach(store: &Store, is_spam: bool) {
+    let to = if is_spam { mail::Role::Junk } else { mail::Role::Archive };
+    let moved = store.write(move |tx| {
+        let inbox = tx.mailbox_by_role(mixed::ANN, mail::Role::Inbox)?.unwrap();
+        let to = tx.mailbox_by_role(mixed::ANN, to)?.unwrap().id;
+        tx.email_move(mixed::ANN, inbox.id, &format!("1:{}", inbox.uid_next.0).parse().unwrap(), to, crate::authentication::NOW)
+    });
+    moved.await.unwrap();
+}
+
+/// What it writes to refuse mail by the thousand over many connections, and whether mail beside it is taken meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "a measurement"]
+async fn cost_of_refusing() {
+    let folder = tempfile::tempdir().unwrap();
+    for (what, refused, wanted) in [("wanted alone", 0, 400), ("both", 4_000, 400), ("refused alone", 4_000, 0)] {
+        let data = folder.path().join(what.replace(' ', "-"));
+        let store = Store::open(&store::Settings::at(&data)).unwrap();
+        mixed::fill(&store);
+        let context = mixed::context(&store, mixed::dns(), mixed::settings());
+        let before = store.figures().unwrap();
+        let started = std::time::Instant::now();
+        let bringing = |count: usize, author: &'static str, at_once: usize| {
+            let (context, per_task) = (Arc::clone(&context), count / at_once);
+            (0..at_once).map(move |_| {
+                let context = Arc::clone(&context);
+                tokio::spawn(async move {
+                    let mut slowest = std::time::Duration::ZERO;
+                    for n in 0..per_task {
+                        let (mut bringer, _) = mixed::case(13 * 7);
+                        bringer.recipients = vec![mixed::address("ann@ours.example")];
+                        bringer.peer = "192.0.2.99".parse().unwrap();
+                        bringer.reverse_path = mail::ReversePath(Some(mixed::address(author)));
+                        let message = format!(
+                            "From: {author}\r\nDate: x\r\nMessage-ID: <{n}@x.example>\r\n\r\n{}",
+                            "A line of text.\r\n".repeat(250)
+                        );
+                        let began = std::time::Instant::now();
+                        let (_, reply) = mixed::bring(&context, &bringer, message.as_bytes()).await;
+                        assert_eq!(reply.code, if author.starts_with("joe") { 550 } else { 250 }, "{reply}");
+                        slowest = slowest.max(began.elapsed());
+                    }
+                    slowest
+                })
+            })
+        };
+        let of_refused: Vec<_> = bringing(refused, "joe@far.example", 40).collect();
+        let of_wanted: Vec<_> = bringing(wanted, "x@nowhere.example", 4).collect();
+        let mut slowest = std::time::Duration::ZERO;
+        for task in of_wanted {
+            slowest = slowest.max(task.await.unwrap());
+        }
+        let wanted_took = started.elapsed();
+        for task in of_refused {
+            task.await.unwrap();
+        }
+        let after = store.figures().unwrap();
+        let commits = after.commits - before.commits;
+        eprintln!(
+            "{what}: {commits} commits in {} groups, {} octets a commit; wanted done after {wanted_took:?}, slowest {slowest:?}; all after {:?}",
+            after.groups - before.groups,
+            (after.written_octets - before.written_octets) / commits.max(1),
+            started.elapsed()
+        );
+    }
+}

@@ -4,7 +4,7 @@
 //! Kind, author, host and recipients change with numbers that have no common factor, so that every pair comes up.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
-use crate::authentication::{NOW, domain, store as one_account};
+use crate::authentication::{NOW, domain};
 use filter::dnsbl::List;
 use mail::event::Source;
 use mail::{AccountId, Address, Event, Recipient, ReversePath, TrailEntry};
@@ -42,7 +42,14 @@ pub(super) fn address(text: &str) -> Address {
 
 /// ann and bob, an alias for both, one that leads elsewhere; ann writes to bob@friends.example and has sent a message.
 pub(super) fn store() -> Store {
-    let store = one_account();
+    let store = Store::memory();
+    fill(&store);
+    store
+}
+
+/// The same in a store that is there.
+pub(super) fn fill(store: &Store) {
+    crate::authentication::with_ann(store);
     let made = store.write_blocking(|tx| {
         let new = NewAccount {
             name: String::new(),
@@ -68,7 +75,6 @@ pub(super) fn store() -> Store {
         tx.trail_append(receipt, &[TrailEntry { at: NOW, event }])
     });
     made.unwrap();
-    store
 }
 
 pub(super) fn dns() -> FakeDns {

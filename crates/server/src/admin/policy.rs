@@ -147,6 +147,12 @@ impl Operation for Look {
     }
 }
 
+/// A verdict's points, without the place that follows.
+fn points(verdict: &filter::Verdict) -> String {
+    let short = verdict.short();
+    short.split_once("; ").map_or_else(String::new, |(_, points)| points.to_owned())
+}
+
 /// Few kinds, however many messages.
 fn reason(unknown: &Unknown) -> String {
     match unknown {
@@ -187,7 +193,7 @@ fn look(tx: &ReadTx, receipt: ReceiptId, trail: &[TrailEntry], policy: &Policy, 
     for account in &was.accounts {
         let (before, after) = (place(&was, Some(*account)), place(&again.was, Some(*account)));
         if before != after {
-            let score = again.verdicts.get(account).map_or_else(&dmarc, filter::Verdict::short);
+            let score = again.verdicts.get(account).map_or_else(&dmarc, points);
             seen.changes.push(change(Some(*account), before, after, score));
         }
     }

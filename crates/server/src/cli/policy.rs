@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use mail::Timestamp;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -131,9 +131,10 @@ fn show(context: &Context, outcome: &Outcome) {
         });
         print("");
     }
+    let elsewhere: BTreeSet<&str> = outcome.changes.iter().map(|change| change.receipt.as_str()).collect();
     print(&format!(
         "{} would have gone elsewhere; {} of {} were decided again",
-        plural(outcome.changes.len() as u64, "message"),
+        plural(elsewhere.len() as u64, "message"),
         outcome.decided,
         plural(outcome.messages as u64, "message"),
     ));

@@ -40,11 +40,8 @@ pub fn policy(base: &Config, file: Option<&str>, set: &[String]) -> Result<Polic
         Some(text) => Config::parse(Path::new("--settings"), text)?,
         None => base.clone(),
     };
-    for pair in set {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("--set {pair:?} is no KEY=VALUE")).hint("for example --set filter.junk_points=4"))?;
-        config = with(&config, key.trim(), value.trim())?;
+    if !set.is_empty() {
+        config = with(&config, set)?;
     }
     let mut policy = crate::mail_path::policy(&config);
     // What lists weighed then counts, unless that is what is tried: a list that is new was not asked about older mail.
@@ -54,22 +51,31 @@ pub fn policy(base: &Config, file: Option<&str>, set: &[String]) -> Result<Polic
     Ok(policy)
 }
 
-/// The settings with one key set otherwise.
-fn with(config: &Config, key: &str, value: &str) -> Result<Config> {
+/// The settings with some keys set otherwise; checked together, for some need each other.
+fn with(config: &Config, set: &[String]) -> Result<Config> {
     let mut table = toml::Table::try_from(config).map_err(|error| Failure::failed("the settings", error))?;
-    if let Some((zone, what)) = key.strip_prefix(LIST).and_then(|rest| rest.rsplit_once('.')) {
-        set_list(&mut table, zone, what, value)?;
-    } else if TRIABLE.contains(&key) || !keys::names().contains(&key) {
-        put(&mut table, key, value)?;
-    } else {
-        let why = NOT_KEPT.iter().find(|(other, _)| *other == key).map_or("it does not decide where mail goes", |(_, why)| why);
-        return Err(Failure::usage(format!("{key} cannot be tried: {why}")).hint(triable()));
+    for pair in set {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("--set {pair:?} is no KEY=VALUE")).hint("for example --set filter.junk_points=4"))?;
+        set_one(&mut table, key.trim(), value.trim())?;
     }
     let text = toml::to_string(&table).map_err(|error| Failure::failed("the settings", error))?;
     Config::parse(Path::new("--set"), &text).map_err(|problem| {
         let failure = Failure::usage(format!("--set {}: {}", problem.key, problem.message));
         problem.hint.into_iter().fold(failure, Failure::hint)
     })
+}
+
+fn set_one(table: &mut toml::Table, key: &str, value: &str) -> Result<()> {
+    if let Some((zone, what)) = key.strip_prefix(LIST).and_then(|rest| rest.rsplit_once('.')) {
+        return set_list(table, zone, what, value);
+    }
+    if TRIABLE.contains(&key) || !keys::names().contains(&key) {
+        return put(table, key, value);
+    }
+    let why = NOT_KEPT.iter().find(|(other, _)| *other == key).map_or("it does not decide where mail goes", |(_, why)| why);
+    Err(Failure::usage(format!("{key} cannot be tried: {why}")).hint(triable()))
 }
 
 /// What can be tried, in a sentence.
@@ -133,6 +139,8 @@ mod tests {
         let tried =
             of(&["filter.junk_points=4", " filter.reject_points = 9", "authentication.dmarc=junk", "authentication.check=false"]).unwrap();
         assert_eq!((tried.judgement.junk_at, tried.judgement.reject_at, tried.dmarc, tried.inspects), (400, Some(900), Dmarc::Junk, false));
+        // Each alone cannot be, together they can.
+        assert_eq!(of(&["filter.reject_points=3", "filter.junk_points=2"]).unwrap().judgement.reject_at, Some(300));
         let same = of(&[]).unwrap();
         assert_eq!((same.judgement.junk_at, same.judgement.reject_at, same.dmarc, same.lists), (600, None, Dmarc::Obey, None));
         let file = Config::parse(Path::new("p"), BASE).unwrap();
