@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::coop::unconstrained;
 
 /// The queue. Any number may send, any number of threads may take.
 pub(crate) struct Backlog<T> {
@@ -86,8 +87,11 @@ impl Wake for Unpark {
 }
 
 /// Waits for a future that needs no runtime, in this thread.
+///
+/// The thread may be one that runs a task: that task's share of its runtime does not count here. When it is used up,
+/// tokio's futures say that they are not ready until the task pauses, which it cannot while it waits.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
+    let mut future = pin!(unconstrained(future));
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
@@ -116,5 +120,23 @@ mod tests {
         backlog.close();
         assert!(matches!(block_on(backlog.push(9)), Err(Error::Closed)));
         assert_eq!((0..4).map_while(|_| backlog.pop()).collect::<Vec<_>>(), [2, 3, 4]);
+    }
+
+    /// A task may do 128 things without a pause, says its runtime; a thread that only waits needs none.
+    #[test]
+    fn a_task_that_waits_in_its_thread_needs_no_pause() {
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let task = async {
+                let backlog = Backlog::new(1);
+                for item in 0..1_000 {
+                    block_on(backlog.push(item)).unwrap();
+                    assert_eq!(backlog.pop(), Some(item));
+                }
+            };
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(task);
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits for ever");
     }
 }
