@@ -5,9 +5,16 @@
 //!      ◀── answer ◀── publish ◀── apply to the index ◀──────────────────────────────────┘
 //! ```
 //!
+//! A job may be content with an early answer: once its changes are ordered and visible. A group of such jobs alone is
+//! not appended; its commits wait in memory and are the first of the next group that is. After a power cut they are
+//! gone, with all that came after them.
+//!
 //! Invariants
 //! - No job of a group is answered before the group is durable and visible, failed ones included:
-//!   they may have seen what others of the group did.
+//!   they may have seen what others of the group did. What early commits did is the exception.
+//! - The index is never told that it knows more of the log than is durable.
+//! - What a power cut must not undo is never early: bodies and what refers to them, and whatever is announced to the
+//!   watchers of an account.
 //! - A commit that is durable is answered as such, even if the index then fails; the store stops.
 
 use crate::body::Body;
@@ -16,6 +23,7 @@ use crate::feed::{Feed, News};
 use crate::figures::Counters;
 use crate::files::{FileName, Files};
 use crate::index::derive::derive;
+use crate::index::recent::RecentWriter;
 use crate::index::{Index, Overlay, Position, Writer};
 use crate::log::record::{self, Place};
 use crate::log::{AppendError, Log, segment};
@@ -96,11 +104,23 @@ pub(crate) type Outcome<T> = std::thread::Result<Result<T>>;
 pub(crate) trait Job: Send {
     /// Runs the closure; true: commit what it did.
     fn run(&mut self, tx: &mut WriteTx) -> bool;
+    /// What it waits for.
+    fn until(&self) -> Until;
     /// Tells the caller: what the closure returned, or why nothing was written.
     fn answer(self: Box<Self>, failure: Option<Error>);
 }
 
+/// What a caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The changes are on the disk.
+    Durable,
+    /// They are ordered and visible.
+    Visible,
+}
+
 struct Task<T, F> {
+    until: Until,
     work: F,
     outcome: Option<Outcome<T>>,
     answer: oneshot::Sender<Outcome<T>>,
@@ -110,6 +130,10 @@ impl<T: Send, F: FnMut(&mut WriteTx) -> Result<T> + Send> Job for Task<T, F> {
     fn run(&mut self, tx: &mut WriteTx) -> bool {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| (self.work)(tx)));
         matches!(self.outcome.insert(outcome), Ok(Ok(_)))
+    }
+
+    fn until(&self) -> Until {
+        self.until
     }
 
     fn answer(self: Box<Self>, failure: Option<Error>) {
@@ -125,10 +149,11 @@ impl<T: Send, F: FnMut(&mut WriteTx) -> Result<T> + Send> Job for Task<T, F> {
 
 /// A job for the writer, and where its outcome will be.
 pub(crate) fn job<T: Send + 'static>(
+    until: Until,
     work: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static,
 ) -> (Box<dyn Job>, oneshot::Receiver<Outcome<T>>) {
     let (answer, outcome) = oneshot::channel();
-    (Box::new(Task { work, outcome: None, answer }), outcome)
+    (Box::new(Task { until, work, outcome: None, answer }), outcome)
 }
 
 /// What a caller makes of an outcome: a panic goes on in the caller.
@@ -155,71 +180,107 @@ pub(crate) struct Committer {
     shared: Arc<Shared>,
     log: Log,
     /// Away while a group runs.
-    writer: Option<Box<dyn Writer>>,
+    writer: Option<RecentWriter>,
     /// The last durable commit.
     sequence: u64,
+    /// Visible, and to be the first of the next group that is appended.
+    early: Records,
+}
+
+/// Records of commits that follow each other.
+#[derive(Default)]
+struct Records {
+    buffer: Vec<u8>,
+    commits: u64,
+    last_commit_at: usize,
+}
+
+/// How much there is of some records.
+#[derive(Clone, Copy)]
+struct Mark {
+    octets: usize,
+    commits: u64,
+    last_commit_at: usize,
+}
+
+impl Records {
+    fn mark(&self) -> Mark {
+        Mark { octets: self.buffer.len(), commits: self.commits, last_commit_at: self.last_commit_at }
+    }
+
+    fn back_to(mut self, mark: Mark) -> Self {
+        self.buffer.truncate(mark.octets);
+        Self { buffer: self.buffer, commits: mark.commits, last_commit_at: mark.last_commit_at }
+    }
 }
 
 /// A group in the making.
 struct Group {
     tx: WriteTx,
     start: Place,
-    buffer: Vec<u8>,
-    jobs: Vec<Box<dyn Job>>,
+    /// The sequence number of its first commit.
     first: u64,
-    next: u64,
-    last_commit_at: usize,
+    records: Records,
+    /// How much of the records was early, before this group began.
+    early: Mark,
+    /// Somebody waits until it is durable.
+    is_awaited: bool,
+    jobs: Vec<Box<dyn Job>>,
     bodies: Vec<Body>,
     news: News,
 }
 
 impl Group {
-    fn commits(&self) -> u64 {
-        self.next - self.first
+    /// Nothing has been added to what was there when it began.
+    fn is_empty(&self) -> bool {
+        self.records.commits == self.early.commits
     }
 
     fn is_room(&self, settings: &Settings) -> bool {
-        self.jobs.len() < settings.group_commits_max && self.buffer.len() < settings.group_octets_max
+        self.jobs.len() < settings.group_commits_max && self.records.buffer.len() < settings.group_octets_max
     }
 
     fn run(&mut self, job: &mut dyn Job) {
-        self.tx.begin(Place { offset: self.start.offset + self.buffer.len() as u64, ..self.start });
+        self.tx.begin(Place { offset: self.start.offset + self.records.buffer.len() as u64, ..self.start });
         let commit = job.run(&mut self.tx);
         let done = self.tx.take();
         if commit {
-            self.add(done);
+            self.add(done, job.until());
         }
     }
 
-    fn add(&mut self, done: Done) {
+    fn add(&mut self, done: Done, until: Until) {
+        self.is_awaited |= until == Until::Durable || !done.may_be_undone();
         self.news.merge(done.news);
         if done.changes.is_empty() && done.restated.is_empty() && done.appended.is_empty() {
             return;
         }
+        let records = &mut self.records;
         for body in &done.appended {
             match body {
-                Appended::Body(body) => self.add_body(body),
-                Appended::Moved(record) => record.append(&mut self.buffer, self.start),
+                Appended::Body(body) => match body.record() {
+                    Some(record) => record.append(&mut records.buffer, self.start),
+                    None => self.bodies.push(body.clone()),
+                },
+                Appended::Moved(record) => record.append(&mut records.buffer, self.start),
             }
         }
-        self.last_commit_at = self.buffer.len();
+        records.last_commit_at = records.buffer.len();
         let operations = done.changes.iter().chain(done.restated.iter());
-        record::append_commit(&mut self.buffer, self.start, (self.next, self.first), operations);
-        self.next += 1;
+        record::append_commit(&mut records.buffer, self.start, (self.first + records.commits, self.first), operations);
+        records.commits += 1;
         self.tx.lay(done.changes, &done.appended);
     }
 
-    fn add_body(&mut self, body: &Body) {
-        match body.record() {
-            Some(record) => record.append(&mut self.buffer, self.start),
-            None => self.bodies.push(body.clone()),
-        }
+    /// Ends it without what was added: the writer, the jobs, and what was early before it began.
+    fn abandon(self) -> (Option<RecentWriter>, Vec<Box<dyn Job>>, Records) {
+        (self.tx.into_parts().0, self.jobs, self.records.back_to(self.early))
     }
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, log: Log, writer: Box<dyn Writer>, sequence: u64) -> Self {
-        let mut committer = Self { shared, log, writer: Some(writer), sequence };
+    pub(crate) fn new(shared: Arc<Shared>, log: Log, writer: RecentWriter, sequence: u64) -> Self {
+        let mut committer = Self { shared, log, writer: Some(writer), sequence, early: Records::default() };
         committer.note_extent();
         committer.watch_space();
         committer
@@ -242,17 +303,32 @@ impl Committer {
 
     /// Makes the index durable and gives back what was set aside: the store is closed.
     pub(crate) fn finish(&mut self) {
+        self.catch_up();
         self.checkpoint();
         self.log.give_back();
     }
 
     fn checkpoint(&mut self) {
-        if let Some(Err(e)) = self.writer.as_mut().map(|writer| writer.checkpoint()) {
+        if let Some(Err(e)) = self.writer.as_mut().map(Writer::checkpoint) {
             tracing::warn!(error = %e, "the index could not be made durable; the log has everything");
         }
     }
 
+    /// Makes durable what was early.
+    fn catch_up(&mut self) {
+        if self.early.commits > 0
+            && let Ok(group) = self.begin()
+        {
+            self.append(group, false);
+        }
+    }
+
     fn roll(&mut self, base: Option<(u64, u64)>) -> Result<u64> {
+        // What is early belongs behind what this segment has.
+        self.catch_up();
+        if self.early.commits > 0 {
+            return Err(self.shared.stopped.borrow().clone().map_or(Error::Full, Error::Stopped));
+        }
         match self.log.roll(self.sequence, base) {
             Ok(()) => {
                 self.note_extent();
@@ -319,30 +395,39 @@ impl Committer {
             self.writer = Some(writer);
             return Err(e);
         }
-        let first = self.sequence + 1;
         let tx = WriteTx::new(writer, self.shared.files.clone(), self.shared.files.full.load(Ordering::Relaxed));
+        let records = std::mem::take(&mut self.early);
         Ok(Group {
             tx,
             start: self.log.place(),
-            buffer: Vec::new(),
+            first: self.sequence + 1,
+            early: records.mark(),
+            records,
+            is_awaited: false,
             jobs: Vec::new(),
-            first,
-            next: first,
-            last_commit_at: 0,
             bodies: Vec::new(),
             news: News::default(),
         })
     }
 
-    fn commit(&mut self, mut group: Group, again: bool) {
-        if group.commits() == 0 {
-            return self.nothing_to_write(group);
+    fn commit(&mut self, group: Group, again: bool) {
+        let is_much = group.records.buffer.len() >= self.shared.settings.group_octets_max;
+        if group.is_empty() {
+            self.nothing_to_write(group);
+        } else if group.is_awaited || is_much {
+            self.append(group, again);
+        } else {
+            self.visible(group);
         }
-        record::end_group(&mut group.buffer, group.start, group.last_commit_at);
+    }
+
+    fn append(&mut self, mut group: Group, again: bool) {
+        let Records { buffer, commits, last_commit_at } = &mut group.records;
+        record::end_group(buffer, group.start, *last_commit_at);
         let began = Instant::now();
-        match self.log.append(&group.buffer) {
+        match self.log.append(buffer) {
             Ok(()) => {
-                self.shared.counters.group(group.commits(), group.buffer.len() as u64, began.elapsed());
+                self.shared.counters.group(*commits, buffer.len() as u64, began.elapsed());
                 self.durable(group);
             }
             Err(AppendError::Full) if again => self.without_bodies(group),
@@ -351,17 +436,21 @@ impl Committer {
     }
 
     fn nothing_to_write(&mut self, group: Group) {
-        let (writer, _) = group.tx.into_parts();
-        self.take_writer(writer);
         self.shared.feed.publish(&group.news);
-        group.jobs.into_iter().for_each(|job| job.answer(None));
+        for job in self.abandon(group) {
+            job.answer(None);
+        }
     }
 
-    fn take_writer(&mut self, writer: Option<Box<dyn Writer>>) {
+    /// As if the group had never begun.
+    fn abandon(&mut self, group: Group) -> Vec<Box<dyn Job>> {
+        let (writer, jobs, early) = group.abandon();
+        self.early = early;
         self.writer = writer;
         if let Some(writer) = &mut self.writer {
             writer.end();
         }
+        jobs
     }
 
     fn failed(&mut self, group: Group, e: &AppendError) {
@@ -373,22 +462,21 @@ impl Committer {
         if matches!(error, Error::Stopped(_)) {
             group.bodies.iter().filter_map(Body::spilled).for_each(crate::spill::Spilled::adopt);
         }
-        let (writer, _) = group.tx.into_parts();
-        self.take_writer(writer);
-        group.jobs.into_iter().for_each(|job| job.answer(Some(error.clone())));
+        for job in self.abandon(group) {
+            job.answer(Some(error.clone()));
+        }
     }
 
     /// The disk is full: the same jobs again, with no new bodies and the space that was held back.
     fn without_bodies(&mut self, group: Group) {
         self.give_up_reserve();
         self.shared.counters.refused_full.fetch_add(1, Ordering::Relaxed);
-        let jobs = group.jobs;
-        let (writer, _) = group.tx.into_parts();
-        self.take_writer(writer);
+        let jobs = self.abandon(group);
         let mut group = match self.begin() {
             Ok(group) => group,
             Err(e) => return jobs.into_iter().for_each(|job| job.answer(Some(e.clone()))),
         };
+        group.is_awaited = true;
         for mut job in jobs {
             group.run(&mut *job);
             group.jobs.push(job);
@@ -396,8 +484,20 @@ impl Committer {
         self.commit(group, false);
     }
 
+    /// Shows what a group did; it is appended with the next one.
+    fn visible(&mut self, group: Group) {
+        self.early = group.records;
+        let (writer, changes) = group.tx.into_parts();
+        self.writer = writer;
+        if let Some(writer) = &mut self.writer {
+            writer.show(&Arc::new(changes));
+        }
+        self.shared.feed.publish(&group.news);
+        group.jobs.into_iter().for_each(|job| job.answer(None));
+    }
+
     fn durable(&mut self, group: Group) {
-        self.sequence = group.next - 1;
+        self.sequence = group.first + group.records.commits - 1;
         group.bodies.iter().filter_map(Body::spilled).for_each(crate::spill::Spilled::adopt);
         let (writer, changes) = group.tx.into_parts();
         self.writer = writer;
@@ -413,7 +513,7 @@ impl Committer {
         let Place { segment, offset } = self.log.place();
         let position = Position { segment, offset, sequence: self.sequence };
         let Some(writer) = &mut self.writer else { return Err(Error::Closed) };
-        derive(&**writer, &mut changes)?;
+        derive(writer, &mut changes)?;
         let changes = [Arc::new(changes)];
         if let Err(e) = writer.apply(&changes, position) {
             tracing::warn!(error = %e, "the index refused a commit; once more with the reserve given up");

@@ -1,7 +1,7 @@
 //! The way to the single writer: a queue before its thread, or the writer itself, in place.
 
 use crate::backlog::{Backlog, block_on};
-use crate::commit::{self, Command, Committer, Job};
+use crate::commit::{self, Command, Committer, Job, Until};
 use crate::error::{Error, Result};
 use crate::tx::WriteTx;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,14 +17,18 @@ pub(crate) enum Door {
 impl Door {
     /// Runs a closure on the writer and waits for the durable commit, in this thread.
     pub(crate) fn write<T: Send + 'static>(&self, f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static) -> Result<T> {
-        let (job, outcome) = commit::job(f);
+        let (job, outcome) = commit::job(Until::Durable, f);
         self.command(Command::Write(job))?;
         commit::settle(block_on(outcome))
     }
 
-    /// The same for callers that may not be blocked.
-    pub(crate) async fn write_async<T: Send + 'static>(&self, f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static) -> Result<T> {
-        let (job, outcome) = commit::job(f);
+    /// The same for callers that may not be blocked, and say what they wait for.
+    pub(crate) async fn write_async<T: Send + 'static>(
+        &self,
+        until: Until,
+        f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (job, outcome) = commit::job(until, f);
         match self {
             Self::Queue(backlog) => backlog.push(Command::Write(job)).await?,
             Self::InPlace(_) => self.command(Command::Write(job))?,

@@ -1,7 +1,7 @@
 //! The parts put together: opening and closing, the readers' threads, or everything in place.
 
 use crate::backlog::Backlog;
-use crate::commit::{self, Committer, Outcome, Shared};
+use crate::commit::{self, Committer, Outcome, Shared, Until};
 use crate::disk::Disk;
 use crate::disk::real::RealDisk;
 use crate::disk::sim::SimDisk;
@@ -56,7 +56,7 @@ impl Engine {
         let (index, writer) = sqlite::open(&settings.data.join("index.sqlite"), sizes)?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(&settings.data));
         let (index, writer) = Recent::over(Arc::new(index), Box::new(writer), settings.recent_octets_max);
-        let parts = Parts { disk, index: Arc::new(index.clone()), writer: Box::new(writer) };
+        let parts = Parts { disk, index: Arc::new(index.clone()), writer };
         let committer = migrated(recover(parts, settings)?, schema::FORMAT, migrate::STEPS)?;
         committer.hold_reserve();
         Self::with_threads(committer, index, Some(lock))
@@ -70,7 +70,7 @@ impl Engine {
     /// The same with an index that knows something already.
     pub(crate) fn in_place(disk: &SimDisk, index: &Memory, settings: &Settings, steps: &[Step]) -> std::result::Result<Self, OpenError> {
         let (index, writer) = Recent::over(Arc::new(index.clone()), Box::new(index.clone()), settings.recent_octets_max);
-        let parts = Parts { disk: Arc::new(disk.clone()), index: Arc::new(index), writer: Box::new(writer) };
+        let parts = Parts { disk: Arc::new(disk.clone()), index: Arc::new(index), writer };
         let known = steps.last().map_or(schema::FORMAT, |step| step.to);
         let committer = migrated(recover(parts, settings)?, known, steps)?;
         committer.hold_reserve();
@@ -136,7 +136,11 @@ impl Engine {
     }
 
     pub(crate) async fn write<T: Send + 'static>(&self, f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static) -> Result<T> {
-        self.door.write_async(f).await
+        self.door.write_async(Until::Durable, f).await
+    }
+
+    pub(crate) async fn write_early<T: Send + 'static>(&self, f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static) -> Result<T> {
+        self.door.write_async(Until::Visible, f).await
     }
 
     pub(crate) fn write_here<T: Send + 'static>(&self, f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static) -> Result<T> {
@@ -151,6 +155,13 @@ impl Engine {
         let reclaimed = Reclaim { shared: &self.shared, door: &self.door, pause: &|_| false }.pass()?;
         self.shared.files.sweep();
         Ok(reclaimed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn roll(&self) -> Result<u64> {
+        let (answer, number) = oneshot::channel();
+        self.door.command(commit::Command::Roll(None, answer))?;
+        crate::backlog::block_on(number).map_err(|_| Error::Closed)?
     }
 
     pub(crate) fn verify_log(&self) -> Result<Vec<Damage>> {
@@ -225,7 +236,7 @@ fn migrated(mut committer: Committer, known: u32, steps: &[Step]) -> std::result
 }
 
 fn run<T: Send + 'static>(committer: &mut Committer, f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static) -> Result<T> {
-    let (job, mut outcome) = commit::job(f);
+    let (job, mut outcome) = commit::job(Until::Durable, f);
     committer.run(commit::Command::Write(job), &mut || None);
     match outcome.try_recv() {
         Ok(Ok(result)) => result,

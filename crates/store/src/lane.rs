@@ -213,41 +213,57 @@ impl WriteTx {
         Ok(due.len() >= max || passed.len() >= max)
     }
 
-    /// Takes parts to work on; those that were ready still are returned.
-    pub fn queue_take(&mut self, parts: &[Part]) -> Result<Vec<Part>> {
-        let lanes: BTreeSet<&Domain> = parts.iter().map(|part| &part.lane).collect();
-        for lane in &lanes {
-            self.lane_unlist(lane)?;
+    /// Takes parts to work on; those that were ready still are returned, with their messages.
+    pub fn queue_take(&mut self, parts: &[Part]) -> Result<Vec<(Part, QueueMessage)>> {
+        let mut lanes: BTreeMap<&Domain, &Part> = BTreeMap::new();
+        for part in parts {
+            let lowest = lanes.entry(&part.lane).or_insert(part);
+            *lowest = part.min(*lowest);
+        }
+        let mut listed = Vec::new();
+        for (lane, lowest) in lanes {
+            listed.push((lane, self.lane_unlist_at(lowest)?));
         }
         let mut taken = Vec::new();
         for part in parts {
-            if self.queue_place(part.receipt, &part.lane)? == Some(Place { taken: false, rank: part.rank, tag: part.tag }) {
-                self.take_one(part)?;
-                taken.push(part.clone());
+            if self.queue_place(part.receipt, &part.lane)? == Some(Place { taken: false, rank: part.rank, tag: part.tag })
+                && let Some(message) = self.queue_message(part.receipt)?
+            {
+                self.take_one(part, &message)?;
+                taken.push((part.clone(), message));
             }
         }
-        for lane in lanes {
-            self.lane_list(lane)?;
+        for (lane, first) in listed {
+            self.lane_list_from(lane, first)?;
         }
         Ok(taken)
     }
 
-    fn take_one(&mut self, part: &Part) -> Result<()> {
+    /// Takes a lane out of the index of lanes; its first part, if that is this one: then nothing is walked over.
+    fn lane_unlist_at<'a>(&mut self, part: &'a Part) -> Result<Option<&'a Part>> {
+        let first_key = part.first_key();
+        if self.has(Space::QueueOrder, &first_key)? {
+            self.delete(Space::QueueOrder, &first_key);
+            return Ok(Some(part));
+        }
+        self.lane_unlist(&part.lane).map(|()| None)
+    }
+
+    fn take_one(&mut self, part: &Part, message: &QueueMessage) -> Result<()> {
         let Part { rank, tag, receipt, ref lane } = *part;
         self.delete(Space::QueueReady, &part.ready_key());
         let place = Place { taken: true, rank, tag };
         self.put(Space::QueuePart, &key::queue_part(receipt, lane.as_str()), place.encode());
-        self.put(Space::QueueOrder, &key::queue_taken(receipt, lane.as_str()), Vec::new());
+        self.add(Space::QueueOrder, &key::queue_taken(receipt, lane.as_str()), Vec::new());
         let progress = key::queue_progress(rank);
         if self.order_number(&progress)? < tag {
             self.put(Space::QueueOrder, &progress, tag.to_be_bytes().to_vec());
         }
-        self.forget_sender(receipt, rank, tag)
+        self.forget_sender(message, rank, tag)
     }
 
     /// Once nothing of a sender stands behind this part, nothing need be known of it.
-    fn forget_sender(&mut self, receipt: ReceiptId, rank: u8, tag: u64) -> Result<()> {
-        let Some(message) = self.queue_message(receipt)? else { return Ok(()) };
+    fn forget_sender(&mut self, message: &QueueMessage, rank: u8, tag: u64) -> Result<()> {
         let sender = key::queue_sender(rank, &message.sender());
         if self.order_number(&sender)? <= tag.saturating_add(message.turns()) {
             self.delete(Space::QueueOrder, &sender);
@@ -264,7 +280,7 @@ impl WriteTx {
         self.delete(Space::QueueOrder, &key::queue_taken(receipt, lane.as_str()));
         let message = self.queue_message(receipt)?;
         if let Some(due) = message.and_then(|message| message.lanes().get(lane).copied()) {
-            self.put(Space::QueueDue, &key::queue_due(due, receipt, lane.as_str()), Vec::new());
+            self.add(Space::QueueDue, &key::queue_due(due, receipt, lane.as_str()), Vec::new());
         }
         self.announce_queue();
         Ok(())
@@ -307,10 +323,15 @@ impl WriteTx {
     }
 
     pub(crate) fn lane_list(&mut self, lane: &Domain) -> Result<()> {
-        if let Some(first) = self.queue_lane(lane, None, 1)?.first()
+        self.lane_list_from(lane, None)
+    }
+
+    /// The same when nothing comes before `from`.
+    fn lane_list_from(&mut self, lane: &Domain, from: Option<&Part>) -> Result<()> {
+        if let Some(first) = self.queue_lane(lane, from, 1)?.first()
             && self.queue_lane_is_open(lane)?
         {
-            self.put(Space::QueueOrder, &first.first_key(), Vec::new());
+            self.add(Space::QueueOrder, &first.first_key(), Vec::new());
         }
         Ok(())
     }
@@ -355,7 +376,7 @@ impl WriteTx {
             self.delete(Space::QueueDue, &key::queue_due(was, receipt, lane.as_str()));
         }
         if let Some(is) = is {
-            self.put(Space::QueueDue, &key::queue_due(is, receipt, lane.as_str()), Vec::new());
+            self.add(Space::QueueDue, &key::queue_due(is, receipt, lane.as_str()), Vec::new());
         }
     }
 
@@ -367,23 +388,29 @@ impl WriteTx {
         self.put(Space::QueueOrder, &sender, tag.saturating_add(turns).to_be_bytes().to_vec());
         let part = Part { rank, tag, receipt: message.receipt, lane: lane.clone() };
         let place = Place { taken: false, rank, tag };
-        self.put(Space::QueuePart, &key::queue_part(part.receipt, lane.as_str()), place.encode());
+        self.add(Space::QueuePart, &key::queue_part(part.receipt, lane.as_str()), place.encode());
         self.lane_unlist_before(&part)?;
-        self.put(Space::QueueReady, &part.ready_key(), Vec::new());
+        self.add(Space::QueueReady, &part.ready_key(), Vec::new());
         Ok(())
     }
 
     /// A new part is listed instead of its lane's first one, if it comes before it.
     fn lane_unlist_before(&mut self, part: &Part) -> Result<()> {
-        let first = self.queue_lane(&part.lane, None, 1)?.into_iter().next();
-        if first.as_ref().is_some_and(|first| first < part) || !self.queue_lane_is_open(&part.lane)? {
+        if self.lane_has_before(part)? || !self.queue_lane_is_open(&part.lane)? {
             return Ok(());
         }
-        if let Some(first) = first {
+        if let Some(first) = self.queue_lane(&part.lane, Some(part), 1)?.first() {
             self.delete(Space::QueueOrder, &first.first_key());
         }
-        self.put(Space::QueueOrder, &part.first_key(), Vec::new());
+        self.add(Space::QueueOrder, &part.first_key(), Vec::new());
         Ok(())
+    }
+
+    /// Whether anything in its lane comes before a part. Looked for from the part backwards: in a long lane a new part
+    /// is among the last, and what has left the lane was in front.
+    fn lane_has_before(&self, part: &Part) -> Result<bool> {
+        let range = KeyRange::new(&key::queue_lane(part.lane.as_str()), &part.ready_key());
+        Ok(!self.gather(Space::QueueReady, &range, Direction::Back, 1, |_, _| Ok(()))?.is_empty())
     }
 
     fn lane_leave(&mut self, receipt: ReceiptId, lane: &Domain, place: Place) -> Result<()> {
@@ -391,7 +418,9 @@ impl WriteTx {
         self.lane_unlist(lane)?;
         self.delete(Space::QueueReady, &part.ready_key());
         self.delete(Space::QueuePart, &key::queue_part(receipt, lane.as_str()));
-        self.forget_sender(receipt, place.rank, place.tag)?;
+        if let Some(message) = self.queue_message(receipt)? {
+            self.forget_sender(&message, place.rank, place.tag)?;
+        }
         self.lane_list(lane)
     }
 }
@@ -435,7 +464,8 @@ mod tests {
     fn drained(tx: &mut WriteTx) -> Vec<u64> {
         let mut order = Vec::new();
         while let Some(first) = tx.queue_firsts(None, 1).unwrap().pop() {
-            assert_eq!(tx.queue_take(std::slice::from_ref(&first)).unwrap(), std::slice::from_ref(&first));
+            let taken = tx.queue_take(std::slice::from_ref(&first)).unwrap();
+            assert_eq!(taken.into_iter().map(|(part, _)| part).collect::<Vec<_>>(), std::slice::from_ref(&first));
             order.push(first.receipt.0);
         }
         order

@@ -191,6 +191,18 @@ impl Store {
         async move { engine.write(f).await }
     }
 
+    /// [`Store::write`] without waiting for the disk: resolves once the changes are ordered and visible. They are made
+    /// durable with the next commit that somebody waits for, at no cost of their own, and when the store is closed.
+    ///
+    /// A power cut before that undoes them: for what is worth nothing after a restart. What adds a body, or is announced to the watchers of an account, is made durable all the same.
+    pub fn write_early<T: Send + 'static>(
+        &self,
+        f: impl FnMut(&mut WriteTx) -> Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T>> + Send + 'static {
+        let engine = self.engine.clone();
+        async move { engine.write_early(f).await }
+    }
+
     /// [`Store::read`] in the caller's thread: for the command line, tests, and whoever has a thread
     /// to wait in.
     pub fn read_blocking<T: Send + 'static>(&self, f: impl FnOnce(&ReadTx) -> Result<T> + Send + 'static) -> Result<T> {

@@ -298,7 +298,8 @@ impl WriteTx {
             self.blob_release(&old.blob)?;
         }
         self.lanes_change(Some(&old), Some(message))?;
-        self.queue_save(message)
+        self.announce_queue();
+        self.save(&key::receipt(message.receipt), message)
     }
 
     fn queue_enter(&mut self, message: &QueueMessage) -> Result<()> {
@@ -308,15 +309,16 @@ impl WriteTx {
             let action = format!("hold by rule {}", held.held_by.unwrap_or_default());
             let event = Event::Handled { action, recipient: None };
             self.trail_append(message.receipt, &[TrailEntry { at: message.accepted, event }])?;
-            return self.queue_save(&held);
+            return self.queue_keep(&held);
         }
         self.lanes_change(None, Some(message))?;
-        self.queue_save(message)
+        self.queue_keep(message)
     }
 
-    fn queue_save(&mut self, message: &QueueMessage) -> Result<()> {
+    /// Saves a message that was not in the queue.
+    fn queue_keep(&mut self, message: &QueueMessage) -> Result<()> {
         self.announce_queue();
-        self.save(&key::receipt(message.receipt), message)
+        self.save_new(&key::receipt(message.receipt), message)
     }
 
     /// Takes a message out of the queue and lets go of its octets; its copy in the Outbox goes too. One that is not

@@ -131,6 +131,13 @@ impl WriteTx {
         Ok(())
     }
 
+    /// Puts a record under a key that is not there.
+    pub(crate) fn save_new<R: Record>(&mut self, key: &[u8], record: &R) -> Result<()> {
+        let octets = encode(record)?;
+        self.add(R::SPACE, key, octets);
+        Ok(())
+    }
+
     /// Deletes every key of a range.
     pub(crate) fn erase(&mut self, space: Space, range: &KeyRange) -> Result<()> {
         let keys = self.keys(space, range, usize::MAX)?;

@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::error::Result;
 use crate::files::Files;
 use crate::index::derive::derive;
+use crate::index::recent::RecentWriter;
 use crate::index::{Direction, Index, KeyRange, Overlay, Position, View, Writer};
 use crate::log::record::{self, Kind};
 use crate::log::replay::{self, Expect, Record};
@@ -27,7 +28,7 @@ type Opened<T> = std::result::Result<T, OpenError>;
 pub(crate) struct Parts {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) index: Arc<dyn Index>,
-    pub(crate) writer: Box<dyn Writer>,
+    pub(crate) writer: RecentWriter,
 }
 
 /// Opens the store that is on a disk, or begins a new one.
@@ -36,7 +37,7 @@ pub(crate) fn recover(parts: Parts, settings: &Settings) -> Opened<Committer> {
     let files = Files::new(disk.clone(), settings.open_files_max).map_err(|e| OpenError::io("listing the bodies", e))?;
     let layout = Layout { segment_octets_max: settings.segment_octets_max, ahead_octets: settings.segment_ahead_octets };
     let segments = Segments::find(&*disk)?;
-    let mut replayed = Replayed { writer: &mut *writer, batch: Overlay::default(), position: Position::default(), damage: Vec::new() };
+    let mut replayed = Replayed { writer: &mut writer, batch: Overlay::default(), position: Position::default(), damage: Vec::new() };
     let log = match segments.last {
         Some(last) => {
             let tail = replayed.run(&*disk, &segments, last, settings.salvage)?;
@@ -45,7 +46,7 @@ pub(crate) fn recover(parts: Parts, settings: &Settings) -> Opened<Committer> {
         None => replayed.begin(disk, layout)?,
     };
     let sequence = replayed.position.sequence;
-    files.bodies_beyond(last_file(&*writer)?);
+    files.bodies_beyond(last_file(&writer)?);
     let extent = Extent { segments: segments.octets, header: log.header() };
     let shared = Shared::new(settings.clone(), index, files, extent);
     Ok(Committer::new(shared, log, writer, sequence))

@@ -13,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::feed::News;
 use crate::files::{Files, Reading};
 use crate::index::overlay;
-use crate::index::{Direction, KeyRange, Overlay, View, Visit, Writer};
+use crate::index::recent::RecentWriter;
+use crate::index::{Direction, KeyRange, Overlay, View, Visit};
 use crate::log::record::{BodyRecord, Place};
 use crate::roster::Rosters;
 use crate::schema::Space;
@@ -46,7 +47,7 @@ pub struct ReadTx {
 
 enum Base {
     Reader(Box<dyn View>),
-    Writer(Box<dyn Writer>),
+    Writer(Box<RecentWriter>),
 }
 
 impl ReadTx {
@@ -195,6 +196,15 @@ pub(crate) struct Done {
     pub(crate) news: News,
 }
 
+impl Done {
+    /// Whether nothing is lost when a power cut undoes it. Places of bodies and numbers that clients were told would be
+    /// given out again.
+    pub(crate) fn may_be_undone(&self) -> bool {
+        let no_bodies = self.appended.is_empty() && self.changes.space(Space::Blob).next().is_none();
+        no_bodies && self.restated.is_empty() && self.news.accounts.is_empty() && self.news.mailboxes.is_empty()
+    }
+}
+
 impl Deref for WriteTx {
     type Target = ReadTx;
 
@@ -205,10 +215,10 @@ impl Deref for WriteTx {
 
 impl WriteTx {
     /// A transaction on the writer's own view. `full`: the disk takes no new bodies.
-    pub(crate) fn new(writer: Box<dyn Writer>, files: Arc<Files>, full: bool) -> Self {
+    pub(crate) fn new(writer: RecentWriter, files: Arc<Files>, full: bool) -> Self {
         let reading = files.reading();
         let next = Place { segment: 0, offset: 0 };
-        let read = ReadTx::over(Base::Writer(writer), files, reading);
+        let read = ReadTx::over(Base::Writer(Box::new(writer)), files, reading);
         Self { read, next, appended: Vec::new(), restated: Overlay::default(), news: News::default(), full, at: None }
     }
 
@@ -249,9 +259,9 @@ impl WriteTx {
     }
 
     /// Ends the group: the writer's view and all changes of the group.
-    pub(crate) fn into_parts(self) -> (Option<Box<dyn Writer>>, Overlay) {
+    pub(crate) fn into_parts(self) -> (Option<RecentWriter>, Overlay) {
         match self.read.base {
-            Base::Writer(writer) => (Some(writer), self.read.earlier),
+            Base::Writer(writer) => (Some(*writer), self.read.earlier),
             Base::Reader(_) => (None, self.read.earlier),
         }
     }
@@ -259,6 +269,18 @@ impl WriteTx {
     /// Sets a key's value.
     pub fn put(&mut self, space: Space, key: &[u8], value: Vec<u8>) {
         self.read.own.put(space, key, value);
+    }
+
+    /// Sets the value of a key that is not there. What comes and goes should be added: deleted soon, it leaves no trace.
+    pub(crate) fn add(&mut self, space: Space, key: &[u8], value: Vec<u8>) {
+        debug_assert!(!self.is_there(space, key), "{space:?} {key:?} is there already");
+        self.read.own.add(space, key, value);
+    }
+
+    /// Uncounted, unlike [`ReadTx::get`].
+    fn is_there(&self, space: Space, key: &[u8]) -> bool {
+        let known = self.own.get(space, key).or_else(|| self.earlier.get(space, key));
+        known.map_or_else(|| self.view().get(space, key).is_ok_and(|value| value.is_some()), Option::is_some)
     }
 
     /// Removes a key; nothing happens when it is not there.
@@ -278,7 +300,7 @@ impl WriteTx {
             return Err(Error::Full);
         }
         let row = self.append(body)?;
-        self.put(Space::Blob, &hash.0, row.encode());
+        self.add(Space::Blob, &hash.0, row.encode());
         Ok(())
     }
 

@@ -341,6 +341,9 @@ impl Carrier {
             state.job.as_ref().map(|job| Arc::clone(&job.message))
         };
         let Some(message) = message else { return Answer::Abort };
+        if offset >= message.octets {
+            return Answer::Chunk(Vec::new());
+        }
         let (blob, at) = (message.blob, u64::from(message.skip_octets) + offset);
         match self.carry.post.store.read_short(|tx| tx.blob_read(&blob, at, CHUNK_OCTETS)) {
             Ok(octets) => Answer::Chunk(octets),

@@ -160,7 +160,7 @@ impl Runner {
             }
             self.unread = false;
             if self.next_due.take().is_some_and(|next| next <= now) {
-                self.unread = self.post.store.write(move |tx| tx.queue_ready(now, READY_MAX)).await?;
+                self.unread = self.post.store.write_early(move |tx| tx.queue_ready(now, READY_MAX)).await?;
             }
             let plan = self.plan(now, room.min(READ_MAX)).await?;
             self.next_due = plan.next;
@@ -203,7 +203,8 @@ impl Runner {
 
     async fn take(&self, plan: Plan, now: Timestamp) -> store::Result<()> {
         let settings = Arc::clone(&self.post.settings);
-        let taken = self.post.store.write(move |tx| reading::take(tx, &plan, now, &settings)).await?;
+        // After a crash all that was taken is put back: nobody need wait for the disk.
+        let taken = self.post.store.write_early(move |tx| reading::take(tx, &plan, now, &settings)).await?;
         // First all, so that what one of them finishes does not release what another has yet to bring.
         let mut put = Vec::with_capacity(taken.len());
         for Taken { jobs, down } in taken {
@@ -238,7 +239,7 @@ impl Runner {
 
     /// What waits for a connection goes back when its destination is suspended.
     async fn withdraw_suspended(&self) -> store::Result<()> {
-        let suspended = self.post.store.read(store::ReadTx::queue_suspended).await?;
+        let suspended = self.post.store.read_short(store::ReadTx::queue_suspended)?;
         let domains: BTreeSet<Domain> = suspended.into_iter().map(|(domain, _)| domain).collect();
         if domains.is_empty() {
             return Ok(());

@@ -237,12 +237,12 @@ pub(super) fn take(tx: &mut WriteTx, plan: &Plan, now: Timestamp, settings: &Set
     let until = now.after(settings.queue.crowded_wait);
     plan.pass.iter().try_for_each(|lane| tx.queue_pass(lane, Some(until)))?;
     let parts: Vec<Part> = plan.picks.iter().flat_map(|pick| pick.parts.iter().cloned()).collect();
-    let taken: BTreeSet<Part> = tx.queue_take(&parts)?.into_iter().collect();
+    let taken: BTreeMap<Part, QueueMessage> = tx.queue_take(&parts)?.into_iter().collect();
     let mut all = Vec::new();
     for pick in &plan.picks {
-        let mine: Vec<&Part> = pick.parts.iter().filter(|part| taken.contains(part)).collect();
-        let (Some(first), Some(message)) = (mine.first(), pick.parts.first()) else { continue };
-        let Some(message) = tx.queue_message(message.receipt)? else { continue };
+        let mine: Vec<&Part> = pick.parts.iter().filter(|part| taken.contains_key(part)).collect();
+        let Some(first) = mine.first() else { continue };
+        let Some(message) = taken.get(*first).cloned() else { continue };
         let lanes = mine.iter().map(|part| &part.lane).collect();
         let jobs = jobs(tx, &Arc::new(message), pick, first, &lanes, now, settings)?;
         if pick.down.is_none() {

@@ -5,9 +5,13 @@
 //! that is written once for a thousand messages writes each once.
 //!
 //! ```text
-//! apply ──▶ layers, newer over older ──▶ sinking ──▶ the index below
-//! view   =  the layers, what is sinking, and a view of the index below: all of one moment
+//! show ──▶ early ──▶ layers, newer over older ──▶ sinking ──▶ the index below
+//! apply ─────────────▶
+//! view   =  what is early, the layers, what is sinking, and a view of the index below: all of one moment
 //! ```
+//!
+//! What is shown early is not in the log yet. It becomes a layer with the next that is applied, never before: the
+//! index below must not know what a power cut can undo.
 //!
 //! Nothing depends on it after a crash: the log is the truth, and the index below remembers how far in
 //! the log it is. A little more of the log is read then.
@@ -44,14 +48,49 @@ struct Layer {
     octets: usize,
 }
 
+impl Layer {
+    fn of(changes: &Arc<Overlay>) -> Self {
+        Self { changes: changes.clone(), octets: changes.octets() }
+    }
+}
+
+/// Layers and how much they are together; older ones first.
+#[derive(Default)]
+struct Pile {
+    layers: Vec<Layer>,
+    octets: usize,
+}
+
+impl Pile {
+    fn push(&mut self, layer: Layer, united_max: usize) {
+        self.octets += layer.octets;
+        self.layers.push(layer);
+        while let [.., lower, upper] = self.layers.as_slice()
+            && lower.octets <= 2 * upper.octets
+            && lower.octets + upper.octets <= united_max
+        {
+            self.unite();
+        }
+    }
+
+    /// Makes one of the two newest layers.
+    fn unite(&mut self) {
+        let (Some(upper), Some(lower)) = (self.layers.pop(), self.layers.pop()) else { return };
+        let mut changes = Arc::unwrap_or_clone(lower.changes);
+        let freed = changes.merge(Arc::unwrap_or_clone(upper.changes));
+        self.octets = self.octets.saturating_sub(freed);
+        self.layers.push(Layer { changes: Arc::new(changes), octets: (lower.octets + upper.octets).saturating_sub(freed) });
+    }
+}
+
 #[derive(Default)]
 struct State {
     /// Counts beginnings and ends of sinking.
     epoch: u64,
-    /// Older ones first.
-    layers: Vec<Layer>,
-    octets: usize,
-    /// Of the newest layer.
+    applied: Pile,
+    /// Newer than all that is applied; not in the log yet.
+    early: Pile,
+    /// Of the newest layer that is applied.
     position: Option<Position>,
     /// Older than all `layers`; being written, or could not be.
     sinking: Vec<Layer>,
@@ -66,26 +105,7 @@ struct State {
 
 impl State {
     fn all(&self) -> Vec<Arc<Overlay>> {
-        self.sinking.iter().chain(&self.layers).map(|layer| layer.changes.clone()).collect()
-    }
-
-    fn push(&mut self, layer: Layer, united_max: usize) {
-        self.octets += layer.octets;
-        self.layers.push(layer);
-        while let [.., lower, upper] = self.layers.as_slice()
-            && lower.octets < 2 * upper.octets
-            && lower.octets + upper.octets <= united_max
-        {
-            self.unite();
-        }
-    }
-
-    /// Makes one of the two newest layers.
-    fn unite(&mut self) {
-        let (Some(upper), Some(lower)) = (self.layers.pop(), self.layers.pop()) else { return };
-        let mut changes = Arc::unwrap_or_clone(lower.changes);
-        changes.merge(Arc::unwrap_or_clone(upper.changes));
-        self.layers.push(Layer { changes: Arc::new(changes), octets: lower.octets + upper.octets });
+        self.sinking.iter().chain(&self.applied.layers).chain(&self.early.layers).map(|layer| layer.changes.clone()).collect()
     }
 }
 
@@ -119,7 +139,7 @@ impl Recent {
 
     /// Waits until there is something to sink; false: it has ended.
     fn wait(&self) -> bool {
-        let idle = |state: &mut State| !state.ended && (state.failed || state.octets < self.octets_max);
+        let idle = |state: &mut State| !state.ended && (state.failed || state.applied.octets < self.octets_max);
         let state = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         !state.ended
     }
@@ -156,15 +176,14 @@ impl Recent {
 
     fn begin_sinking(&self) -> Option<(Vec<Arc<Overlay>>, Position)> {
         let mut state = self.lock();
-        let layers = std::mem::take(&mut state.layers);
-        state.octets = 0;
-        if !layers.is_empty() {
+        let applied = std::mem::take(&mut state.applied);
+        if !applied.layers.is_empty() {
             state.sunk_position = state.position;
         }
-        state.sinking.extend(layers);
+        state.sinking.extend(applied.layers);
         let position = state.sunk_position.filter(|_| !state.sinking.is_empty())?;
         state.epoch += 1;
-        Some((state.all(), position))
+        Some((state.sinking.iter().map(|layer| layer.changes.clone()).collect(), position))
     }
 
     fn end_sinking(&self, succeeded: bool) {
@@ -179,24 +198,29 @@ impl Recent {
     /// More waits than should, or it could not be written: the writer waits, or hears why.
     fn is_stuck(&self) -> bool {
         let state = self.lock();
-        state.failed || state.octets >= self.octets_max.saturating_mul(2)
+        state.failed || state.applied.octets >= self.octets_max.saturating_mul(2)
     }
 
     /// True: it is for the caller to sink.
     fn add(&self, changes: &[Arc<Overlay>], position: Position) -> bool {
-        let layer = |changes: &Arc<Overlay>| Layer { changes: changes.clone(), octets: changes.octets() };
         // Measured before the lock: who begins to read waits for it.
-        let layers: Vec<Layer> = changes.iter().filter(|changes| !changes.is_empty()).map(layer).collect();
+        let layers: Vec<Layer> = changes.iter().filter(|changes| !changes.is_empty()).map(Layer::of).collect();
         let mut state = self.lock();
         state.position = Some(position);
-        for layer in layers {
-            state.push(layer, self.octets_max / UNITED_PART);
+        let early = std::mem::take(&mut state.early).layers;
+        for layer in early.into_iter().chain(layers) {
+            state.applied.push(layer, self.octets_max / UNITED_PART);
         }
-        let enough = state.octets >= self.octets_max;
+        let enough = state.applied.octets >= self.octets_max;
         if enough && state.attended {
             self.changed.notify_all();
         }
         enough && !state.attended
+    }
+
+    fn show(&self, changes: &Arc<Overlay>) {
+        let layer = Layer::of(changes);
+        self.lock().early.push(layer, self.octets_max / UNITED_PART);
     }
 }
 
@@ -248,6 +272,15 @@ pub(crate) struct RecentWriter {
     recent: Arc<Recent>,
     /// What it sees between [`Writer::begin`] and the end.
     moment: Option<Moment>,
+}
+
+impl RecentWriter {
+    /// Makes changes visible that are not in the log yet. They stay above all that is applied, and become part of it
+    /// with what is applied next.
+    pub(crate) fn show(&mut self, changes: &Arc<Overlay>) {
+        self.moment = None;
+        self.recent.show(changes);
+    }
 }
 
 impl View for RecentWriter {
@@ -320,22 +353,37 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Act {
         Apply(Vec<(u8, Option<u8>)>),
+        Show(Vec<(u8, Option<u8>)>),
         Look,
         Sink,
     }
 
     fn acts() -> impl Strategy<Value = Vec<Act>> {
         let changes = prop::collection::vec((0..40u8, prop::option::weighted(0.7, any::<u8>())), 1..6);
-        let act = prop_oneof![6 => changes.prop_map(Act::Apply), 2 => Just(Act::Look), 1 => Just(Act::Sink)];
+        let act = prop_oneof![
+            6 => changes.clone().prop_map(Act::Apply),
+            2 => changes.prop_map(Act::Show),
+            2 => Just(Act::Look),
+            1 => Just(Act::Sink),
+        ];
         prop::collection::vec(act, 1..60)
     }
 
-    fn overlay(changes: &[(u8, Option<u8>)]) -> Overlay {
+    type Known = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    /// The changes, made to what is known too. What is new is said to be so for every other value.
+    fn overlay(changes: &[(u8, Option<u8>)], known: &mut Known) -> Overlay {
         let mut overlay = Overlay::default();
         for (key, value) in changes {
+            let is_there = known.contains_key(&vec![*key]);
             match value {
+                Some(value) if !is_there && value % 2 == 0 => overlay.add(SPACE, &[*key], vec![*value; 3]),
                 Some(value) => overlay.put(SPACE, &[*key], vec![*value; 3]),
                 None => overlay.delete(SPACE, &[*key]),
+            }
+            match value {
+                Some(value) => drop(known.insert(vec![*key], vec![*value; 3])),
+                None => drop(known.remove(&vec![*key])),
             }
         }
         overlay
@@ -373,24 +421,24 @@ mod tests {
         fn it_is_as_if_everything_had_been_applied_below(acts in acts(), octets_max in 0..400usize) {
             let below = Memory::default();
             let (recent, mut writer) = Recent::over(Arc::new(below.clone()), Box::new(below.clone()), octets_max);
-            let mut expect = BTreeMap::new();
+            let (mut expect, mut applied, mut last) = (Known::new(), Known::new(), None);
             let mut looks = Vec::new();
             for (number, act) in (1..).zip(&acts) {
                 match act {
                     Act::Apply(changes) => {
                         writer.begin().unwrap();
-                        writer.apply(&[Arc::new(overlay(changes))], position(number)).unwrap();
-                        for (key, value) in changes {
-                            match value {
-                                Some(value) => drop(expect.insert(vec![*key], vec![*value; 3])),
-                                None => drop(expect.remove(&vec![*key])),
-                            }
-                        }
-                        prop_assert_eq!(writer.position().unwrap(), Some(position(number)));
+                        writer.apply(&[Arc::new(overlay(changes, &mut expect))], position(number)).unwrap();
+                        applied.clone_from(&expect);
+                        last = Some(position(number));
                     }
+                    Act::Show(changes) => writer.show(&Arc::new(overlay(changes, &mut expect))),
                     Act::Look => looks.push((recent.view().unwrap(), expect.clone())),
-                    Act::Sink => recent.sink().unwrap(),
+                    Act::Sink => {
+                        recent.sink().unwrap();
+                        check(&below, &applied);
+                    }
                 }
+                prop_assert_eq!(writer.position().unwrap(), last);
                 check(&writer, &expect);
             }
             // Whatever was applied or has sunk since, a view is as it was.
@@ -398,7 +446,7 @@ mod tests {
                 check(&**view, expect);
             }
             writer.checkpoint().unwrap();
-            check(&below, &expect);
+            check(&below, &applied);
             prop_assert_eq!(Writer::position(&below).unwrap(), writer.position().unwrap());
         }
     }
@@ -445,13 +493,13 @@ mod tests {
         let (below, broken) = (Memory::default(), Arc::new(std::sync::atomic::AtomicBool::new(true)));
         let hand = Broken(below.clone(), broken.clone());
         let (recent, mut writer) = Recent::over(Arc::new(below.clone()), Box::new(hand), 1);
-        let one = [Arc::new(overlay(&[(1, Some(1))]))];
+        let one = [Arc::new(overlay(&[(1, Some(1))], &mut Known::new()))];
         assert!(writer.apply(&one, position(1)).is_err(), "it says so");
         assert!(writer.apply(&one, position(1)).is_err(), "and again");
         check(&*recent.view().unwrap(), &[(vec![1], vec![1; 3])].into());
         check(&below, &BTreeMap::new());
         broken.store(false, std::sync::atomic::Ordering::Relaxed);
-        writer.apply(&[Arc::new(overlay(&[(2, Some(2))]))], position(2)).unwrap();
+        writer.apply(&[Arc::new(overlay(&[(2, Some(2))], &mut Known::new()))], position(2)).unwrap();
         check(&below, &[(vec![1], vec![1; 3]), (vec![2], vec![2; 3])].into());
         assert_eq!(Writer::position(&below).unwrap(), Some(position(2)));
     }
@@ -470,9 +518,11 @@ mod tests {
                     assert_eq!(a, b);
                 }
             });
+            let mut known = Known::new();
             for number in 1..=2000 {
                 let value = (number % 251) as u8;
-                writer.apply(&[Arc::new(overlay(&[(1, Some(value)), (2, Some(value))]))], position(number)).unwrap();
+                let both = overlay(&[(1, Some(value)), (2, Some(value))], &mut known);
+                writer.apply(&[Arc::new(both)], position(number)).unwrap();
             }
             recent.end();
         });
