@@ -139,7 +139,8 @@ impl Carry {
         Unusable { class: Class::Transient, status, attempt: state.attempt(&outcome, 0) }
     }
 
-    /// Settles a job, or gives it back if its connection was gone before it was used for it.
+    /// Settles a job, or gives it back if its connection was gone before it was used for it: however often, for such a
+    /// connection had carried mail before, and what is opened instead of it carries this first.
     async fn finish<'a>(
         &self,
         job: Job,
@@ -148,7 +149,7 @@ impl Carry {
         knows: Knows,
         committed: Option<oneshot::Sender<()>>,
     ) {
-        if was_gone && !job.given_back {
+        if was_gone {
             return self.post.board.give_back(job);
         }
         let now = self.post.world.clock.now();

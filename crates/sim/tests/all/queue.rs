@@ -138,3 +138,29 @@ fn a_queue_that_is_stopped_in_an_orderly_way_repeats_nothing() {
         world.audit().assert_sound();
     });
 }
+
+/// Several connections wait idle for more mail when the server goes and comes back: that says nothing of the message
+/// that finds them gone, one after another.
+#[test]
+fn connections_that_are_gone_when_they_are_used_again_delay_no_mail() {
+    sim::run(1, async |world| {
+        let (a, b) = world.two_hosts();
+        world.faults("mx.b.example", Faults { slow_millis: 500, ..Faults::default() });
+        a.submit("ann@a.example", &["bob@b.example"], "the first").await;
+        world.pass(Duration::from_millis(200)).await;
+        for _ in 0..8 {
+            a.submit("ann@a.example", &["bob@b.example"], "at once").await;
+        }
+        world.pass(Duration::from_millis(1_500)).await;
+        assert_eq!(b.inbox("bob@b.example").len(), 9);
+        let connections = world.network().connections();
+        assert!(connections >= 4, "{connections}");
+        b.kill();
+        b.start();
+        a.submit("ann@a.example", &["bob@b.example"], "later").await;
+        world.pass(Duration::from_secs(10)).await;
+        assert_eq!(b.inbox("bob@b.example").len(), 10, "{}", world.trace());
+        assert_eq!(world.network().connections(), connections + 1);
+        world.audit().assert_sound();
+    });
+}
