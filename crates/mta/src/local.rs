@@ -227,7 +227,8 @@ pub(crate) fn take(tx: &mut WriteTx, arrival: &Arrival, now: Timestamp, settings
                 &arrival.body,
             )?;
             events.extend(outbox::enter(tx, arrival, receipt, now)?);
-            events.extend(held.then(outbound::event));
+            // What an adviser holds is not the outbound guard's to release.
+            events.extend((held && arrival.fate != Fate::Hold).then(outbound::event));
         }
         if let Some(report) = &arrival.tls_report {
             tx.tls_report_add(now, report)?;

@@ -15,10 +15,11 @@
 //! - Nothing is lost: what is too much is put off (450 4.7.1) or kept.
 
 use crate::bounce;
+use crate::queue;
 use crate::settings::Settings;
 use mail::{AccountId, Address, Event, Timestamp, TlsDemand, compose};
 use std::time::Duration;
-use store::{HOURS_KEPT, ReadTx, Sending, SendingLimits, Traffic, WriteTx, hour};
+use store::{HOURS_KEPT, QueueMessage, ReadTx, Sending, SendingLimits, Traffic, WriteTx, hour};
 
 /// How long an account that was released is not held again. Our own choice.
 pub const APPROVED_FOR: Duration = Duration::from_hours(7 * 24);
@@ -30,6 +31,8 @@ const RECIPIENTS_OF_NEW_MIN: u32 = 150;
 const RATE_FACTOR: u32 = 5;
 /// Active days after which the account's own history counts. Our own choice.
 const KNOWN_DAYS: usize = 3;
+/// What the trail says of a message that is held because its account sends unlike itself.
+const HELD: &str = "hold as unusual";
 /// Fewer failed recipients within a day are never unusual. Our own choice.
 const FAILED_MIN: u32 = 25;
 
@@ -255,29 +258,51 @@ pub fn hold(tx: &mut WriteTx, account: AccountId, reason: &str, now: Timestamp, 
     Ok(())
 }
 
-/// Lets an account send again and releases what of it was held; how many messages.
+/// Lets an account send again and releases what of it was held because of that; how many messages. What an
+/// administrator, a rule or an adviser keeps back stays.
 ///
 /// # Errors
 /// When there is no such account, and those of the store.
 pub fn release(tx: &mut WriteTx, account: AccountId, now: Timestamp) -> store::Result<usize> {
     let sending = Sending { held: None, reason: String::new(), approved_until: Some(now.after(APPROVED_FOR)), ..tx.sending(account)? };
     tx.sending_set(account, &sending)?;
-    let held = tx.queue_all(mail::ReceiptId(0), usize::MAX)?;
-    let held: Vec<_> = held.into_iter().filter(|message| message.held && message.account == Some(account)).collect();
-    for message in &held {
-        crate::queue::admin::release(tx, message.receipt, now)?;
+    let rules = tx.hold_rules()?;
+    let mut released = 0;
+    for message in tx.queue_all(mail::ReceiptId(0), usize::MAX)? {
+        if message.account != Some(account) || !is_held(tx, &message)? {
+            continue;
+        }
+        if let Some(rule) = rules.iter().find(|rule| rule.fits(&message)) {
+            queue::admin::hold_by(tx, message.receipt, rule, now)?;
+        } else {
+            queue::admin::release(tx, message.receipt, now)?;
+            released += 1;
+        }
     }
-    Ok(held.len())
+    Ok(released)
+}
+
+/// Whether a message is held because its account sends unlike itself, and for no other reason: by its trail.
+fn is_held(tx: &ReadTx, message: &QueueMessage) -> store::Result<bool> {
+    if !message.held || message.held_by.is_some() {
+        return Ok(false);
+    }
+    let trail = tx.trail(message.receipt)?;
+    let last = trail.iter().rev().find_map(|entry| match &entry.event {
+        Event::Handled { action, .. } if action.starts_with("hold") || action == "release" => Some(action),
+        _ => None,
+    });
+    Ok(last.is_some_and(|action| action == HELD))
 }
 
 /// What the trail says of a message that is held.
 pub(crate) fn event() -> Event {
-    Event::Handled { action: "hold".to_owned(), recipient: None }
+    Event::Handled { action: HELD.to_owned(), recipient: None }
 }
 
 fn notice(account: &Address, to: &Address, reason: &str, now: Timestamp, settings: &Settings) -> Vec<u8> {
     let from = Address::parse(&format!("mailer-daemon@{}", settings.hostname)).unwrap_or_else(|_| to.clone());
-    let id = format!("<held.{}.{}@{}>", now.0, crate::queue::schedule::scramble(to.key().bytes().map(u64::from).sum()), settings.hostname);
+    let id = format!("<held.{}.{}@{}>", now.0, queue::schedule::scramble(to.key().bytes().map(u64::from).sum()), settings.hostname);
     let fields = compose::Fields::new()
         .address("From", "Mail server", &from)
         .address("To", "", to)

@@ -3,7 +3,7 @@
 
 use mail::{AccountId, Address, Domain, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
 use mta::receive::{Context, KeyRing, Receiver};
-use mta::{Counters, Settings, outbound};
+use mta::{Counters, Settings, outbound, queue};
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role};
 use std::sync::Arc;
@@ -131,4 +131,39 @@ async fn unusual_mail_is_held_and_told_of_and_goes_once_it_is_released() {
     assert_eq!((released, held(&store)), (2, vec![false; 3]));
     submit(&context, 300..500).await;
     assert_eq!((held(&store), inbox(&store, 2).len()), (vec![false; 4], 1), "approved for a week");
+}
+
+/// What somebody else keeps back stays: that is not the guard's to let go.
+#[tokio::test]
+async fn a_release_is_of_what_the_guard_holds_and_of_nothing_else() {
+    let store = store();
+    let context = context(&store, |_| ());
+    submit(&context, 0..200).await;
+    for _ in 0..3 {
+        submit(&context, 0..1).await;
+    }
+    assert_eq!(held(&store), vec![true; 4]);
+    let all = store.read_blocking(|tx| tx.queue_all(mail::ReceiptId(0), 9)).unwrap();
+    let receipts: Vec<_> = all.iter().map(|message| message.receipt).collect();
+    let change = move |tx: &mut store::WriteTx| {
+        // The first one an administrator looked at, let go, and holds now by hand; the third is what a rule is about.
+        queue::admin::release(tx, receipts[0], NOW)?;
+        queue::admin::hold(tx, receipts[0], NOW)?;
+        let mut third = tx.queue_message(receipts[2])?.unwrap();
+        third.recipients[0].recipient.address = Address::parse("user@elsewhere.example").unwrap();
+        tx.queue_put(&third)?;
+        let rule = store::HoldRule {
+            number: 0,
+            account: None,
+            sender: None,
+            recipient: Some("elsewhere.example".into()),
+            created: NOW,
+            why: String::new(),
+        };
+        tx.hold_rule_add(&rule)?;
+        outbound::release(tx, ANN, NOW)
+    };
+    assert_eq!((store.write_blocking(change).unwrap(), held(&store)), (2, vec![true, false, true, false]));
+    let third = store.read_blocking(|tx| tx.queue_all(mail::ReceiptId(0), 9)).unwrap().swap_remove(2);
+    assert_eq!(third.held_by, Some(1));
 }
