@@ -211,6 +211,16 @@ pub(crate) fn queue_progress(rank: u8) -> Vec<u8> {
     Key::default().u8(6).u8(rank).done()
 }
 
+/// `QueueOrder`, a part of a lane that waits for its time.
+pub(crate) fn queue_waiting(lane: &str, receipt: ReceiptId) -> Vec<u8> {
+    Key(queue_waiting_in(lane)).u64(receipt.0).done()
+}
+
+/// The start of the keys of what waits in a lane.
+pub(crate) fn queue_waiting_in(lane: &str) -> Vec<u8> {
+    Key::default().u8(7).text(lane).u8(0).done()
+}
+
 /// `QueueRule`, a rule by which mail is held.
 pub(crate) fn hold_rule(number: u32) -> Vec<u8> {
     Key::default().u8(2).u32(number).done()

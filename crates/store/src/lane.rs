@@ -156,6 +156,29 @@ impl ReadTx {
         Ok([due, passed].into_iter().flatten().min())
     }
 
+    /// The messages that wait for their time in a lane, at most `max`.
+    pub fn queue_waiting(&self, lane: &Domain, max: usize) -> Result<Vec<ReceiptId>> {
+        let start = key::queue_waiting_in(lane.as_str());
+        self.gather(Space::QueueOrder, &KeyRange::prefix(&start), Direction::Forward, max, |key, _| {
+            Ok(ReceiptId(key::number_u64(key, start.len()).unwrap_or_default()))
+        })
+    }
+
+    /// The lanes in which anything waits for its time. Costs a look-up for each, however much that is.
+    pub fn queue_waiting_lanes(&self) -> Result<Vec<Domain>> {
+        let (mut lanes, mut range) = (Vec::new(), KeyRange::prefix(&[7]));
+        loop {
+            let next = self.gather(Space::QueueOrder, &range, Direction::Forward, 1, |key, _| {
+                let end = key.len().saturating_sub(9);
+                let lane = key.get(1..end).and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| Domain::parse(text).ok());
+                lane.ok_or_else(|| corrupt(Space::QueueOrder, key, "names no lane"))
+            })?;
+            let Some(lane) = next.into_iter().next() else { return Ok(lanes) };
+            range.from = KeyRange::prefix(&key::queue_waiting_in(lane.as_str())).to.unwrap_or_default();
+            lanes.push(lane);
+        }
+    }
+
     /// Until when a lane is passed over, if it is.
     pub fn queue_passed_until(&self, lane: &Domain) -> Result<Option<Timestamp>> {
         let until = self.get(Space::QueueOrder, &key::queue_named(3, lane.as_str()))?;
@@ -199,6 +222,9 @@ impl WriteTx {
             self.delete(Space::QueueDue, key);
             let receipt = ReceiptId(key::number_u64(key, 8).unwrap_or_default());
             let lane = key::text(key, 16).and_then(|text| Domain::parse(text).ok());
+            if let Some(lane) = &lane {
+                self.delete(Space::QueueOrder, &key::queue_waiting(lane.as_str(), receipt));
+            }
             if let (Some(lane), Some(message)) = (lane, self.queue_message(receipt)?) {
                 self.lane_enter(&message, &lane)?;
             }
@@ -280,7 +306,7 @@ impl WriteTx {
         self.delete(Space::QueueOrder, &key::queue_taken(receipt, lane.as_str()));
         let message = self.queue_message(receipt)?;
         if let Some(due) = message.and_then(|message| message.lanes().get(lane).copied()) {
-            self.add(Space::QueueDue, &key::queue_due(due, receipt, lane.as_str()), Vec::new());
+            self.wait(receipt, lane, None, Some(due));
         }
         self.announce_queue();
         Ok(())
@@ -378,6 +404,12 @@ impl WriteTx {
         if let Some(is) = is {
             self.add(Space::QueueDue, &key::queue_due(is, receipt, lane.as_str()), Vec::new());
         }
+        let by_lane = key::queue_waiting(lane.as_str(), receipt);
+        match (was, is) {
+            (None, Some(_)) => self.add(Space::QueueOrder, &by_lane, Vec::new()),
+            (Some(_), None) => self.delete(Space::QueueOrder, &by_lane),
+            _ => {}
+        }
     }
 
     /// A part becomes ready: it gets its place in the order.
@@ -431,6 +463,16 @@ pub(crate) fn reorder(tx: &mut WriteTx) -> Result<()> {
     for (_, message) in tx.records::<QueueMessage>(&KeyRange::all())? {
         for (lane, due) in message.lanes() {
             tx.wait(message.receipt, lane, None, Some(due));
+        }
+    }
+    Ok(())
+}
+
+/// Brings a store whose waiting parts are known by their time alone to know them by their lane too.
+pub(crate) fn wait_by_lane(tx: &mut WriteTx) -> Result<()> {
+    for due in tx.keys(Space::QueueDue, &KeyRange::all(), usize::MAX)? {
+        if let (Some(receipt), Some(lane)) = (key::number_u64(&due, 8), key::text(&due, 16)) {
+            tx.put(Space::QueueOrder, &key::queue_waiting(lane, ReceiptId(receipt)), Vec::new());
         }
     }
     Ok(())
@@ -582,6 +624,40 @@ mod tests {
             assert_eq!((firsts(tx), tx.queue_next()?), (vec![3], None));
             assert!(tx.queue_resume(&lane)?);
             assert_eq!(drained(tx), [1, 4, 2, 3]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn what_waits_is_found_by_its_lane() {
+        tx(&Store::memory(), |tx| {
+            let later = now().after(Duration::from_mins(5));
+            for (receipt, to) in [(1, "x@a.example"), (2, "x@a.example"), (3, "x@a.example.org"), (4, "x@b.a.example")] {
+                let (mut message, body) = message(receipt, 1, to, 0);
+                message.recipients[0].state = crate::RecipientState::Open { attempts: 1, next: later, delay_reported: false, last: None };
+                tx.queue_add(&message, &body)?;
+            }
+            add(tx, 5, 1, "x@a.example", 0);
+            let lane = Domain::parse("a.example").unwrap();
+            let waiting = |tx: &WriteTx| tx.queue_waiting(&lane, 9).unwrap().iter().map(|receipt| receipt.0).collect::<Vec<_>>();
+            let lanes = |tx: &WriteTx| tx.queue_waiting_lanes().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+            assert_eq!(
+                (waiting(tx), lanes(tx).as_slice()),
+                (vec![1, 2], &["a.example", "a.example.org", "b.a.example"].map(str::to_owned)[..])
+            );
+            tx.queue_remove(ReceiptId(1))?;
+            let mut held = tx.queue_message(ReceiptId(3))?.unwrap();
+            held.held = true;
+            tx.queue_put(&held)?;
+            assert_eq!((waiting(tx), lanes(tx).len()), (vec![2], 2));
+            tx.queue_ready(later, 9)?;
+            assert_eq!((waiting(tx), lanes(tx)), (vec![], Vec::new()));
+            assert_eq!(drained(tx).len(), 3);
+            tx.queue_back_all(9)?;
+            assert_eq!(waiting(tx), [2, 5]);
+            tx.erase(Space::QueueOrder, &KeyRange::prefix(&[7]))?;
+            wait_by_lane(tx)?;
+            assert_eq!(waiting(tx), [2, 5], "of an older store");
             Ok(())
         });
     }

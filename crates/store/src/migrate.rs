@@ -17,7 +17,10 @@ pub(crate) struct Step {
 }
 
 /// All steps there ever were, in order.
-pub(crate) const STEPS: &[Step] = &[Step { to: 2, what: "the queue is ordered by lanes", run: crate::lane::reorder }];
+pub(crate) const STEPS: &[Step] = &[
+    Step { to: 2, what: "the queue is ordered by lanes", run: crate::lane::reorder },
+    Step { to: 3, what: "what waits in the queue is found by its lane", run: crate::lane::wait_by_lane },
+];
 
 const FORMAT: &[u8] = b"format";
 

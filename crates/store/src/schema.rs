@@ -7,7 +7,7 @@
 //! What this is not: the files around it (`log::segment`, `body`) state their own layouts.
 
 /// The version of keys and values this program writes; older stores are brought up at open.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 macro_rules! spaces {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $table:literal;)*) => {
@@ -146,7 +146,8 @@ spaces! {
     QueueReady = 67, "queue_ready";
     /// kind (1), then: 1: rank, tag, receipt, domain: the first part of each open lane; 2: until (8), domain, and
     /// 3: domain → until: lanes that are passed over; 4: receipt, domain: parts being worked on; 5: rank, sender →
-    /// where its next part begins (8); 6: rank → how far the rank has come (8).
+    /// where its next part begins (8); 6: rank → how far the rank has come (8); 7: domain, 0 (1), receipt: what waits, by
+    /// lane.
     QueueOrder = 68, "queue_order";
     /// kind (1), then: 1: domain → `Suspension`; 2: number (4) → `HoldRule`.
     QueueRule = 69, "queue_rule";

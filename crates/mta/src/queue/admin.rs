@@ -27,34 +27,44 @@ pub fn retry(tx: &mut WriteTx, receipt: ReceiptId, recipient: Option<&Address>, 
     tx.queue_put(&message)
 }
 
-/// Messages that [`retry_domain`] looks at in one transaction. Our own bound; what lies behind has its own times.
-const LOOKED_AT_MAX: usize = 10_000;
+/// Messages that [`retry_domain`] makes due in one transaction. Our own bound; what lies behind has its own times.
+const HASTENED_MAX: usize = 10_000;
 
 /// Makes what waits for a domain, or also for its subdomains, due now; how many messages, is returned. What its
-/// sender or an administrator holds stays held.
+/// sender or an administrator holds stays held. Looks at what waits for these domains only, however long the queue is.
 ///
 /// # Errors
 /// Those of the store.
 pub fn retry_domain(tx: &mut WriteTx, domain: &Domain, subdomains: bool, now: Timestamp) -> Result<usize> {
-    let mut messages = 0;
-    for mut message in tx.queue_all(ReceiptId(0), LOOKED_AT_MAX)? {
-        let held = message.held || message.terms.hold_until.is_some_and(|until| until > now);
-        if !held && hasten(&mut message, domain, subdomains, now) {
-            note(tx, &message, handled("retry", None), now)?;
-            tx.queue_put(&message)?;
-            messages += 1;
+    let lanes = if subdomains { tx.queue_waiting_lanes()? } else { vec![domain.clone()] };
+    let (mut messages, mut left) = (0, HASTENED_MAX);
+    for lane in lanes.iter().filter(|lane| is_of(lane, domain, subdomains)) {
+        let waiting = tx.queue_waiting(lane, left)?;
+        left -= waiting.len().min(left);
+        for receipt in waiting {
+            let Some(mut message) = tx.queue_message(receipt)? else { continue };
+            let held = message.held || message.terms.hold_until.is_some_and(|until| until > now);
+            if !held && hasten(&mut message, domain, subdomains, now) {
+                note(tx, &message, handled("retry", None), now)?;
+                tx.queue_put(&message)?;
+                messages += 1;
+            }
         }
     }
     Ok(messages)
+}
+
+/// Whether a domain is the one that is meant, or below it where that is meant too.
+fn is_of(domain: &Domain, wanted: &Domain, subdomains: bool) -> bool {
+    let below = || domain.as_str().strip_suffix(wanted.as_str()).is_some_and(|rest| rest.ends_with('.'));
+    domain == wanted || (subdomains && below())
 }
 
 /// Whether anything is due earlier by it.
 fn hasten(message: &mut QueueMessage, domain: &Domain, subdomains: bool, now: Timestamp) -> bool {
     let mut hastened = false;
     for entry in &mut message.recipients {
-        let of = entry.recipient.address.domain();
-        let below = || of.as_str().strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.'));
-        let meant = of == domain || (subdomains && below());
+        let meant = is_of(entry.recipient.address.domain(), domain, subdomains);
         if let RecipientState::Open { next, .. } = &mut entry.state
             && meant
             && *next > now

@@ -12,6 +12,11 @@ use mail::{Domain, ReceiptId};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+/// Under which key what is due is found by its lane.
+fn waiting_of(due: &[u8]) -> Option<Vec<u8>> {
+    Some(key::queue_waiting(key::text(due, 16)?, ReceiptId(key::number_u64(due, 8)?)))
+}
+
 impl Check<'_> {
     pub(super) fn queue(&mut self) -> Result<()> {
         let (mut due, mut parts) = (BTreeSet::new(), BTreeSet::new());
@@ -29,10 +34,19 @@ impl Check<'_> {
             self.hold(message.blob);
             self.lanes(&message, &mut due, &mut parts)?;
         }
+        let mut waiting: BTreeSet<_> = due.iter().filter_map(|key| waiting_of(key)).collect();
         for key in self.tx.keys(Space::QueueDue, &KeyRange::all(), usize::MAX)? {
             if !due.remove(&key) {
                 self.find(Space::QueueDue, &key, "no message of the queue is due then");
             }
+        }
+        for key in self.tx.keys(Space::QueueOrder, &KeyRange::prefix(&[7]), usize::MAX)? {
+            if !waiting.remove(&key) {
+                self.find(Space::QueueOrder, &key, "no message of the queue waits there");
+            }
+        }
+        for key in waiting {
+            self.find(Space::QueueOrder, &key, "is missing: a message that waits for its domain would not be found");
         }
         for key in due {
             self.find(Space::QueueDue, &key, "is missing: a message of the queue would never be tried");
