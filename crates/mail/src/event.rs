@@ -312,4 +312,37 @@ pub enum Event {
         /// The answers of DNS.
         answers: Recorded,
     },
+    /// It was refused, and yet is kept in the Rejects of one of those it was for.
+    Kept {
+        /// Whose.
+        account: AccountId,
+        /// The mailbox.
+        mailbox: MailboxId,
+        /// As what.
+        email: EmailId,
+        /// Under which Uid.
+        uid: Uid,
+        /// Until when, unless newer ones need the room.
+        until: Timestamp,
+        /// It was there already, because it had been brought before.
+        again: bool,
+    },
+    /// It was refused, and is not kept in the Rejects.
+    NotKept {
+        /// Of whom; none: of nobody.
+        account: Option<AccountId>,
+        /// Why, in words.
+        reason: String,
+    },
+    /// It was taken out of the Rejects: it is mail like any other now.
+    Readmitted {
+        /// Whose Rejects it was in.
+        account: AccountId,
+        /// Where it went.
+        mailbox: MailboxId,
+        /// As what.
+        email: EmailId,
+        /// Under which Uid.
+        uid: Uid,
+    },
 }

@@ -21,11 +21,13 @@ pub enum Role {
     Archive,
     /// `\Scheduled`: what leaves at a later time.
     Outbox,
+    /// What was refused and is kept for a while; no attribute stands for it.
+    Rejects,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 7] = [Self::Inbox, Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive, Self::Outbox];
+    pub const ALL: [Self; 8] = [Self::Inbox, Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive, Self::Outbox, Self::Rejects];
     /// Those of a new account's mailboxes, in the order they are made; others are made when they are needed.
     pub const INITIAL: [Self; 6] = [Self::Inbox, Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive];
 
@@ -39,13 +41,14 @@ impl Role {
             Self::Trash => "Trash",
             Self::Archive => "Archive",
             Self::Outbox => "Outbox",
+            Self::Rejects => "Rejects",
         }
     }
 
-    /// The SPECIAL-USE attribute of LIST (RFC 6154 §2, and IANA's registry for the Outbox); the inbox has none.
+    /// The SPECIAL-USE attribute of LIST (RFC 6154 §2, and IANA's registry for the Outbox); the inbox and the Rejects have none.
     pub const fn attribute(self) -> Option<&'static str> {
         match self {
-            Self::Inbox => None,
+            Self::Inbox | Self::Rejects => None,
             Self::Drafts => Some("\\Drafts"),
             Self::Sent => Some("\\Sent"),
             Self::Junk => Some("\\Junk"),

@@ -318,6 +318,7 @@ impl WriteTx {
         // Who watches the account wakes and finds it gone.
         self.announce(id, counters.mod_seq.next());
         self.outbox_forget(id)?;
+        self.rejects_forget(id)?;
         self.emails_release(id)?;
         self.shares_forget(id)?;
         self.annotations_of_viewer_forget(id)?;
@@ -351,7 +352,7 @@ impl WriteTx {
 }
 
 /// The spaces whose keys start with the account.
-pub(crate) const OF_AN_ACCOUNT: [Space; 29] = [
+pub(crate) const OF_AN_ACCOUNT: [Space; 31] = [
     Space::Account,
     Space::Counters,
     Space::Mailbox,
@@ -381,6 +382,8 @@ pub(crate) const OF_AN_ACCOUNT: [Space; 29] = [
     Space::Origin,
     Space::Traffic,
     Space::Sending,
+    Space::Reject,
+    Space::RejectKey,
 ];
 
 fn name_check(name: &str) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::index::KeyRange;
 use crate::key;
 use crate::lesson;
+use crate::mailbox::MailboxRecord;
 use crate::message::{MessageRecord, Walk, Which};
 use crate::outbox;
 use crate::record::{Record, decode_front, encode, unreadable};
@@ -128,6 +129,12 @@ impl ReadTx {
         Ok(Some((record, digest.to_vec())))
     }
 
+    /// The messages of a mailbox that are an email.
+    pub(crate) fn uids_of_email(&self, account: AccountId, email: EmailId, mailbox: MailboxId) -> Result<UidSet> {
+        let places = self.email(account, email)?.map(|email| email.places).unwrap_or_default();
+        Ok(places.into_iter().filter(|(place, _)| *place == mailbox).map(|(_, uid)| uid).collect())
+    }
+
     fn email_record_needed(&self, account: AccountId, id: EmailId) -> Result<(EmailRecord, Vec<u8>)> {
         self.email_record(account, id)?.ok_or_else(|| unreadable::<EmailRecord>(&key::email(account, id)))
     }
@@ -164,9 +171,21 @@ impl WriteTx {
     /// [`Error::NotFound`] without such a mailbox, [`Error::OverQuota`] without room, [`Error::Full`]
     /// without disk, [`Error::Limit`] with too many keywords.
     pub fn email_add(&mut self, account: AccountId, mailbox: MailboxId, new: NewEmail<'_>) -> Result<Added> {
-        let mut record = self.mailbox_record(account, mailbox)?;
+        let record = self.mailbox_record(account, mailbox)?;
         let mut counters = self.counters(account)?;
         counters.email_in(new.body.octets())?;
+        self.email_put(account, mailbox, record, counters, new)
+    }
+
+    /// Stores a message that the counters have counted, in its mailbox.
+    pub(crate) fn email_put(
+        &mut self,
+        account: AccountId,
+        mailbox: MailboxId,
+        mut record: MailboxRecord,
+        mut counters: Counters,
+        new: NewEmail<'_>,
+    ) -> Result<Added> {
         self.keywords_note(account, mailbox, new.flags.keywords())?;
         let (email, mod_seq) = (counters.next_email(), counters.next_mod_seq());
         let Joined { thread, ids } = self.thread_join(account, email, new.digest)?;
@@ -192,6 +211,8 @@ impl WriteTx {
     /// Copies messages into a mailbox (which may be their own): the same emails with the same flags
     /// and INTERNALDATE under new Uids. Returns the old and the new Uids, in order; those that do
     /// not exist are left out.
+    ///
+    /// Copies cost nothing, but for what was refused ([`crate::rejects`]): [`Error::OverQuota`] if there is no room for it.
     pub fn email_copy(
         &mut self,
         account: AccountId,
@@ -221,6 +242,7 @@ impl WriteTx {
                 let copy = MessageRecord { flags, mod_seq, came: mod_seq, saved: now, ..message };
                 let new = self.message_put(account, to, &mut record, &copy)?;
                 self.email_enter(account, copy.email, to, new)?;
+                self.reject_copied(account, &mut counters, copy.email, (to, new), lesson, now)?;
                 copied.push((uid, new));
                 if lesson.is_some() && taught.len() < lesson::LESSONS_MAX {
                     taught.push(copy.email);
@@ -272,11 +294,14 @@ impl WriteTx {
     ) -> Result<bool> {
         let (mut record, digest) = self.email_record_needed(account, id)?;
         record.places.retain(|place| *place != (mailbox, uid));
+        let is_counted = self.reject_left(account, counters, id, &record.places)?;
         if !record.places.is_empty() {
             self.email_save(account, id, &record, &digest)?;
             return Ok(false);
         }
-        counters.email_out(record.octets);
+        if is_counted {
+            counters.email_out(record.octets);
+        }
         self.delete(Space::Email, &key::email(account, id));
         self.delete(Space::Grams, &key::email(account, id));
         self.delete(Space::Taught, &key::email(account, id));

@@ -73,6 +73,7 @@ pub(crate) fn role(account: AccountId, role: Role) -> Vec<u8> {
         Role::Trash => 5,
         Role::Archive => 6,
         Role::Outbox => 7,
+        Role::Rejects => 8,
     };
     Key::default().u32(account.0).u8(number).done()
 }
@@ -99,9 +100,19 @@ pub(crate) fn message_uid(key: &[u8]) -> Option<Uid> {
     number_u32(key, 8).map(Uid)
 }
 
-/// `Email`, `Grams`, `Taught`, `Outbox`, `Origin`.
+/// `Email`, `Grams`, `Taught`, `Outbox`, `Origin`, `Reject`.
 pub(crate) fn email(account: AccountId, email: EmailId) -> Vec<u8> {
     Key::default().u32(account.0).u64(email.0).done()
+}
+
+/// `RejectKey`
+pub(crate) fn reject_key(account: AccountId, hash: u64) -> Vec<u8> {
+    Key::default().u32(account.0).u64(hash).done()
+}
+
+/// `RejectLink`
+pub(crate) fn reject_link(receipt: ReceiptId, account: AccountId) -> Vec<u8> {
+    Key::default().u64(receipt.0).u32(account.0).done()
 }
 
 /// `Lesson`; without a bucket: of all messages.
@@ -156,7 +167,7 @@ pub(crate) fn change_mod_seq(key: &[u8]) -> Option<ModSeq> {
     number_u64(key, 8).map(ModSeq)
 }
 
-/// `Queue`, `OutboxLink`, and the start of the keys of `Trail`.
+/// `Queue`, `OutboxLink`, and the start of the keys of `Trail` and `RejectLink`.
 pub(crate) fn receipt(receipt: ReceiptId) -> Vec<u8> {
     Key::default().u64(receipt.0).done()
 }

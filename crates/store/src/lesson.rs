@@ -3,12 +3,14 @@
 //! | what is done, by any protocol | what it teaches |
 //! |---|---|
 //! | moved or copied into Junk; `$Junk` set | unwanted |
-//! | moved or copied out of Junk, but not into the Trash; `$NotJunk` set | wanted |
+//! | moved or copied out of Junk, but not into the Trash or the Rejects; `$NotJunk` set | wanted |
+//! | moved or copied out of the Rejects, but not into Junk or the Trash | wanted |
 //! | moved or copied into the Archive; answered (`\Answered` set outside Junk) | wanted |
 //!
 //! The features of the message (`filter::Features`) are counted for the account and for the server, in the
 //! commit of the act. An email teaches one thing at a time: who changes his mind takes the first lesson
-//! back. What the filter itself puts into Junk teaches nothing.
+//! back. What the filter itself puts into Junk, and what is refused and kept, teaches nothing. Flags teach nothing in the
+//! Rejects: programs set `$Junk` and `$NotJunk` by themselves on what they find, and nobody has asked for that mail.
 //!
 //! Not the judgement: that is `filter::judge`'s.
 //!
@@ -182,15 +184,18 @@ fn slot(name: &str) -> u32 {
 /// What a move or copy from one mailbox to another teaches.
 pub(crate) fn of_move(from: Option<Role>, to: Option<Role>) -> Option<Class> {
     match (from, to) {
-        (Some(Role::Junk), Some(Role::Junk | Role::Trash)) => None,
+        (Some(Role::Junk | Role::Rejects), Some(Role::Trash | Role::Rejects)) | (Some(Role::Junk), Some(Role::Junk)) => None,
         (_, Some(Role::Junk)) => Some(Class::Spam),
-        (Some(Role::Junk), _) | (Some(Role::Inbox) | None, Some(Role::Archive)) => Some(Class::Ham),
+        (Some(Role::Junk | Role::Rejects), _) | (Some(Role::Inbox) | None, Some(Role::Archive)) => Some(Class::Ham),
         _ => None,
     }
 }
 
 /// What a change of flags teaches, in a mailbox of that role.
 pub(crate) fn of_flags(before: &Flags, after: &Flags, role: Option<Role>) -> Option<Class> {
+    if role == Some(Role::Rejects) {
+        return None;
+    }
     let has = |flags: &Flags, names: &[&str]| {
         flags.keywords().iter().any(|keyword| names.iter().any(|name| keyword.as_str().eq_ignore_ascii_case(name)))
     };

@@ -63,6 +63,7 @@ mod quota;
 mod reclaim;
 mod record;
 mod recover;
+mod rejects;
 mod reputation;
 mod return_path;
 mod roster;
@@ -115,6 +116,7 @@ pub use pop3::{POP3_FOLDERS_MAX, POP3_UIDL_OCTETS_MAX, Pop3Deletion, Pop3Message
 pub use queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 pub use quota::Quota;
 pub use reclaim::Reclaimed;
+pub use rejects::{KeptReject, NewReject, Reject, RejectsMax};
 pub use secret::{RETURN_PATH_SECRET, SECRET_OCTETS};
 pub use settings::Settings;
 pub use suppression::{FOR_EVER, Suppression};

@@ -39,6 +39,9 @@ pub const SUBSCRIPTIONS_MAX: usize = 20_000;
 /// Most different keywords in a mailbox. Our own bound.
 pub const MAILBOX_KEYWORDS_MAX: usize = 256;
 
+/// Names tried for a mailbox that is needed where others have its own. Our own bound.
+const NAMES_TRIED_MAX: usize = 16;
+
 /// A mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mailbox {
@@ -293,6 +296,30 @@ impl WriteTx {
         self.counters_save(account, &counters)?;
         self.grants_inherit(account, id)?;
         Ok(id)
+    }
+
+    /// The mailbox with a role, made and subscribed to if there is none; one without any role that has its name becomes it.
+    pub(crate) fn mailbox_needed(&mut self, account: AccountId, role: Role) -> Result<MailboxId> {
+        if let Some(mailbox) = self.mailbox_by_role(account, role)? {
+            return Ok(mailbox.id);
+        }
+        let name = role.default_name();
+        let names = (1..=NAMES_TRIED_MAX).map(|n| if n == 1 { name.to_owned() } else { format!("{name} {n}") });
+        for name in names {
+            match self.mailbox_by_name(account, &name)? {
+                Some(Mailbox { id, role: None, .. }) => {
+                    self.mailbox_set_role(account, id, Some(role))?;
+                    return Ok(id);
+                }
+                Some(_) => {}
+                None => {
+                    let id = self.mailbox_create(account, &name, Some(role))?;
+                    self.mailbox_subscribe(account, &name, true)?;
+                    return Ok(id);
+                }
+            }
+        }
+        Err(Error::Limit(format!("names for a mailbox {name}")))
     }
 
     /// Gives a mailbox, and those below it, another name; INBOX keeps its own and gives its messages

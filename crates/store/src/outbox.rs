@@ -25,7 +25,6 @@ use crate::email::NewEmail;
 use crate::error::{Error, Result};
 use crate::index::KeyRange;
 use crate::key;
-use crate::mailbox::Mailbox;
 use crate::message::{FlagChange, Message, Which};
 use crate::record::{Record, unreadable};
 use crate::schema::Space;
@@ -39,9 +38,6 @@ use std::time::Duration;
 /// Longest time that everything an account sends can be made to wait. Our own bound: it is there to call back what
 /// was sent too soon.
 pub const HOLD_MAX: Duration = Duration::from_hours(24);
-
-/// Names tried for an Outbox where others have its own. Our own bound.
-const NAMES_MAX: usize = 16;
 
 /// It waits (RFC 5788 §3.4.3).
 const PENDING: &str = "$SubmitPending";
@@ -172,12 +168,6 @@ impl ReadTx {
     pub(crate) fn outbox_knows(&self, account: AccountId) -> Result<bool> {
         Ok(!self.keys(Space::Outbox, &KeyRange::prefix(&key::account(account)), 1)?.is_empty())
     }
-
-    /// The messages that are the copy.
-    fn outbox_uids(&self, account: AccountId, email: EmailId, mailbox: MailboxId) -> Result<UidSet> {
-        let places = self.email(account, email)?.map(|email| email.places).unwrap_or_default();
-        Ok(places.into_iter().filter(|(place, _)| *place == mailbox).map(|(_, uid)| uid).collect())
-    }
 }
 
 impl WriteTx {
@@ -213,7 +203,7 @@ impl WriteTx {
         if self.queue_message(receipt)?.is_none() {
             return Err(Error::NotFound("queued message".into()));
         }
-        let placed = self.outbox(account).and_then(|mailbox| {
+        let placed = self.mailbox_needed(account, Role::Outbox).and_then(|mailbox| {
             let added = self.outbox_place(account, mailbox, body, digest, &[PENDING], &[Flag::Seen], now)?;
             Ok((mailbox, added))
         });
@@ -225,30 +215,6 @@ impl WriteTx {
         let record = OutboxRecord { receipt, mailbox, state: OutboxState::Waiting, failed: false, added_octets: 0 };
         self.outbox_save(account, added.email, &record)?;
         Ok(Some((mailbox, added)))
-    }
-
-    /// The mailbox with the role; one without any role that has its name becomes it.
-    fn outbox(&mut self, account: AccountId) -> Result<MailboxId> {
-        if let Some(outbox) = self.mailbox_by_role(account, Role::Outbox)? {
-            return Ok(outbox.id);
-        }
-        let name = Role::Outbox.default_name();
-        let names = (1..=NAMES_MAX).map(|n| if n == 1 { name.to_owned() } else { format!("{name} {n}") });
-        for name in names {
-            match self.mailbox_by_name(account, &name)? {
-                Some(Mailbox { id, role: None, .. }) => {
-                    self.mailbox_set_role(account, id, Some(Role::Outbox))?;
-                    return Ok(id);
-                }
-                Some(_) => {}
-                None => {
-                    let id = self.mailbox_create(account, &name, Some(Role::Outbox))?;
-                    self.mailbox_subscribe(account, &name, true)?;
-                    return Ok(id);
-                }
-            }
-        }
-        Err(Error::Limit("names for an Outbox".into()))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the inside of the two ways into the Outbox")]
@@ -301,7 +267,7 @@ impl WriteTx {
 
     /// Takes keywords from the copy and gives it flags.
     fn outbox_reflag(&mut self, account: AccountId, email: EmailId, mailbox: MailboxId, without: &[&str], with: &[Flag]) -> Result<()> {
-        for (from, to) in self.outbox_uids(account, email, mailbox)?.ranges() {
+        for (from, to) in self.uids_of_email(account, email, mailbox)?.ranges() {
             for message in self.messages(account, mailbox, from, to, usize::MAX)? {
                 let mut flags = message.flags;
                 for name in without {
@@ -332,7 +298,7 @@ impl WriteTx {
             return self.outbox_reflag(account, email, failed.mailbox, &[SUBMITTED], &[keyword(FAILED), Flag::Flagged]);
         }
         self.outbox_drop(account, email, receipt);
-        let gone = self.outbox_uids(account, email, failed.mailbox)?;
+        let gone = self.uids_of_email(account, email, failed.mailbox)?;
         self.messages_remove(account, failed.mailbox, &gone, Which::All)?;
         let added = self.outbox_place(account, failed.mailbox, body, digest, keywords, &[Flag::Flagged], now)?;
         self.outbox_save(account, added.email, &OutboxRecord { added_octets, ..failed })
@@ -345,14 +311,14 @@ impl WriteTx {
         if record.failed {
             return Ok(());
         }
-        let gone = self.outbox_uids(account, email, record.mailbox)?;
+        let gone = self.uids_of_email(account, email, record.mailbox)?;
         self.messages_remove(account, record.mailbox, &gone, Which::All).map(drop)
     }
 
     /// An email has left a mailbox: if that was the last of a copy in the Outbox, what waited is not sent.
     pub(crate) fn outbox_left(&mut self, account: AccountId, mailbox: MailboxId, email: EmailId) -> Result<()> {
         let Some(record) = self.record::<OutboxRecord>(&key::email(account, email))? else { return Ok(()) };
-        if record.mailbox != mailbox || !self.outbox_uids(account, email, mailbox)?.is_empty() {
+        if record.mailbox != mailbox || !self.uids_of_email(account, email, mailbox)?.is_empty() {
             return Ok(());
         }
         self.outbox_drop(account, email, record.receipt);

@@ -2,7 +2,7 @@
 //!
 //! An email counts once, however many mailboxes hold it: that is what it costs us. So copying is
 //! free, and a message comes off the account when its last mailbox lets go of it. Annotations count
-//! too. The number of emails can be limited besides.
+//! too. The number of emails can be limited besides. What was refused and is kept (`crate::rejects`) counts in neither.
 
 use crate::error::{Error, Result};
 use crate::tx::ReadTx;

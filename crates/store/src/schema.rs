@@ -188,6 +188,13 @@ spaces! {
     Sent = 93, "sent";
     /// slot (4) → `GreetingRecord`: who tried to write to whom from where for the first time.
     Greeting = 95, "greeting";
+    // 90 to 92: what was refused and is kept.
+    /// account (4), email (8) → `RejectRecord`: what the email was refused with, and whether it counts in the quota.
+    Reject = 90, "reject";
+    /// account (4), hash (8) → `RejectKey`: the email that is the same message.
+    RejectKey = 91, "reject_key";
+    /// receipt (8), account (4) → `RejectLink`: the email that the account keeps of it.
+    RejectLink = 92, "reject_link";
     // 85 to 89: what is explained and reported.
     /// receipt (8) → nothing: its trail is of a message that was refused.
     Rejection = 85, "rejection";

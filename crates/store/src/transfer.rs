@@ -69,6 +69,7 @@ impl WriteTx {
         if account == to.account {
             let uid = self.message_put(to.account, to.mailbox, &mut record, &copy)?;
             self.email_enter(to.account, copy.email, to.mailbox, uid)?;
+            self.reject_copied(to.account, &mut counters, copy.email, (to.mailbox, uid), None, copy.saved)?;
             self.mailbox_advance(to.account, to.mailbox, record, &counters, &[])?;
             return Ok(uid);
         }

@@ -26,7 +26,7 @@ pub(crate) struct Counters {
     pub(crate) mailbox: MailboxId,
     /// The last one given.
     pub(crate) uid_validity: UidValidity,
-    /// Emails, each once however many mailboxes hold it.
+    /// Emails, each once however many mailboxes hold it, but for those that the Rejects alone hold.
     pub(crate) emails: u64,
     /// Octets of these emails and of the account's annotations: what the quota is measured by.
     pub(crate) used_octets: u64,
@@ -42,17 +42,25 @@ pub(crate) struct Counters {
     pub(crate) list_changes: u32,
     /// Most emails; since format 2.
     pub(crate) quota_emails_max: Option<u64>,
+    /// Entries of the Rejects; since format 3, as the next.
+    pub(crate) rejects: u32,
+    /// Octets of their emails. They are in `emails` and `used_octets` only where they are elsewhere too.
+    pub(crate) rejects_octets: u64,
 }
 
 impl Record for Counters {
     const SPACE: Space = Space::Counters;
     const NAME: &'static str = "counters record";
-    const FORMAT: u8 = 2;
+    const FORMAT: u8 = 3;
 
-    /// Format 1 ended before the last field: it reads as if none were set.
+    /// Earlier formats ended before the last fields: they read as if none were set and nothing counted.
     fn upgrade(format: u8, octets: &[u8]) -> Option<Self> {
-        let whole = [octets, &[0]].concat();
-        (format == 1).then(|| postcard::from_bytes(&whole).ok()).flatten()
+        let missing: &[u8] = match format {
+            1 => &[0, 0, 0],
+            2 => &[0, 0],
+            _ => return None,
+        };
+        postcard::from_bytes(&[octets, missing].concat()).ok()
     }
 }
 

@@ -55,9 +55,10 @@ impl Check<'_> {
         }
         self.figures(|figures| figures.emails += emails);
         let key = key::account(account);
-        self.same(Space::Counters, &key, "emails", counters.emails, emails);
+        let (apart, apart_octets) = self.rejects_of(account, counters)?;
+        self.same(Space::Counters, &key, "emails", counters.emails + apart, emails);
         let annotations = self.annotations(account)?;
-        self.same(Space::Counters, &key, "used_octets", counters.used_octets, octets + annotations);
+        self.same(Space::Counters, &key, "used_octets", counters.used_octets + apart_octets, octets + annotations);
         self.threads(account, &links)
     }
 

@@ -17,6 +17,7 @@ mod grams;
 mod mailboxes;
 mod outbox;
 mod queue;
+mod rejects;
 mod sharing;
 
 use crate::Store;
@@ -162,6 +163,7 @@ impl<'a> Check<'a> {
         self.shares()?;
         self.queue()?;
         self.outbox()?;
+        self.rejects()?;
         self.trails()?;
         let blobs = self.blobs()?;
         Ok((self.told(), blobs))

@@ -27,6 +27,7 @@ use crate::outbox::{HoldRecord, OutboxLink, OutboxRecord, OutboxState};
 use crate::pop3::{Pop3Deletion, Pop3Message, Pop3Settings};
 use crate::queue::{Final, QueueMessage, QueueRecipient, RecipientState};
 use crate::record::{Record, decode, encode};
+use crate::rejects::{RejectKey, RejectLink, RejectRecord};
 use crate::reputation::{OriginRecord, ReputationRecord};
 use crate::return_path::LongSender;
 use crate::suppression::Suppression;
@@ -85,6 +86,7 @@ fn every_record_is_read_as_it_was_written() {
     messages(&mut fixtures);
     queue(&mut fixtures);
     events(&mut fixtures);
+    rejects(&mut fixtures);
     if fixtures.update {
         let text: Vec<_> = fixtures.lines.iter().map(|(name, octets)| format!("{name} {octets}\n")).collect();
         std::fs::write(&path, text.concat()).unwrap();
@@ -121,9 +123,12 @@ fn accounts(fixtures: &mut Fixtures) {
         list_floor: ModSeq(9),
         list_changes: 10,
         quota_emails_max: None,
+        rejects: 0,
+        rejects_octets: 0,
     };
     fixtures.older("counters", &counters);
-    fixtures.check("counters.2", &Counters { quota_emails_max: Some(11), ..counters });
+    fixtures.older("counters.2", &Counters { quota_emails_max: Some(11), ..counters.clone() });
+    fixtures.check("counters.3", &Counters { rejects: 300, rejects_octets: 70_000, ..counters });
     let mailbox = MailboxRecord {
         name: "Entwürfe".into(),
         role: Some(Role::Drafts),
@@ -139,6 +144,7 @@ fn accounts(fixtures: &mut Fixtures) {
     };
     fixtures.check("mailbox", &mailbox);
     fixtures.check("mailbox.outbox", &MailboxRecord { role: Some(Role::Outbox), ..mailbox.clone() });
+    fixtures.check("mailbox.rejects", &MailboxRecord { role: Some(Role::Rejects), ..mailbox.clone() });
     fixtures.check("mailbox_name", &NameRecord(MailboxId(300)));
     fixtures.check("mailbox_role", &RoleRecord(MailboxId(300)));
     fixtures.check("grant", &GrantRecord(Rights::parse("lrtea").unwrap()));
@@ -374,4 +380,18 @@ fn events(fixtures: &mut Fixtures) {
     fixtures.older("dkim_key", &key);
     fixtures.check("dkim_key.2", &key);
     fixtures.check("trail.message_id", &TrailRecord::MessageId(u64::MAX));
+}
+
+fn rejects(fixtures: &mut Fixtures) {
+    let (account, mailbox, email, uid) = (AccountId(300), MailboxId(7), EmailId(1000), Uid(5));
+    let events = [
+        Event::Kept { account, mailbox, email, uid, until: now(), again: true },
+        Event::NotKept { account: Some(account), reason: "too large".into() },
+        Event::Readmitted { account, mailbox, email, uid },
+    ];
+    fixtures.check("trail.rejects", &TrailRecord::Entries(events.map(|event| TrailEntry { at: now(), event }).to_vec()));
+    let (receipt, known_by, reply) = (ReceiptId(u64::MAX - 1), vec![1, u64::MAX], "550 5.7.1 Taken for spam".to_owned());
+    fixtures.check("reject", &RejectRecord { receipt, mailbox, at: now(), octets: 70_000, known_by, reply, counted: true });
+    fixtures.check("reject_key", &RejectKey(email));
+    fixtures.check("reject_link", &RejectLink(email));
 }
