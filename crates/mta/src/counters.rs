@@ -16,6 +16,8 @@ pub struct Counters {
     pub accepted_lmtp: AtomicU64,
     /// Commands refused with 4xx or 5xx: senders, recipients and messages.
     pub refused: AtomicU64,
+    /// Refused messages that were kept for an account.
+    pub rejects_kept: AtomicU64,
     /// Sign-ins that failed on a submission port.
     pub auth_failed: AtomicU64,
     /// Recipients stored in a mailbox.

@@ -156,8 +156,29 @@ pub struct Receive {
     pub authentication: Authentication,
     /// Telling wanted mail from unwanted.
     pub filter: Filter,
+    /// Keeping what was refused.
+    pub rejects: Rejects,
     /// Programs outside that are asked, in this order. Default none.
     pub advisers: Vec<Arc<Adviser>>,
+}
+
+/// Keeping what was refused, for those it was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejects {
+    /// How long; zero: nothing is kept. Default 14 days.
+    pub keep: Duration,
+    /// Most messages of an account; the oldest make room. Default 500.
+    pub messages_max: u32,
+    /// Most octets of one message; longer ones are not kept. Default 10 MiB.
+    pub message_octets_max: u64,
+    /// Most octets of an account's together; the oldest make room. Default 100 MiB.
+    pub octets_max: u64,
+}
+
+impl Default for Rejects {
+    fn default() -> Self {
+        Self { keep: Duration::from_hours(14 * 24), messages_max: 500, message_octets_max: 10 << 20, octets_max: 100 << 20 }
+    }
 }
 
 /// Addresses with a detail: `user+detail@domain` (RFC 5233).
@@ -262,6 +283,7 @@ impl Default for Receive {
             subaddress: Subaddress::default(),
             authentication: Authentication::default(),
             filter: Filter::default(),
+            rejects: Rejects::default(),
             advisers: Vec::new(),
         }
     }

@@ -25,6 +25,7 @@ pub fn settings(config: &Config) -> Result<mta::Settings> {
     settings.receive.subaddress.separators.clone_from(&config.subaddress.separators);
     settings.receive.advisers = crate::advisers::advisers(config)?;
     settings.receive.filter = filter(config);
+    settings.receive.rejects = config.rejects.settings();
     settings.queue.retry = config.queue.retry.iter().map(|wait| wait.0).collect();
     // A host that does not answer is not left alone for longer than the operator wants to wait.
     let (first, last) = (settings.queue.retry.first(), settings.queue.retry.iter().max());

@@ -91,6 +91,7 @@ impl Scrape {
         let failed = mta::bounce_class::BounceClass::all().zip(&mail.failed).map(|(class, count)| (class.name(), read(count)));
         family(out, "postrider_attempts_failed", "Attempts to reach other servers that failed, by why", "class", failed)?;
         counter(out, "postrider_smtp_refused", "SMTP commands refused", read(&mail.refused))?;
+        counter(out, "postrider_rejects_kept", "Refused messages kept for a user", read(&mail.rejects_kept))?;
         counter(out, "postrider_advisers_failed", "Times that a milter or a hook could not be asked", read(&mail.advisers_failed))?;
         counter(out, "postrider_outbound_connections", "Connections opened to other servers", read(&mail.connections))
     }

@@ -1,6 +1,5 @@
-//! Forgets trails that are older than they are to be kept, what sending mail left behind, and bans that are long over:
-//! soon after the start, then
-//! once an hour.
+//! Forgets trails that are older than they are to be kept, refused mail likewise, what sending mail left behind, and bans that
+//! are long over: soon after the start, then once an hour.
 //!
 //! Not what is forgotten: the store knows which trails are old and which belong to queued messages.
 //!
@@ -18,6 +17,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_hours(1);
 /// Most receipts looked at in one transaction. Default 500, our own bound: some milliseconds of the writer's time.
 const RECEIPTS_MAX: usize = 500;
+/// Most refused messages removed in one transaction. Default 100, our own bound.
+const REJECTS_MAX: usize = 100;
 /// Between two transactions of one sweep. Default 50 milliseconds, our own choice.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -25,11 +26,23 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// beyond it counts no further back.
 const SUPPRESSION_DAYS: u32 = 90;
 
-/// Sweeps for ever. `keep` is asked before each sweep how long trails are kept: a reload can change it.
-pub async fn run(store: Store, clock: Arc<dyn Clock>, keep: impl Fn() -> Duration) {
+/// How long things are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Spans {
+    /// Trails.
+    pub trails: Duration,
+    /// What was refused.
+    pub rejects: Duration,
+}
+
+/// Sweeps for ever. `keep` is asked before each sweep: a reload can change it.
+pub async fn run(store: Store, clock: Arc<dyn Clock>, keep: impl Fn() -> Spans) {
     tokio::time::sleep(FIRST_WAIT).await;
     loop {
-        match pass(&store, oldest_kept(clock.wall(), keep()), RECEIPTS_MAX).await {
+        if let Err(error) = expire_rejects(&store, oldest_kept(clock.wall(), keep().rejects)).await {
+            tracing::warn!(%error, "old refused mail could not be removed");
+        }
+        match pass(&store, oldest_kept(clock.wall(), keep().trails), RECEIPTS_MAX).await {
             Ok(transactions) => tracing::debug!(transactions, "old trails are forgotten"),
             Err(error) => tracing::warn!(%error, "old trails could not be forgotten"),
         }
@@ -42,6 +55,17 @@ pub async fn run(store: Store, clock: Arc<dyn Clock>, keep: impl Fn() -> Duratio
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// Removes what was refused before a time.
+async fn expire_rejects(store: &Store, before: Timestamp) -> Result<()> {
+    for account in store.read(move |tx| tx.accounts_with_old_rejects(before)).await? {
+        while store.write(move |tx| tx.rejects_expire(account, before, REJECTS_MAX)).await? == REJECTS_MAX {
+            tokio::time::sleep(PAUSE).await;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Forgets senders whose rewritten addresses lead nowhere any more, suppressions that are over, and old counts.
@@ -118,12 +142,41 @@ mod tests {
     async fn it_sweeps_soon_after_the_start_and_every_hour() {
         let (store, receipts) = trails(&[100, 23]);
         let clock = Arc::new(VirtualClock::starting_at(NOW));
-        let sweeping = tokio::spawn(run(store.clone(), clock, || Duration::from_hours(24)));
+        let sweeping = tokio::spawn(run(store.clone(), clock, || Spans { trails: Duration::from_hours(24), rejects: Duration::ZERO }));
         tokio::time::sleep(Duration::from_mins(1)).await;
         assert_eq!(known(&store, &receipts), [false, true]);
         tokio::time::sleep(Duration::from_hours(2)).await;
         assert_eq!(known(&store, &receipts), [false, false]);
         assert!(!sweeping.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_mail_is_kept_as_long_as_is_set() {
+        let store = Store::memory();
+        let made = store.write_blocking(|tx| {
+            tx.domain_add(&mail::Domain::parse("x.example").unwrap(), NOW)?;
+            let new = store::NewAccount {
+                address: Address::parse("ann@x.example").unwrap(),
+                name: String::new(),
+                credentials: store::auth::Credentials::none(),
+                quota_octets_max: None,
+            };
+            let account = tx.account_create(new, NOW)?;
+            for hours in [100, 90, 3] {
+                let at = oldest_kept(NOW, Duration::from_hours(hours));
+                let text = format!("Subject: {hours}\r\n\r\n");
+                let (body, digest) = (store::Body::new(text.as_bytes()), mail::digest::Digest::of(text.as_bytes()));
+                let receipt = tx.receipt_next(at)?;
+                let new = store::NewReject { receipt, body: &body, digest: &digest, reply: "550 no", known_by: &[], subjects: &[] };
+                tx.reject_keep(account, new, store::RejectsMax { messages: 9, octets: 9_999 }, at)?;
+            }
+            Ok(account)
+        });
+        let account = made.unwrap();
+        for (hours, want) in [(99, 2), (50, 1), (0, 0)] {
+            expire_rejects(&store, oldest_kept(NOW, Duration::from_hours(hours))).await.unwrap();
+            assert_eq!(store.read_blocking(move |tx| tx.rejects(account)).unwrap().len(), want, "{hours}");
+        }
     }
 
     #[test]

@@ -188,7 +188,11 @@ impl Server {
         tasks.spawn(until(shutdown.clone(), control.run(admin)));
         tasks.spawn(run_queue(Arc::clone(&host), shutdown.clone()));
         let (swept, keep) = (host.store.clone(), Arc::clone(&host));
-        tasks.spawn(until(shutdown.clone(), sweep::run(swept, Arc::clone(&host.clock), move || keep.config().trail.keep.0)));
+        let spans = move || {
+            let config = keep.config();
+            sweep::Spans { trails: config.trail.keep.0, rejects: config.rejects.keep.0 }
+        };
+        tasks.spawn(until(shutdown.clone(), sweep::run(swept, Arc::clone(&host.clock), spans)));
         let rotation = crate::dkim_rotation::Rotation::new(host.store.clone(), Arc::clone(&host.clock));
         let rotating = Arc::clone(&host);
         tasks.spawn(until(

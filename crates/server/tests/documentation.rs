@@ -51,6 +51,7 @@ fn heading(table: &'static str) -> &'static str {
         "transport" => "`[transport]`",
         "authentication" => "`[authentication]`",
         "filter" => "`[filter]`; [how mail is judged](filter.md)",
+        "rejects" => "`[rejects]`: what was refused is kept; [how](operations.md#refused-mail)",
         "forwarding" => "`[forwarding]`",
         "bounces" => "`[bounces]`",
         "relay_fallback" => "`[relay_fallback]`",

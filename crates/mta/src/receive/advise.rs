@@ -165,7 +165,7 @@ impl Receiver {
     }
 
     /// The header that advisers see, below our own trace.
-    fn header(&self, transaction: &Transaction, block: &[u8], receipt: ReceiptId, findings: &Findings) -> Header {
+    pub(super) fn header(&self, transaction: &Transaction, block: &[u8], receipt: ReceiptId, findings: &Findings) -> Header {
         let now = self.context.clock.wall();
         let received = self.received(transaction, receipt, now);
         if self.role == Role::Submission {
@@ -175,7 +175,7 @@ impl Receiver {
         Header::new(results.as_bytes(), received.as_bytes(), &self.without_forged(block))
     }
 
-    async fn advice(&mut self, transaction: &Transaction, header: Header, body: Shown) -> Result<Advice, Refusal> {
+    pub(super) async fn advice(&mut self, transaction: &Transaction, header: Header, body: Shown) -> Result<Advice, Refusal> {
         let known = self.known(Some(transaction), &[]);
         let recipients = transaction.recipients.iter().map(|accepted| accepted.recipient.clone()).collect();
         let reverse_path: ReversePath = transaction.mail.reverse_path.clone();
@@ -189,7 +189,7 @@ impl Receiver {
 
     /// The header as it is stored, with what is for our own readers, and how many octets those are: our signatures and seals are of what
     /// the advisers made of the message.
-    fn advised_start(&self, transaction: &Transaction, message: &Message, findings: &Findings) -> (Vec<u8>, u32) {
+    pub(super) fn advised_start(&self, transaction: &Transaction, message: &Message, findings: &Findings) -> (Vec<u8>, u32) {
         let now = self.context.clock.wall();
         let header = message.header.bytes();
         let mut start = format!("Return-Path: <{}>\r\n{}", message.reverse_path, findings.judged.field).into_bytes();
@@ -232,7 +232,7 @@ impl Receiver {
         Ok(events)
     }
 
-    fn stored(&self, mut start: Vec<u8>, replaced: Option<&[u8]>, body: &Shown) -> Result<Body, Reply> {
+    pub(super) fn stored(&self, mut start: Vec<u8>, replaced: Option<&[u8]>, body: &Shown) -> Result<Body, Reply> {
         match (replaced, body) {
             (Some(octets), _) => start.extend_from_slice(octets),
             (None, Shown::Memory(octets)) => start.extend_from_slice(octets),

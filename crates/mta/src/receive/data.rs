@@ -221,7 +221,7 @@ impl Receiver {
     }
 
     /// The message's header with the fields it gets, as it is stored.
-    fn start(&self, transaction: &Transaction, block: &[u8], findings: &Findings) -> (Vec<u8>, Facts) {
+    pub(super) fn start(&self, transaction: &Transaction, block: &[u8], findings: &Findings) -> (Vec<u8>, Facts) {
         let now = self.context.clock.wall();
         let receipt = transaction.receipt.unwrap_or_else(|| self.context.receipt(now));
         let return_path = format!("Return-Path: <{}>\r\n", transaction.mail.reverse_path);
@@ -301,7 +301,13 @@ impl Receiver {
         let (body, facts, inspected, judged) = match spilled.start {
             Start::Written(facts) => (body, *facts, None, Judged::default()),
             Start::Held(block, watch) => {
-                let findings = self.findings(transaction, *watch).await.map_err(|refused| refused.about(&block, body.octets()))?;
+                let findings = match self.findings(transaction, *watch).await {
+                    Ok(findings) => findings,
+                    Err(refused) => {
+                        let parts = Parts { block: &block, body: Shown::Stored(body), eight_bit: spilled.eight_bit };
+                        return Err(self.kept_back(transaction, refused, parts).await);
+                    }
+                };
                 if self.is_advised() {
                     let parts = Parts { block: &block, body: Shown::Stored(body), eight_bit: spilled.eight_bit };
                     return self.ready_advised(transaction, parts, findings).await;
@@ -347,7 +353,13 @@ impl Receiver {
         check_lines(block)?;
         let mut watch = self.watch(transaction, block);
         watch.body(body);
-        let findings = self.findings(transaction, watch).await.map_err(|refused| refused.about(block, whole.len() as u64))?;
+        let findings = match self.findings(transaction, watch).await {
+            Ok(findings) => findings,
+            Err(refused) => {
+                let parts = Parts { block, body: Shown::Memory(body.into()), eight_bit: !whole.is_ascii() };
+                return Err(self.kept_back(transaction, refused, parts).await);
+            }
+        };
         if self.is_advised() {
             let parts = Parts { block, body: Shown::Memory(body.into()), eight_bit: !whole.is_ascii() };
             return self.ready_advised(transaction, parts, findings).await;
@@ -363,16 +375,20 @@ impl Receiver {
 
     async fn findings(&self, transaction: &mut Transaction, watch: Watch) -> Result<Findings, Refused> {
         let hash = watch.hash.map(mailauth::BodyHash::finish);
-        let inspected = match watch.reader.map(mailauth::Reader::finish) {
-            Some(evidence) => self.inspect(transaction, evidence).await?,
+        let mut inspected = match watch.reader.map(mailauth::Reader::finish) {
+            Some(evidence) => self.inspect(transaction, evidence).await,
             None => None,
         };
+        if let Some(reply) = inspected.as_mut().and_then(|inspected| inspected.refusal.take()) {
+            let judged = Judged { subjects: self.brought_by(None, inspected.as_ref()), ..Judged::default() };
+            return Err(Refused::for_its(Findings { inspected, judged, hash }, reply));
+        }
         let judged = match watch.sample {
             Some(sample) => self.wanted(transaction, &sample, inspected.as_ref()).await,
             None => Judged::default(),
         };
         if judged.is_refused {
-            return Err(Refused::from(refusal::unwanted()).after(inspected, judged.events));
+            return Err(Refused::for_its(Findings { inspected, judged, hash }, refusal::unwanted()));
         }
         Ok(Findings { inspected, judged, hash })
     }

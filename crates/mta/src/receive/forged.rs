@@ -3,21 +3,21 @@
 //! | field | who reads it |
 //! |---|---|
 //! | Authentication-Results in our name | mail programs, and filters behind us (RFC 8601 §5) |
-//! | X-Postrider-Verdict, X-Postrider-Not-Forwarded | our users, and what reads their mail for them |
+//! | X-Postrider-Verdict, X-Postrider-Rejected, X-Postrider-Not-Forwarded | our users, and what reads their mail for them |
 //! | Return-Path | programs that answer by themselves (RFC 5321 §4.4); ours is put on top |
 //!
 //! Not what other servers say in their own name, and nothing inside of attached messages.
 //!
 //! Invariant: what local programs hand in by LMTP stays as it is: they may have had it from us.
 
-use super::{Receiver, judge, seal};
+use super::{Receiver, judge, rejects, seal};
 use mail::header::{self, Field};
 use mailauth::results;
 use smtp::server::Role;
 use std::borrow::Cow;
 
 /// Fields that only we write, whatever they say.
-const OURS: [&str; 3] = ["Return-Path", judge::FIELD, seal::FIELD];
+const OURS: [&str; 4] = ["Return-Path", judge::FIELD, rejects::FIELD, seal::FIELD];
 
 impl Receiver {
     /// A header block without what others have written in our name.
@@ -61,6 +61,7 @@ mod tests {
             "X-Postrider-Verdict: accept; score=-9.00\r\n",
             "x-postrider-verdict :\r\n\taccept;\r\n score=-9.00\r\n",
             "X-Postrider-Not-Forwarded: to a@b\r\n",
+            "X-Postrider-Rejected: 550 5.7.1 no\r\n",
             "Authentication-Results: (x) \"MX.example.org\" 1;\r\n dmarc=pass\r\n",
         ] {
             check(&format!("{forged}From: a\r\n\r\n{forged}"), &format!("From: a\r\n\r\n{forged}"));

@@ -17,7 +17,6 @@
 //! - An inspection takes no longer than [`crate::settings::Authentication::wait_max`]; what is not answered
 //!   by then counts as a failure of DNS.
 
-use super::refused::Refused;
 use super::{Receiver, Transaction, refusal};
 use crate::explain::{Inspection, authenticity, one_line, refuses, sets_aside};
 use crate::forward::Prospect;
@@ -34,6 +33,7 @@ use mailauth::spf::{Session, SpfResult};
 use mailauth::{Evidence, Outcome, Reader, results};
 use net::DnsError;
 use net::resolve::{Dns, Family};
+use smtp::Reply;
 use std::sync::Arc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -68,6 +68,8 @@ pub(super) struct Inspected {
     pub(super) arc: ArcResult,
     /// The results without the field's name.
     pub(super) results: String,
+    /// What the peer hears, if the author's domain wants it refused.
+    pub(super) refusal: Option<Reply>,
 }
 
 impl Receiver {
@@ -81,9 +83,9 @@ impl Receiver {
         self.is_inspected().then(|| Reader::new(block, &self.context.settings.receive.authentication.inspection.limits))
     }
 
-    /// Inspects a message; an error is what the peer hears instead of 250.
-    pub(super) async fn inspect(&self, transaction: &mut Transaction, evidence: Evidence) -> Result<Option<Inspected>, Refused> {
-        let Some(dns) = &self.context.dns else { return Ok(None) };
+    /// Inspects a message.
+    pub(super) async fn inspect(&self, transaction: &mut Transaction, evidence: Evidence) -> Option<Inspected> {
+        let dns = self.context.dns.as_ref()?;
         let at = self.context.clock.wall();
         let (outcome, recorded) = self.decide(dns, transaction, &evidence, at).await;
         let settings = &self.context.settings.receive.authentication;
@@ -91,19 +93,19 @@ impl Receiver {
         tracing::debug!(peer = %self.peer, results = one_line(&value), "inspected");
         let event = Event::Authenticated { results: one_line(&value), asked: outcome.dmarc.asked.to_string(), answers: recorded };
         let events = std::iter::once(event).chain(self.grounds(transaction, evidence, at).event()).collect();
-        let figures =
-            |done| settings.reports_dmarc.then(|| Figures::of(&outcome, self.peer, done, settings.inspection.discovery, at)).flatten();
-        if refuses(&outcome, settings.dmarc) {
-            let reply = refusal::unauthenticated(&outcome.dmarc.domain);
-            return Err(Refused::from(reply).with(events, figures(Done::Rejected)));
-        }
+        let refusal = refuses(&outcome, settings.dmarc).then(|| refusal::unauthenticated(&outcome.dmarc.domain));
         let is_junk = sets_aside(&outcome, settings.dmarc);
-        let figures = figures(if is_junk { Done::Quarantined } else { Done::Taken });
+        let done = match (&refusal, is_junk) {
+            (Some(_), _) => Done::Rejected,
+            (None, true) => Done::Quarantined,
+            (None, false) => Done::Taken,
+        };
+        let figures = settings.reports_dmarc.then(|| Figures::of(&outcome, self.peer, done, settings.inspection.discovery, at)).flatten();
         let field = format!("{}: {value}\r\n", results::FIELD);
         let (prospect, arc) = (Prospect::of(&outcome), outcome.arc.result);
         let authenticity = authenticity(&outcome, settings.dmarc);
         let domains = standing_for(&outcome, &transaction.mail.reverse_path);
-        Ok(Some(Inspected { field, events, figures, is_junk, authenticity, domains, prospect, arc, results: value }))
+        Some(Inspected { field, events, figures, is_junk, authenticity, domains, prospect, arc, results: value, refusal })
     }
 
     /// What the inspection rests on, beside the answers of DNS.

@@ -58,7 +58,7 @@ impl Receiver {
         let accounts = accounts(transaction);
         let features = features_of(sample);
         let authenticity = inspected.map_or(Authenticity::Unknown, |inspected| inspected.authenticity);
-        let subjects = self.subjects(&features, inspected);
+        let subjects = self.brought_by(features.author.as_deref(), inspected);
         if accounts.is_empty() {
             return Judged { subjects, ..Judged::default() };
         }
@@ -82,10 +82,13 @@ impl Receiver {
         }
     }
 
-    /// Who brings a message, as far as that is proven.
-    fn subjects(&self, features: &Features, inspected: Option<&Inspected>) -> Vec<Subject> {
+    /// Who brings a message, as far as that is proven; what is not judged is not learned from.
+    pub(super) fn brought_by(&self, author: Option<&str>, inspected: Option<&Inspected>) -> Vec<Subject> {
+        if !self.is_judged() {
+            return Vec::new();
+        }
         let proven = inspected.is_some_and(|inspected| inspected.authenticity == Authenticity::Proven);
-        let author = features.author.as_deref().filter(|_| proven);
+        let author = author.filter(|_| proven);
         Subject::all(self.peer, author, inspected.map(|inspected| inspected.domains.clone()).unwrap_or_default())
     }
 

@@ -33,6 +33,7 @@ mod outbox;
 mod rcpt;
 mod refusal;
 mod refused;
+mod rejects;
 mod returned;
 mod seal;
 mod sign;

@@ -1,20 +1,25 @@
 //! A message that is refused as a whole at its end: the peer hears why, and a receipt by which an administrator finds
-//! out more (`postrider explain`).
+//! out more (`postrider explain`). What its readers may look into all the same is kept for them in the same commit.
 //!
-//! Not the reasons: those are in `inspect` and `judge`.
+//! Not the reasons: those are in `inspect` and `judge`. Not what is kept: that is in `rejects`.
 //!
 //! Invariants
 //! - The reply is said whether its trail could be written or not; without it names no receipt.
+//! - The trail is written whether the message could be kept or not.
 //! - Only what will never be taken has a trail: who is told to come back will be seen again.
 
+use super::data::Findings;
 use super::inspect::Inspected;
+use super::rejects::Keep;
 use super::{Receiver, Transaction, words_of};
 use crate::local::Figures;
 use mail::event::Source;
-use mail::{EnhancedStatus, Event, ReceiptId, TrailEntry, header};
+use mail::{EnhancedStatus, Event, ReceiptId, Timestamp, TrailEntry, header};
 use smtp::Reply;
 use smtp::server::{Answer, Role};
-use store::REJECTIONS_MAX;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use store::{REJECTIONS_MAX, WriteTx};
 
 /// Most recipients that a trail names. Our own bound.
 const RECIPIENTS_MAX: usize = 100;
@@ -25,28 +30,34 @@ const MESSAGE_ID_OCTETS_MAX: usize = 998;
 pub(super) struct Refused {
     pub(super) reply: Reply,
     /// What was found out, for the trail.
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     /// For the report to its author's domain.
     figures: Option<Figures>,
     message_id: Option<String>,
-    octets: u64,
+    pub(super) octets: u64,
+    /// What was found out, where the message may be kept for its readers.
+    pub(super) findings: Option<Box<Findings>>,
+    /// The message, if it is kept for them.
+    pub(super) keep: Option<Keep>,
 }
 
 impl From<Reply> for Refused {
     fn from(reply: Reply) -> Self {
-        Self { reply, events: Vec::new(), figures: None, message_id: None, octets: 0 }
+        Self { reply, events: Vec::new(), figures: None, message_id: None, octets: 0, findings: None, keep: None }
     }
 }
 
 impl Refused {
-    /// With what its author's domain is to be told.
-    pub(super) fn with(self, events: Vec<Event>, figures: Option<Figures>) -> Self {
-        Self { events, figures, ..self }
+    /// For what was found out; its readers may look into it all the same.
+    pub(super) fn for_its(mut findings: Findings, reply: Reply) -> Self {
+        let (mut events, figures) = told(findings.inspected.as_mut());
+        events.append(&mut findings.judged.events);
+        Self { events, figures, findings: Some(Box::new(findings)), ..Self::from(reply) }
     }
 
     /// With what was found out about the message.
-    pub(super) fn after(self, inspected: Option<Inspected>, judged: Vec<Event>) -> Self {
-        let (events, figures) = inspected.map_or_else(Default::default, |inspected| (inspected.events, inspected.figures));
+    pub(super) fn after(self, mut inspected: Option<Inspected>, judged: Vec<Event>) -> Self {
+        let (events, figures) = told(inspected.as_mut());
         Self { events: events.into_iter().chain(judged).collect(), figures, ..self }
     }
 
@@ -59,6 +70,34 @@ impl Refused {
     }
 }
 
+/// What an inspection found out, for the trail and for the report.
+fn told(inspected: Option<&mut Inspected>) -> (Vec<Event>, Option<Figures>) {
+    inspected.map_or_else(Default::default, |inspected| (std::mem::take(&mut inspected.events), inspected.figures.take()))
+}
+
+/// What is written of a refusal.
+struct Record {
+    wanted: ReceiptId,
+    at: Timestamp,
+    events: Vec<Event>,
+    figures: Option<Figures>,
+}
+
+impl Record {
+    /// Writes it, and keeps the message; its receipt, and for how many accounts it was kept anew.
+    fn write(&self, tx: &mut WriteTx, keep: Option<&Keep>) -> store::Result<(ReceiptId, u64)> {
+        let receipt = if tx.receipt_take(self.wanted)? { self.wanted } else { tx.receipt_next(self.at)? };
+        let kept = keep.map(|keep| keep.put(tx, receipt, self.at)).transpose()?.unwrap_or_default();
+        let entries: Vec<_> = self.events.iter().chain(&kept).map(|event| TrailEntry { at: self.at, event: event.clone() }).collect();
+        tx.trail_reject(receipt, &entries, REJECTIONS_MAX)?;
+        if let Some(figures) = &self.figures {
+            figures.count(tx)?;
+        }
+        let is_new = |event: &&Event| matches!(event, Event::Kept { again: false, .. });
+        Ok((receipt, kept.iter().filter(is_new).count() as u64))
+    }
+}
+
 impl Receiver {
     /// Refuses the message of a transaction.
     pub(super) async fn refuse(&self, transaction: &Transaction, refused: Refused) -> Answer {
@@ -66,27 +105,38 @@ impl Receiver {
             return self.reply(refused.reply);
         }
         let mut reply = refused.reply.clone();
-        match self.keep(transaction, refused).await {
+        match self.record(transaction, refused).await {
             Ok(receipt) => reply.text.extend(["; receipt ", &receipt.to_string()]),
             Err(error) => tracing::warn!(%error, "the trail of a refused message could not be written"),
         }
         self.reply_in(transaction, reply)
     }
 
-    async fn keep(&self, transaction: &Transaction, refused: Refused) -> store::Result<ReceiptId> {
-        let now = self.context.clock.wall();
+    async fn record(&self, transaction: &Transaction, refused: Refused) -> store::Result<ReceiptId> {
+        let at = self.context.clock.wall();
         let events = self.told_of(transaction, &refused);
-        let (figures, wanted) = (refused.figures, self.context.receipt(now));
-        let written = self.context.store.write(move |tx| {
-            let receipt = if tx.receipt_take(wanted)? { wanted } else { tx.receipt_next(now)? };
-            let entries: Vec<_> = events.iter().map(|event| TrailEntry { at: now, event: event.clone() }).collect();
-            tx.trail_reject(receipt, &entries, REJECTIONS_MAX)?;
-            if let Some(figures) = &figures {
-                figures.count(tx)?;
+        let Refused { figures, keep, .. } = refused;
+        let wanted = keep.as_ref().map_or_else(|| self.context.receipt(at), |keep| keep.receipt);
+        let mut record = Arc::new(Record { wanted, at, events, figures });
+        if let Some(keep) = keep {
+            match self.written(&record, Some(keep)).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(error) => {
+                    tracing::warn!(%error, "a refused message could not be kept");
+                    if let Some(record) = Arc::get_mut(&mut record) {
+                        record.events.push(Event::NotKept { account: None, reason: error.to_string() });
+                    }
+                }
             }
-            Ok(receipt)
-        });
-        written.await
+        }
+        self.written(&record, None).await
+    }
+
+    async fn written(&self, record: &Arc<Record>, keep: Option<Keep>) -> store::Result<ReceiptId> {
+        let record = Arc::clone(record);
+        let (receipt, kept) = self.context.store.write(move |tx| record.write(tx, keep.as_ref())).await?;
+        self.context.counters.rejects_kept.fetch_add(kept, Ordering::Relaxed);
+        Ok(receipt)
     }
 
     /// What the trail of a refused message tells.

@@ -40,7 +40,7 @@ fn store() -> Store {
     store
 }
 
-fn adviser(kind: Kind, on_failure: OnFailure) -> Arc<Adviser> {
+pub(super) fn adviser(kind: Kind, on_failure: OnFailure) -> Arc<Adviser> {
     let roles = vec![Role::Mx];
     let (connect_max, limits) = (Duration::from_secs(5), Limits::default());
     Arc::new(Adviser { name: "adviser".to_owned(), kind, roles, on_failure, connect_max, limits, message_octets_max: 100_000 })
@@ -66,10 +66,10 @@ fn context(store: &Store, advisers: Vec<Arc<Adviser>>) -> Arc<Context> {
 }
 
 /// What a milter heard, packet by packet.
-type Heard = Arc<Mutex<Vec<String>>>;
+pub(super) type Heard = Arc<Mutex<Vec<String>>>;
 
 /// A milter on a port of its own. `says` is its answer to a packet: whole packets, `None` for `continue`, nothing to close the connection.
-fn milter(says: fn(&Packet) -> Option<Vec<u8>>) -> (Kind, Heard) {
+pub(super) fn milter(says: fn(&Packet) -> Option<Vec<u8>>) -> (Kind, Heard) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = listener.local_addr().unwrap().to_string().parse().unwrap();
     let heard = Heard::default();

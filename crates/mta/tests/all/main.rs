@@ -12,4 +12,5 @@ mod mixed;
 mod outbound;
 mod published;
 mod receive;
+mod rejects;
 mod strangers;

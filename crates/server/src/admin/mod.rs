@@ -25,6 +25,7 @@ pub mod outgoing;
 pub mod policy;
 pub mod pop3;
 pub mod queue;
+pub mod rejects;
 pub mod service;
 pub mod socket;
 pub mod source;
@@ -166,6 +167,8 @@ pub fn perform(admin: &Admin, name: &str, arguments: Value) -> Result<Value> {
         hold_rule::List,
         hold_rule::Add,
         hold_rule::Remove, //
+        rejects::List,
+        rejects::Release, //
         suppression::List,
         suppression::Add,
         suppression::Remove, //

@@ -207,7 +207,27 @@ pub(super) fn words(tx: &ReadTx, event: &Event) -> String {
         Event::Grounds { stage, facts, .. } => {
             format!("kept what its {stage} rests on, {} octets: `postrider explain` reads it", facts.len())
         }
+        Event::Kept { .. } | Event::NotKept { .. } | Event::Readmitted { .. } => rejects_words(tx, event),
         _ => "an event that this version does not know".to_owned(),
+    }
+}
+
+/// The same of what became of refused mail.
+fn rejects_words(tx: &ReadTx, event: &Event) -> String {
+    match event {
+        Event::Kept { account, until, again, .. } => {
+            let account = account_name(tx, *account);
+            let again = if *again { ", where it was already, because it had been brought before" } else { "" };
+            format!("kept in the Rejects of {account} until {}{again}", rfc3339(*until))
+        }
+        Event::NotKept { account, reason } => {
+            let whose = account.map(|account| format!(" of {}", account_name(tx, account))).unwrap_or_default();
+            format!("not kept in the Rejects{whose}: {reason}")
+        }
+        Event::Readmitted { account, mailbox, .. } => {
+            format!("taken out of the Rejects of {} into {}", account_name(tx, *account), mailbox_name(tx, *account, *mailbox))
+        }
+        _ => String::new(),
     }
 }
 

@@ -21,6 +21,7 @@ mod mailbox;
 mod outbound;
 mod policy;
 mod queue;
+mod rejects;
 mod reload;
 mod report;
 mod serve;
@@ -119,6 +120,9 @@ enum Command {
     /// Mail that waits for other servers
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Mail that was refused and is kept for a while for those it was for
+    #[command(subcommand)]
+    Rejects(rejects::Rejects),
     /// Addresses elsewhere that get no mail, because it failed too often
     #[command(subcommand)]
     Suppression(suppression::Suppression),
@@ -207,6 +211,7 @@ fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Alias(alias) => alias.run(context)?,
         Command::Mailbox(mailbox) => mailbox.run(context)?,
         Command::Queue(queue) => queue.run(context)?,
+        Command::Rejects(rejects) => rejects.run(context)?,
         Command::Suppression(suppression) => suppression.run(context)?,
         Command::Source(source) => source.run(context)?,
         Command::Detour(detour) => detour.run(context)?,

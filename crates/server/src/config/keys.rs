@@ -176,6 +176,15 @@ pub const KEYS: &[Key] = &[
     key("filter.slow_by", "span", "\"15s\"", "How much later, with slow."),
     key("filter.grey_for", "span", "\"5m\"", "After how long they may come again, with grey."),
     key(
+        "rejects.keep",
+        "span",
+        "\"14d\"",
+        "How long mail that is refused for DMARC or its points is kept for the users it was for, in their mailbox Rejects. The sender is told that it was refused all the same. 0s: not at all.",
+    ),
+    key("rejects.messages", "number", "500", "Most messages in it that were refused; the oldest make room."),
+    key("rejects.message_octets", "size", "\"10 MiB\"", "Larger messages are not kept."),
+    key("rejects.octets", "size", "\"100 MiB\"", "Most octets of a user's refused messages; the oldest make room. They are in no quota."),
+    key(
         "forwarding.rewrite_sender",
         "true | false",
         "true",

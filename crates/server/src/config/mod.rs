@@ -12,6 +12,7 @@ pub mod list;
 pub mod outbound;
 pub mod problem;
 pub mod queue_limit;
+pub mod rejects;
 pub mod relay;
 pub mod returns;
 pub mod sign_in;
@@ -25,6 +26,7 @@ pub use list::{FirstContact, List};
 pub use outbound::Outbound;
 pub use problem::Problem;
 pub use queue_limit::QueueLimit;
+pub use rejects::Rejects;
 pub use relay::RelayFallback;
 pub use returns::{Bounces, Forwarding};
 pub use sign_in::SignIn;
@@ -127,6 +129,9 @@ pub struct Config {
     /// Telling wanted mail from unwanted.
     #[serde(default)]
     pub filter: Filter,
+    /// Keeping what was refused.
+    #[serde(default)]
+    pub rejects: Rejects,
     /// POP3.
     #[serde(default)]
     pub pop3: Pop3,
@@ -678,6 +683,7 @@ impl Config {
             transport: Transport::default(),
             authentication: Authentication::default(),
             filter: Filter::default(),
+            rejects: Rejects::default(),
             forwarding: Forwarding::default(),
             bounces: Bounces::default(),
             relay_fallback: RelayFallback::default(),
@@ -727,6 +733,7 @@ impl Config {
         self.relay_fallback.check()?;
         self.check_queue()?;
         self.check_filter()?;
+        self.rejects.check()?;
         self.check_limits()?;
         self.sign_in.check()?;
         self.check_oauth()?;

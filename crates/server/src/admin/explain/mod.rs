@@ -4,7 +4,10 @@
 //! that gives the same.
 
 mod checks;
+mod kept;
 mod otherwise;
+
+pub use kept::KeptView;
 
 use super::{Admin, Operation};
 use crate::failure::{Failure, Result};
@@ -59,6 +62,9 @@ pub struct Explanation {
     pub went: Vec<String>,
     /// Whether each reader wants it.
     pub readers: Vec<ReaderView>,
+    /// Where it is kept although it was refused.
+    #[serde(default)]
+    pub kept: Vec<KeptView>,
     /// What was decided and by which rule, in sentences.
     pub decided: Vec<String>,
     /// What would have made it otherwise for everybody, in sentences.
@@ -220,6 +226,8 @@ fn explanation(tx: &ReadTx, receipt: Option<ReceiptId>, trail: &[TrailEntry], tr
     view.dns = answers(trail);
     view.went = trail.iter().filter_map(|entry| went(tx, &entry.event)).collect();
     view.readers = readers(tx, trail, again.as_ref().ok(), &was);
+    view.kept = kept::kept(tx, trail);
+    view.went.extend(view.kept.iter().map(KeptView::words));
     view.decided = decided(&view, again.as_ref().ok(), trail);
     view.otherwise = again.as_ref().map(|again| otherwise::of_all(trail, again, &was)).unwrap_or_default();
     (view.again, view.again_words) = compared(trail, &was, again.as_ref());
@@ -292,7 +300,7 @@ fn went(tx: &ReadTx, event: &Event) -> Option<String> {
         Event::NotForwarded { recipient, to, reason } => format!("{recipient}: not sent on to {to}: {reason}"),
         Event::Discarded { recipient, reason } => format!("{recipient}: thrown away: {reason}"),
         Event::Refused { recipient, code, status, text } => format!("{recipient}: refused: {code} {status} {text}"),
-        Event::Advised { .. } | Event::Handled { .. } => super::trace::words(tx, event),
+        Event::Advised { .. } | Event::Handled { .. } | Event::NotKept { .. } | Event::Readmitted { .. } => super::trace::words(tx, event),
         _ => return None,
     })
 }
