@@ -305,7 +305,7 @@ impl Receiver {
                     Ok(findings) => findings,
                     Err(refused) => {
                         let parts = Parts { block: &block, body: Shown::Stored(body), eight_bit: spilled.eight_bit };
-                        return Err(self.kept_back(transaction, refused, parts).await);
+                        return Err(Box::pin(self.kept_back(transaction, refused, parts)).await);
                     }
                 };
                 if self.is_advised() {
@@ -357,7 +357,7 @@ impl Receiver {
             Ok(findings) => findings,
             Err(refused) => {
                 let parts = Parts { block, body: Shown::Memory(body.into()), eight_bit: !whole.is_ascii() };
-                return Err(self.kept_back(transaction, refused, parts).await);
+                return Err(Box::pin(self.kept_back(transaction, refused, parts)).await);
             }
         };
         if self.is_advised() {

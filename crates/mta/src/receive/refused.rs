@@ -38,7 +38,7 @@ pub(super) struct Refused {
     /// What was found out, where the message may be kept for its readers.
     pub(super) findings: Option<Box<Findings>>,
     /// The message, if it is kept for them.
-    pub(super) keep: Option<Keep>,
+    pub(super) keep: Option<Box<Keep>>,
 }
 
 impl From<Reply> for Refused {
@@ -132,9 +132,9 @@ impl Receiver {
         self.written(&record, None).await
     }
 
-    async fn written(&self, record: &Arc<Record>, keep: Option<Keep>) -> store::Result<ReceiptId> {
+    async fn written(&self, record: &Arc<Record>, keep: Option<Box<Keep>>) -> store::Result<ReceiptId> {
         let record = Arc::clone(record);
-        let (receipt, kept) = self.context.store.write(move |tx| record.write(tx, keep.as_ref())).await?;
+        let (receipt, kept) = self.context.store.write(move |tx| record.write(tx, keep.as_deref())).await?;
         self.context.counters.rejects_kept.fetch_add(kept, Ordering::Relaxed);
         Ok(receipt)
     }

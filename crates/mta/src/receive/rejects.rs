@@ -59,7 +59,7 @@ impl Receiver {
             return refused;
         }
         match self.keep_ready(transaction, &mut refused, *findings, parts).await {
-            Ok(keep) => refused.keep = Some(keep),
+            Ok(keep) => refused.keep = Some(Box::new(keep)),
             Err(reason) => refused.events.push(Event::NotKept { account: None, reason }),
         }
         refused

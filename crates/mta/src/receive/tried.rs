@@ -9,6 +9,7 @@
 //! - The trail is the one that the message would have.
 
 use super::data::{Ready, take_for_somebody};
+use super::rejects::Keep;
 use super::{Context, Receiver, refusal};
 use crate::advisers::Advisers;
 use crate::local::Arrival;
@@ -83,7 +84,7 @@ impl Receiver {
             FirstContact::Slow(wait) if receiver.is_slowed => Some(wait),
             _ => None,
         };
-        let (command, reply, events) = receiver.try_data(last, message).await;
+        let (command, reply, events) = Box::pin(receiver.try_data(last, message)).await;
         let at = receiver.context.clock.wall();
         let trail = events.into_iter().map(|event| TrailEntry { at, event }).collect();
         let come_again = receiver.trial.and_then(|trial| trial.come_again);
@@ -103,8 +104,9 @@ impl Receiver {
         let ready = match self.decided(&mut transaction, end.to_vec()).await {
             Ok(ready) => ready,
             Err(refused) => {
-                let events = self.told_of(&transaction, &refused);
-                return if last.1.is_positive() { (DATA, refused.reply, events) } else { (last.0, last.1, events) };
+                let (reply, mut events) = (refused.reply.clone(), self.told_of(&transaction, &refused));
+                events.extend(self.try_keep(refused.keep).await);
+                return if last.1.is_positive() { (DATA, reply, events) } else { (last.0, last.1, events) };
             }
         };
         let taken = Reply::new(250, (2, 6, 0), "accepted");
@@ -119,6 +121,34 @@ impl Receiver {
         }
     }
 
+    /// Keeps a refused message, and takes it back.
+    async fn try_keep(&self, keep: Option<Box<Keep>>) -> Vec<Event> {
+        let Some(keep) = keep else { return Vec::new() };
+        let now = self.context.clock.wall();
+        self.take_back(move |tx| keep.put(tx, keep.receipt, now)).await.unwrap_or_default()
+    }
+
+    /// Writes, and takes it back; what was written, as `write` tells.
+    async fn take_back<T: Send + 'static>(
+        &self,
+        mut write: impl FnMut(&mut WriteTx) -> store::Result<T> + Send + 'static,
+    ) -> store::Result<T> {
+        let told = Arc::new(Mutex::new(None));
+        let inside = Arc::clone(&told);
+        let written = self.context.store.write(move |tx: &mut WriteTx| {
+            let result = write(tx)?;
+            *inside.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            Err::<(), _>(store::Error::Invalid("taken back".to_owned()))
+        });
+        let outcome = written.await;
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (told, outcome) {
+            (Some(told), _) => Ok(told),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(store::Error::Closed),
+        }
+    }
+
     /// Commits, and takes it back.
     async fn try_commit(&self, transaction: &super::Transaction, ready: Ready) -> Result<Vec<Event>, Reply> {
         let permanent = self.context.settings.receive.over_quota_is_permanent;
@@ -128,20 +158,13 @@ impl Receiver {
             return Ok(std::iter::once(accepted).chain(judged).chain(refused).collect());
         }
         let (now, settings) = (self.context.clock.wall(), Arc::clone(&self.context.settings));
-        let told = Arc::new(Mutex::new(None));
-        let inside = Arc::clone(&told);
-        let written = self.context.store.write(move |tx: &mut WriteTx| {
+        let written = self.take_back(move |tx| {
             let placed = take_for_somebody(tx, &arrival, now, &settings)?;
-            let trail = tx.trail(placed.receipt)?;
-            *inside.lock().unwrap_or_else(PoisonError::into_inner) = Some(trail);
-            Err::<(), _>(store::Error::Invalid("taken back".to_owned()))
+            tx.trail(placed.receipt)
         });
-        let outcome = written.await;
-        let told = told.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (told, outcome) {
-            (Some(trail), _) => Ok(trail.into_iter().map(|entry| entry.event).collect()),
-            (None, Err(error)) => Err(refusal::from_store(&error, permanent)),
-            (None, Ok(())) => Ok(Vec::new()),
+        match written.await {
+            Ok(trail) => Ok(trail.into_iter().map(|entry| entry.event).collect()),
+            Err(error) => Err(refusal::from_store(&error, permanent)),
         }
     }
 }

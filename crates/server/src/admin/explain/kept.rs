@@ -13,12 +13,12 @@ pub struct KeptView {
     pub account: String,
     /// Until when, RFC 3339, unless newer ones need the room.
     pub until: String,
-    /// Whether it is still there.
+    /// Whether it is there now; what nobody sent is not.
     pub there: bool,
 }
 
-/// Where a refused message is kept.
-pub(super) fn kept(tx: &ReadTx, trail: &[TrailEntry]) -> Vec<KeptView> {
+/// Where a refused message is kept, or would be.
+pub(super) fn kept(tx: &ReadTx, trail: &[TrailEntry], is_tried: bool) -> Vec<KeptView> {
     let each = trail.iter().filter_map(|entry| match &entry.event {
         Event::Kept { account, email, until, .. } => Some((*account, *email, *until)),
         _ => None,
@@ -26,19 +26,21 @@ pub(super) fn kept(tx: &ReadTx, trail: &[TrailEntry]) -> Vec<KeptView> {
     let view = |(account, email, until)| KeptView {
         account: account_name(tx, account),
         until: rfc3339(until),
-        there: tx.reject(account, email).is_ok_and(|found| found.is_some()),
+        there: !is_tried && tx.reject(account, email).is_ok_and(|found| found.is_some()),
     };
     each.map(view).collect()
 }
 
 impl KeptView {
     /// In a sentence.
-    pub(super) fn words(&self) -> String {
+    pub(super) fn words(&self, is_tried: bool) -> String {
         let Self { account, until, there } = self;
-        if *there {
-            format!("it is kept in the Rejects of {account} until {until}; `postrider rejects release` puts it into the inbox")
-        } else {
-            format!("it was kept in the Rejects of {account} until {until} at the latest, and is no longer there")
+        match (is_tried, there) {
+            (true, _) => format!("it would be kept in the Rejects of {account} until {until}"),
+            (false, true) => {
+                format!("it is kept in the Rejects of {account} until {until}; `postrider rejects release` puts it into the inbox")
+            }
+            (false, false) => format!("it was kept in the Rejects of {account} until {until} at the latest, and is no longer there"),
         }
     }
 }

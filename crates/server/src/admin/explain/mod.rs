@@ -226,8 +226,8 @@ fn explanation(tx: &ReadTx, receipt: Option<ReceiptId>, trail: &[TrailEntry], tr
     view.dns = answers(trail);
     view.went = trail.iter().filter_map(|entry| went(tx, &entry.event)).collect();
     view.readers = readers(tx, trail, again.as_ref().ok(), &was);
-    view.kept = kept::kept(tx, trail);
-    view.went.extend(view.kept.iter().map(KeptView::words));
+    view.kept = kept::kept(tx, trail, tried.is_some());
+    view.went.extend(view.kept.iter().map(|kept| kept.words(tried.is_some())));
     view.decided = decided(&view, again.as_ref().ok(), trail);
     view.otherwise = again.as_ref().map(|again| otherwise::of_all(trail, again, &was)).unwrap_or_default();
     (view.again, view.again_words) = compared(trail, &was, again.as_ref());
