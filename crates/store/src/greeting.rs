@@ -65,6 +65,7 @@ fn place(hash: u64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::KeyRange;
     use crate::testing::{tx, world};
 
     #[test]
@@ -79,5 +80,27 @@ mod tests {
             assert_eq!(tx.greeting("a")?, Some(passed));
             Ok(())
         });
+    }
+
+    #[test]
+    fn a_newer_contact_takes_an_older_ones_place() {
+        let (store, _) = world();
+        let mut slots = std::collections::HashMap::new();
+        let names = (0..).map(|n| format!("192.0.2.0/24 s{n}@x ann"));
+        let (older, newer) = names.into_iter().find_map(|name| Some((slots.insert(place(key::hash(&name)), name.clone())?, name))).unwrap();
+        assert!(slots.len() > 10, "names are spread");
+        tx(&store, move |tx| {
+            let greeting = Greeting { first: Timestamp(5), passed: None };
+            let kept = |tx: &WriteTx| tx.keys(Space::Greeting, &KeyRange::new(&[], &[0xff; 8]), 10).unwrap().len();
+            for name in [&older, &newer, &newer] {
+                tx.greeting_set(name, greeting)?;
+                assert_eq!(kept(tx), 1, "{name}");
+            }
+            assert_eq!((tx.greeting(&older)?, tx.greeting(&newer)?), (None, Some(greeting)));
+            Ok(())
+        });
+        // However many are tried, no key lies beyond.
+        let beyond = key::greeting(u32::try_from(GREETINGS_MAX).unwrap());
+        assert!((0..10_000).all(|n| place(key::hash(&format!("{n}"))) < beyond));
     }
 }

@@ -4,13 +4,18 @@
 //! Within an account a copy is the same email at one more place ([`crate::email`]). In another account
 //! it is another email: it counts in that account's quota and joins its threads. The octets are stored
 //! once all the same.
+//!
+//! What such a copy teaches is the lesson of the account whose Junk it goes into or leaves, whoever acts: its owner
+//! has let them.
 
 use crate::email::{EmailRecord, digest_write};
 use crate::error::Result;
+use crate::lesson::{LESSONS_MAX, of_move};
 use crate::message::{MessageRecord, Walk, Which};
 use crate::thread::Joined;
 use crate::tx::WriteTx;
-use mail::{AccountId, MailboxId, Rights, Timestamp, Uid, UidSet};
+use filter::classifier::Class;
+use mail::{AccountId, EmailId, MailboxId, Rights, Role, Timestamp, Uid, UidSet};
 
 /// A mailbox and whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,20 +38,38 @@ impl WriteTx {
         if from.account == to.account && rights == Rights::ALL {
             return self.email_copy(from.account, from.mailbox, uids, to.mailbox, now);
         }
+        let roles = (self.mailbox_record(from.account, from.mailbox)?.role, self.mailbox_record(to.account, to.mailbox)?.role);
+        let lesson = Lesson::of(from.account, roles.0, to.account, roles.1);
+        let mut taught = Vec::new();
         let below = self.mailbox_record(from.account, from.mailbox)?.uid_next.0.saturating_sub(1);
         let mut walk = Walk::new(from.account, from.mailbox, &uids.intersect(&UidSet::range(Uid(1), Uid(below))));
         let mut copied = Vec::new();
         loop {
             let batch = walk.next(self)?;
             if batch.is_empty() {
-                return Ok(copied);
+                break;
             }
             for (uid, message) in batch {
-                let flags = rights.covered(&message.flags);
-                let new = self.transfer(from.account, MessageRecord { flags, saved: now, ..message }, to)?;
+                let (flags, original) = (rights.covered(&message.flags), message.email);
+                let (new, copy) = self.transfer(from.account, MessageRecord { flags, saved: now, ..message }, to)?;
                 copied.push((uid, new));
+                if taught.len() < LESSONS_MAX {
+                    taught.push((original, copy));
+                }
             }
         }
+        if let Some(lesson) = lesson {
+            self.teach_transfer(lesson, &taught)?;
+        }
+        Ok(copied)
+    }
+
+    fn teach_transfer(&mut self, lesson: Lesson, pairs: &[(EmailId, EmailId)]) -> Result<()> {
+        let (account, class, emails): (_, _, Vec<EmailId>) = match lesson {
+            Lesson::Copies(account, class) => (account, class, pairs.iter().map(|(_, copy)| *copy).collect()),
+            Lesson::Originals(account, class) => (account, class, pairs.iter().map(|(original, _)| *original).collect()),
+        };
+        self.teach(account, &emails, class)
     }
 
     /// Moves messages into a mailbox of any account, as [`WriteTx::email_copy_to`] copies them.
@@ -60,7 +83,8 @@ impl WriteTx {
         Ok(moved)
     }
 
-    fn transfer(&mut self, account: AccountId, message: MessageRecord, to: Place) -> Result<Uid> {
+    /// The new Uid, and the email that it is in the account it goes to.
+    fn transfer(&mut self, account: AccountId, message: MessageRecord, to: Place) -> Result<(Uid, EmailId)> {
         let mut record = self.mailbox_record(to.account, to.mailbox)?;
         let mut counters = self.counters(to.account)?;
         let mod_seq = counters.next_mod_seq();
@@ -71,7 +95,7 @@ impl WriteTx {
             self.email_enter(to.account, copy.email, to.mailbox, uid)?;
             self.reject_copied(to.account, &mut counters, copy.email, (to.mailbox, uid), None, copy.saved)?;
             self.mailbox_advance(to.account, to.mailbox, record, &counters, &[])?;
-            return Ok(uid);
+            return Ok((uid, copy.email));
         }
         counters.email_in(copy.octets)?;
         let digest = self.digest(account, copy.email)?;
@@ -85,7 +109,31 @@ impl WriteTx {
         let stored = EmailRecord { blob: copy.blob, octets: copy.octets, thread, thread_ids: ids, places };
         self.email_save(to.account, email, &stored, &digest_write(&digest))?;
         self.mailbox_advance(to.account, to.mailbox, record, &counters, &[])?;
-        Ok(uid)
+        Ok((uid, email))
+    }
+}
+
+/// What a transfer teaches, and whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lesson {
+    /// The account that gets the copies, about them.
+    Copies(AccountId, Class),
+    /// The account that they come from, about the originals.
+    Originals(AccountId, Class),
+}
+
+impl Lesson {
+    /// Between accounts only Junk says something: an archive of somebody else's does not.
+    fn of(from: AccountId, from_role: Option<Role>, to: AccountId, to_role: Option<Role>) -> Option<Self> {
+        if from == to {
+            return of_move(from_role, to_role).map(|class| Self::Copies(to, class));
+        }
+        match (from_role, to_role) {
+            (Some(Role::Junk), Some(Role::Junk | Role::Trash)) => None,
+            (_, Some(Role::Junk)) => Some(Self::Copies(to, Class::Spam)),
+            (Some(Role::Junk), _) => Some(Self::Originals(from, Class::Ham)),
+            _ => None,
+        }
     }
 }
 
@@ -137,6 +185,41 @@ mod tests {
             assert_eq!(refused, format!("over quota: {octets} of {} octets are used", octets + 1));
             Ok(())
         });
+    }
+
+    #[test]
+    fn what_goes_into_junk_or_leaves_it_teaches_its_owner() {
+        let (store, ann) = world();
+        tx(&store, move |tx| {
+            let bob = account_add(tx, "bob@example.org")?;
+            let place = |tx: &WriteTx, account, role| Place { account, mailbox: tx.mailbox_by_role(account, role).unwrap().unwrap().id };
+            let [ann_in, ann_junk, ann_archive] = [Role::Inbox, Role::Junk, Role::Archive].map(|role| place(tx, ann, role));
+            let [bob_in, bob_junk, bob_archive] = [Role::Inbox, Role::Junk, Role::Archive].map(|role| place(tx, bob, role));
+            let taught = |tx: &WriteTx| {
+                let of = |account| tx.acquaintance(account, &filter::Features::default()).unwrap().account.messages;
+                [of(ann), of(bob)].map(|counts| (counts.ham, counts.spam))
+            };
+            for (from, to, rights, moves, want) in [
+                (ann_in, bob_archive, Rights::ALL, true, [(0, 0), (0, 0)]),
+                (ann_in, bob_junk, Rights::INSERT, false, [(0, 0), (0, 1)]),
+                (bob_junk, ann_junk, Rights::ALL, false, [(0, 0), (0, 1)]),
+                (bob_junk, ann_in, Rights::ALL, true, [(0, 0), (1, 0)]),
+                // Somebody with few rights, within one account.
+                (ann_in, ann_junk, Rights::INSERT, true, [(0, 1), (1, 0)]),
+                (ann_junk, ann_archive, Rights::INSERT, false, [(1, 0), (1, 0)]),
+                (bob_in, bob_in, Rights::INSERT, false, [(1, 0), (1, 0)]),
+            ] {
+                if tx.messages(from.account, from.mailbox, Uid(1), Uid(u32::MAX), 1)?.is_empty() {
+                    add(tx, from.account, from.mailbox, "one@x", "")?;
+                }
+                let latest = tx.messages(from.account, from.mailbox, Uid(1), Uid(u32::MAX), 100)?.pop().unwrap().uid;
+                let uids = UidSet::range(latest, latest);
+                if moves { tx.email_move_to(from, &uids, to, rights, now())? } else { tx.email_copy_to(from, &uids, to, rights, now())? };
+                assert_eq!(taught(tx), want, "{from:?} {to:?}");
+            }
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
     }
 
     #[test]

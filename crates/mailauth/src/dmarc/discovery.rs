@@ -139,8 +139,9 @@ fn record(dns: &mut Dns<'_>, domain: &str) -> Result<Result<Option<Found>, Missi
     Ok(Ok(only.map(|record| Found { domain: domain.to_owned(), record })))
 }
 
-/// The domain one label below its public suffix; the domain itself if it is a suffix.
-fn registered(domain: &str) -> String {
+/// The domain one label below its public suffix, as the list of those has it; the domain itself if it is a suffix. In lower case.
+#[must_use]
+pub fn registered(domain: &str) -> String {
     psl::domain_str(domain).unwrap_or(domain).to_owned()
 }
 

@@ -12,7 +12,7 @@ pub mod discovery;
 pub mod record;
 pub mod reporting;
 
-pub use discovery::Discovery;
+pub use discovery::{Discovery, registered};
 pub use record::{Alignment, Policy, Record};
 
 use crate::dkim::{Dkim, DkimResult};
