@@ -236,7 +236,8 @@ impl Domains {
         registered: impl Fn(&str) -> String,
     ) -> Self {
         let name = |host: &str| {
-            let is_name = host.contains('.') && host.parse::<IpAddr>().is_err() && !host.bytes().all(|octet| matches!(octet, b'.' | b'0'..=b'9'));
+            let is_name =
+                host.contains('.') && host.parse::<IpAddr>().is_err() && !host.bytes().all(|octet| matches!(octet, b'.' | b'0'..=b'9'));
             let is_plain = |label: &str| {
                 (1..=63).contains(&label.len()) && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
             };
@@ -362,8 +363,7 @@ mod tests {
     }
 
     fn domains(standing: &[&str], author: Option<&str>, links: &[&str]) -> Domains {
-        let links: Vec<Link> =
-            links.iter().map(|host| Link { host: (*host).to_owned(), shown: None, has_user: false }).collect();
+        let links: Vec<Link> = links.iter().map(|host| Link { host: (*host).to_owned(), shown: None, has_user: false }).collect();
         let registered = |host: &str| host.rsplitn(3, '.').take(2).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(".");
         Domains::new(standing.iter().map(|domain| (*domain).to_owned()), author, &links, registered)
     }
@@ -392,7 +392,9 @@ mod tests {
         let block = List { of: Of::Domains, ..list(&["127.0.1.0/24"], 400) };
         let asked = domains(&["a.example"], None, &["b.example", "c.example", "d.example"]);
         let mut answers = Recorded::default();
-        for (domain, code) in [("b.example", "127.0.1.2"), ("c.example", "127.0.1.5"), ("d.example", "127.0.2.1"), ("a.example", "127.255.255.254")] {
+        for (domain, code) in
+            [("b.example", "127.0.1.2"), ("c.example", "127.0.1.5"), ("d.example", "127.0.2.1"), ("a.example", "127.255.255.254")]
+        {
             answers.put(block.question_of(domain), Answer::Addresses(vec![code.parse().unwrap()]));
         }
         let found = domain_findings(&[block.clone(), list(&[], 100)], &asked, &answers);

@@ -3,6 +3,7 @@
 //! Not the record of what happened: that is the trail. Counters start at zero with the process.
 
 use crate::bounce_class::{BounceClass, CLASSES_LEN};
+use crate::list_trial::LeftAlone;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Messages and recipients since the start of the process.
@@ -34,6 +35,8 @@ pub struct Counters {
     pub connections: AtomicU64,
     /// Attempts that failed, by [`BounceClass::place`].
     pub failed: [AtomicU64; CLASSES_LEN],
+    /// Lists in DNS that count for nothing now.
+    pub left_alone: LeftAlone,
 }
 
 impl Counters {

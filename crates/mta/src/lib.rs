@@ -24,6 +24,7 @@ pub mod deliver;
 mod detour;
 pub mod explain;
 mod forward;
+pub mod list_trial;
 mod local;
 pub mod outbound;
 mod outbox;

@@ -20,6 +20,7 @@ pub mod machine;
 pub mod mail_path;
 pub mod metrics;
 pub mod output;
+pub mod public_resolver;
 pub mod random;
 pub mod secret;
 pub mod session_traces;

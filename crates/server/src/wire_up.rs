@@ -199,6 +199,14 @@ impl Server {
             shutdown.clone(),
             rotation.run(move || (rotating.config().dkim.schedule(), Arc::clone(&rotating.current().world.dns))),
         ));
+        crate::public_resolver::warn(&config);
+        let (trying, noting) = (Arc::clone(&host), Arc::clone(&host.counters));
+        let current = move || {
+            let current = trying.current();
+            (Arc::clone(&current.world.dns), current.snapshot.mail.receive.filter.lists.clone())
+        };
+        let noted = move |found: &[_]| noting.left_alone.note(found);
+        tasks.spawn(until(shutdown.clone(), mta::list_trial::watch(Arc::clone(&host.clock), noted, current)));
         Ok(Self { host, tasks, shutdown })
     }
 

@@ -214,7 +214,11 @@ mod tests {
                 }
                 let latest = tx.messages(from.account, from.mailbox, Uid(1), Uid(u32::MAX), 100)?.pop().unwrap().uid;
                 let uids = UidSet::range(latest, latest);
-                if moves { tx.email_move_to(from, &uids, to, rights, now())? } else { tx.email_copy_to(from, &uids, to, rights, now())? };
+                if moves {
+                    tx.email_move_to(from, &uids, to, rights, now())?
+                } else {
+                    tx.email_copy_to(from, &uids, to, rights, now())?
+                };
                 assert_eq!(taught(tx), want, "{from:?} {to:?}");
             }
             Ok(())

@@ -111,10 +111,9 @@ impl Receiver {
             }
             is_wanted(tx, &subjects, now)
         });
-        let vouched = self.listings().is_some_and(|answers| {
-            let lists = &self.context.settings.receive.filter.lists;
-            filter::dnsbl::findings(lists, self.peer, answers).iter().any(|found| found.weight < 0)
-        });
+        let vouched = self
+            .listings()
+            .is_some_and(|answers| filter::dnsbl::findings(&self.heeded_lists(), self.peer, answers).iter().any(|found| found.weight < 0));
         vouched || known.unwrap_or(true)
     }
 }

@@ -62,7 +62,9 @@ impl Receiver {
         if accounts.is_empty() {
             return Judged { subjects, ..Judged::default() };
         }
-        let elsewhere = self.found_elsewhere(transaction);
+        let mut domains = self.ask_domains(&features, inspected).await;
+        let mut elsewhere = self.found_elsewhere(transaction);
+        elsewhere.append(&mut domains.findings);
         let (asked, of, brought, now) = (accounts.clone(), features.clone(), subjects.clone(), self.context.clock.wall());
         let read = self.context.store.read(move |tx| {
             let known = |account: &AccountId| Ok((*account, tx.acquaintance_with(*account, &of, &brought, now)?));
@@ -72,7 +74,7 @@ impl Receiver {
             Ok(known) => {
                 let judged = self.judged(&accounts, &features, authenticity, &known, &elsewhere);
                 let is_refused = judged.is_refused && !goes_elsewhere(transaction);
-                let events = self.listed().into_iter().chain(judged.events).collect();
+                let events = self.listed(domains).into_iter().chain(judged.events).collect();
                 Judged { events, is_refused, subjects, ..judged }
             }
             Err(error) => {
@@ -94,8 +96,8 @@ impl Receiver {
 
     /// What was found without looking at the message.
     fn found_elsewhere(&self, transaction: &Transaction) -> Vec<Reason> {
-        let lists = &self.context.settings.receive.filter.lists;
-        let listed = self.listings().map(|answers| dnsbl::findings(lists, self.peer, answers)).unwrap_or_default();
+        let lists = self.heeded_lists();
+        let listed = self.listings().map(|answers| dnsbl::findings(&lists, self.peer, answers)).unwrap_or_default();
         let trap = (!transaction.traps.is_empty()).then(|| Reason {
             name: "trap".into(),
             weight: TRAP_WEIGHT,

@@ -12,11 +12,11 @@
 //! - A connection waits no longer than [`crate::settings::Filter::lists_wait`] after it began.
 
 use super::Receiver;
+use super::domain_lists::DomainsListed;
 use super::inspect::ask_all;
-use filter::dnsbl::{LISTS_MAX, List, Standing};
+use filter::dnsbl::{List, Of, Standing};
 use mail::lookup::{Question, Recorded};
 use mail::{Event, Timestamp};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::task::JoinSet;
@@ -42,11 +42,11 @@ pub(super) enum Lists {
 impl Receiver {
     /// Begins to ask.
     pub(super) fn ask_lists(&mut self) {
-        let filter = &self.context.settings.receive.filter;
-        let Some(dns) = self.context.dns.clone().filter(|_| !filter.lists.is_empty() && self.is_judged()) else { return };
-        let deadline = tokio::time::Instant::now() + filter.lists_wait;
+        let lists = self.host_lists();
+        let Some(dns) = self.context.dns.clone().filter(|_| !lists.is_empty() && self.is_judged()) else { return };
+        let deadline = tokio::time::Instant::now() + self.context.settings.receive.filter.lists_wait;
         let peer = self.peer;
-        let questions: Vec<Question> = filter.lists.iter().take(LISTS_MAX).map(|list| list.question(peer)).collect();
+        let questions: Vec<Question> = lists.iter().map(|list| list.question(peer)).collect();
         let mut asking = JoinSet::new();
         asking.spawn(async move {
             let mut recorded = Recorded::default();
@@ -63,7 +63,9 @@ impl Receiver {
             Some(Ok(recorded)) => recorded,
             _ => Recorded::default(),
         };
-        warn(&self.context.settings.receive.filter.lists, self.peer, &answers, self.context.clock.wall());
+        for list in self.host_lists() {
+            warn(&list, &list.standing(self.peer, &answers), self.context.clock.wall());
+        }
         self.lists = Lists::Known(Arc::new(answers));
     }
 
@@ -75,16 +77,27 @@ impl Receiver {
         }
     }
 
+    /// The lists that are asked and heard: all but those that are left alone.
+    pub(super) fn heeded_lists(&self) -> Vec<List> {
+        self.context.counters.left_alone.others(&self.context.settings.receive.filter.lists)
+    }
+
+    fn host_lists(&self) -> Vec<List> {
+        self.heeded_lists().into_iter().filter(|list| list.of == Of::Hosts).collect()
+    }
+
     /// What the trail says of it.
-    pub(super) fn listed(&self) -> Option<Event> {
-        let answers = self.listings()?;
-        let lists = self.context.settings.receive.filter.lists.iter().take(LISTS_MAX);
-        let standings = lists.map(|list| (list.zone.clone(), words(&list.standing(self.peer, answers)))).collect();
-        Some(Event::Listed { standings, answers: Recorded::clone(answers) })
+    pub(super) fn listed(&self, domains: DomainsListed) -> Option<Event> {
+        let mut answers = self.listings().map(|answers| Recorded::clone(answers)).unwrap_or_default();
+        let lists = if self.listings().is_some() { self.host_lists() } else { Vec::new() };
+        let of_host = lists.iter().map(|list| (list.zone.clone(), words(&list.standing(self.peer, &answers))));
+        let standings: Vec<_> = of_host.collect::<Vec<_>>().into_iter().chain(domains.standings).collect();
+        domains.answers.iter().for_each(|(question, answer)| answers.put(question.clone(), answer.clone()));
+        (!standings.is_empty()).then_some(Event::Listed { standings, answers })
     }
 }
 
-fn words(standing: &Standing) -> String {
+pub(super) fn words(standing: &Standing) -> String {
     match standing {
         Standing::NotListed => "not listed".to_owned(),
         Standing::Listed(codes) => format!("listed: {}", codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
@@ -94,13 +107,11 @@ fn words(standing: &Standing) -> String {
 }
 
 /// An operator must hear of a list that refuses to answer, but not with each connection.
-fn warn(lists: &[List], peer: IpAddr, answers: &Recorded, now: Timestamp) {
-    for list in lists.iter().take(LISTS_MAX) {
-        let Standing::Error(why) = list.standing(peer, answers) else { continue };
-        let (now, last) = (now.seconds(), WARNED.load(Ordering::Relaxed));
-        if now.saturating_sub(last) >= WARNED_EVERY_SECONDS || now < last {
-            WARNED.store(now, Ordering::Relaxed);
-            tracing::warn!(zone = list.zone, why, "a list does not work; it counts as not listed");
-        }
+pub(super) fn warn(list: &List, standing: &Standing, now: Timestamp) {
+    let Standing::Error(why) = standing else { return };
+    let (now, last) = (now.seconds(), WARNED.load(Ordering::Relaxed));
+    if now.saturating_sub(last) >= WARNED_EVERY_SECONDS || now < last {
+        WARNED.store(now, Ordering::Relaxed);
+        tracing::warn!(zone = list.zone, why, "a list does not work; it counts as not listed");
     }
 }

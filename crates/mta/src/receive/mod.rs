@@ -22,6 +22,7 @@ mod allowance;
 mod backup;
 mod call_ahead;
 mod data;
+mod domain_lists;
 mod etrn;
 mod first_contact;
 mod forged;

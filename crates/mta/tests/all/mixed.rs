@@ -94,7 +94,7 @@ pub(super) fn dns() -> FakeDns {
 pub(super) fn settings() -> Settings {
     let mut settings = Settings::new(domain("mx.ours.example"));
     settings.receive.authentication.dmarc = Dmarc::Obey;
-    let list = |zone: &str, weight| List { zone: zone.to_owned(), codes: Vec::new(), weight };
+    let list = |zone: &str, weight| List { of: filter::dnsbl::Of::Hosts, zone: zone.to_owned(), codes: Vec::new(), weight };
     let filter = &mut settings.receive.filter;
     filter.lists = vec![list("bl.example", 350), list("broken.example", 900), list("wl.example", -250)];
     filter.traps = vec![address("trap@ours.example")];

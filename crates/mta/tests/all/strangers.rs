@@ -1,7 +1,7 @@
 //! What is known of who brings a message: block lists, what was taught of senders, replies, spam traps, first contacts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
 
-use filter::dnsbl::List;
+use filter::dnsbl::{Fitness, List, Of};
 use mail::event::Source;
 use mail::{AccountId, Address, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, TrailEntry, Uid, UidSet};
 use mta::receive::{Context, KeyRing, Receiver};
@@ -113,7 +113,7 @@ impl Stage {
 }
 
 fn list(zone: &str, weight: i32) -> List {
-    List { zone: zone.to_owned(), codes: Vec::new(), weight }
+    List { of: Of::Hosts, zone: zone.to_owned(), codes: Vec::new(), weight }
 }
 
 #[tokio::test]
@@ -210,4 +210,73 @@ async fn first_contacts_come_again_and_known_senders_need_not() {
     let joe = Address::parse("joe@far.example").unwrap();
     stage.store.write_blocking(move |tx| tx.correspondent_note(ANN, &joe, Timestamp::from_seconds(START))).unwrap();
     assert_eq!(stage.bring("203.0.113.1", &["ann@ours.example"], "").await.0, [250], "she has written to him");
+}
+
+#[tokio::test]
+async fn lists_of_domains_are_asked_about_links_and_who_stands_for_a_message() {
+    let dns = FakeDns::new()
+        .with_address(&domain("shop.example.dbl.example"), "127.0.1.2".parse().unwrap())
+        .with_address(&domain("far.example.dbl.example"), "127.255.255.254".parse().unwrap())
+        .with_address(&domain("1.2.0.192.dbl.example"), "127.0.0.2".parse().unwrap());
+    let domains = |zone, weight| List { of: Of::Domains, ..list(zone, weight) };
+    let stage = Stage::new(dns, |filter| filter.lists = vec![domains("dbl.example", 600)]);
+    let mail = "List-Id: x\r\nX-Y: http://no.example/\r\nSubject: x\r\n\r\nSee http://www.shop.example/a and https://shop.example/b, http://192.0.2.9/\r\n.";
+    let (_, reply) = stage.bring("192.0.2.1", &["ann@ours.example"], mail).await;
+    let verdict = stage.verdict(MailboxRole::Junk).unwrap();
+    assert!(verdict.contains("block-list=6.00"), "{verdict}");
+    let events = stage.events(&reply.unwrap());
+    let said = events.iter().find_map(|event| match event {
+        Event::Listed { standings, answers } => Some((standings.clone(), answers.len())),
+        _ => None,
+    });
+    let (standings, answers) = said.expect("the trail tells of it");
+    assert_eq!((standings.len(), answers), (1, 2), "each registered domain once, addresses never: {standings:?}");
+    let words = &standings[0].1;
+    assert!(words.contains("listed: 127.0.1.2 (shop.example)") && words.contains("public resolvers"), "{words}");
+}
+
+#[tokio::test]
+async fn a_list_that_lists_everything_counts_for_nothing() {
+    let dns = FakeDns::new().with_address(&domain("1.2.0.192.bl.example"), "127.0.0.2".parse().unwrap());
+    let stage = Stage::new(dns, |filter| filter.lists = vec![list("bl.example", 600)]);
+    stage.context.counters.left_alone.note(&[(list("bl.example", 600), Fitness::ListsAll)]);
+    stage.bring("192.0.2.1", &["ann@ours.example"], "").await;
+    assert!(!stage.verdict(MailboxRole::Inbox).unwrap().contains("block-list"));
+    stage.context.counters.left_alone.note(&[(list("bl.example", 600), Fitness::Fit { ipv6: false })]);
+    stage.bring("192.0.2.1", &["ann@ours.example"], "").await;
+    assert!(stage.verdict(MailboxRole::Junk).unwrap().contains("block-list=6.00"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_are_answered_later_and_the_known_at_once() {
+    let wait = Duration::from_secs(15);
+    let dns = FakeDns::new().with_address(&domain("7.2.0.192.wl.example"), "127.0.5.1".parse().unwrap());
+    let stage = Stage::new(dns, |filter| {
+        filter.first_contact = FirstContact::Slow(wait);
+        filter.lists = vec![list("wl.example", -100)];
+    });
+    let took = async |peer: &str| {
+        let before = tokio::time::Instant::now();
+        let (codes, reply) = stage.bring(peer, &["ann@ours.example"], "").await;
+        assert_eq!((codes, reply.unwrap().code), (vec![250], 250), "{peer}");
+        before.elapsed()
+    };
+    let short = Duration::from_secs(2);
+    let slow = took("203.0.113.5").await;
+    assert!(slow >= wait && slow < wait + short, "{slow:?}");
+    assert!(took("203.0.113.5").await >= wait, "waiting once does not make it known");
+    assert!(took("192.0.2.7").await < short, "an allow list vouches for it");
+    assert!(took("127.0.0.1").await < short, "this machine");
+    // People wanted what came from there.
+    let moved = stage.store.write_blocking(|tx| {
+        let of = |role| tx.mailbox_by_role(ANN, role).map(|mailbox| mailbox.unwrap().id);
+        let (inbox, archive) = (of(MailboxRole::Inbox)?, of(MailboxRole::Archive)?);
+        tx.email_move(ANN, inbox, &UidSet::range(Uid(1), Uid(1)), archive, Timestamp::from_seconds(START))
+    });
+    assert_eq!(moved.unwrap().len(), 1);
+    assert!(took("203.0.113.5").await < short, "its mail was wanted");
+    assert!(took("198.51.100.1").await >= wait);
+    let joe = Address::parse("joe@far.example").unwrap();
+    stage.store.write_blocking(move |tx| tx.correspondent_note(ANN, &joe, Timestamp::from_seconds(START))).unwrap();
+    assert!(took("198.51.100.1").await < short, "she has written to him");
 }

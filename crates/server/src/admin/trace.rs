@@ -164,7 +164,7 @@ pub(super) fn words(tx: &ReadTx, event: &Event) -> String {
         }
         Event::Listed { standings, answers } => {
             let said: Vec<_> = standings.iter().map(|(zone, words)| format!("; {zone}: {words}")).collect();
-            format!("asked lists about the host, by {} answers of DNS{}", answers.len(), said.concat())
+            format!("asked lists, by {} answers of DNS{}", answers.len(), said.concat())
         }
         Event::Judged { account, is_junk, score, reasons, telling } => {
             let points = |hundredths: i32| format!("{:+.2}", f64::from(hundredths) / 100.0);

@@ -1,6 +1,7 @@
 //! `postrider check`
 
 use super::Context;
+use super::check_dnsbl::Dnsbl;
 use crate::failure::{Code, Failure, Result};
 use crate::output::{Format, print, whole, words};
 use clap::{Args, Subcommand};
@@ -10,7 +11,7 @@ use serde::Serialize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-/// What a delivery would do, without delivering anything.
+/// What a delivery would do, without delivering anything; and whether block lists work.
 #[derive(Debug, Subcommand)]
 pub(super) enum Check {
     /// Mail exchangers, DNSSEC, TLSA records, and whether the servers fit them
@@ -19,6 +20,8 @@ pub(super) enum Check {
     MtaSts(Domain),
     /// Everything, with a connection to each mail exchanger
     Smtp(Domain),
+    /// Whether block and allow lists work, whether their resolver is a public one, and what they say
+    Dnsbl(Dnsbl),
 }
 
 #[derive(Debug, Args)]
@@ -45,12 +48,29 @@ impl Check {
             Self::Dane(domain) => (domain, true, false),
             Self::MtaSts(domain) => (domain, false, true),
             Self::Smtp(domain) => (domain, true, true),
+            Self::Dnsbl(lists) => return check_lists(context, &lists),
         };
         let steps = steps(context, &domain, Wanted { dane, mta_sts, connect: !domain.no_connect })?;
         let ok = !has_problem(&steps);
-        show(context, &CheckView { domain: domain.host, ok, steps });
+        let verdict = if ok { "Mail would be delivered so." } else { "Mail would wait or fail where it says PROBLEM." };
+        show(context, &CheckView { domain: domain.host, ok, steps }, verdict);
         Ok(ExitCode::from(if ok { 0 } else { Code::ProblemsFound.exit() }))
     }
+}
+
+fn check_lists(context: &Context, lists: &Dnsbl) -> Result<ExitCode> {
+    let config = context.config()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed("cannot start", error))?;
+    let steps = runtime.block_on(async {
+        let clock: Arc<dyn net::Clock> = Arc::new(net::SystemClock);
+        let world = crate::transport::world(&config, &clock, &store::Store::memory(), &Results::default())?;
+        lists.steps(&config, &world.dns).await
+    })?;
+    let ok = !has_problem(&steps);
+    let verdict = if ok { "The lists can be relied upon." } else { "What says PROBLEM counts for nothing, or will soon." };
+    show(context, &CheckView { domain: lists.subject(), ok, steps }, verdict);
+    Ok(ExitCode::from(if ok { 0 } else { Code::ProblemsFound.exit() }))
 }
 
 fn steps(context: &Context, domain: &Domain, wanted: Wanted) -> Result<Vec<Step>> {
@@ -68,7 +88,7 @@ fn steps(context: &Context, domain: &Domain, wanted: Wanted) -> Result<Vec<Step>
     })
 }
 
-fn show(context: &Context, view: &CheckView) {
+fn show(context: &Context, view: &CheckView, verdict: &str) {
     if context.printer.format != Format::Table {
         return context.printer.one(view, &[]);
     }
@@ -81,5 +101,5 @@ fn show(context: &Context, view: &CheckView) {
         vec![mark.to_owned(), step.subject.clone(), step.words.clone()]
     });
     print("");
-    print(if view.ok { "Mail would be delivered so." } else { "Mail would wait or fail where it says PROBLEM." });
+    print(verdict);
 }

@@ -8,6 +8,7 @@
 mod alias;
 mod ban;
 mod check;
+mod check_dnsbl;
 mod completions;
 mod config;
 mod demo;

@@ -405,9 +405,20 @@ pub const KEYS: &[Key] = &[
         "list[].zone",
         "name",
         "",
-        "A block or allow list in DNS, e.g. \"zen.spamhaus.org\"; asked about each stranger that connects. Mind its terms, and ask it through a resolver of your own: an answer that says otherwise (127.255.255.x) counts as no listing and is in the log.",
+        "A block or allow list in DNS, e.g. \"zen.spamhaus.org\"; asked about each stranger that connects. Mind its terms, and ask it through a resolver of your own: an answer that says otherwise (127.255.255.x) counts as no listing and is in the log. Every list is tried at the start and once a day; one that lists everything counts for nothing. See `postrider check dnsbl`.",
     ),
-    key("list[].points", "number", "", "Points of mail from a listed host; below zero for a list of good hosts."),
+    key(
+        "list[].of",
+        "hosts | domains",
+        "hosts",
+        "What the list has entries of. A list of domains (e.g. \"dbl.spamhaus.org\") is asked about the registered domains of a message's links, of its author and of who stands for it (SPF, DKIM), at most 20; one with points below zero only about those that stand for it.",
+    ),
+    key(
+        "list[].points",
+        "number",
+        "",
+        "Points of mail from a listed host, or with a listed domain in it; below zero for a list of good ones.",
+    ),
     key(
         "list[].codes",
         "list of networks",

@@ -10,11 +10,25 @@ use serde::{Deserialize, Serialize};
 pub struct List {
     /// The name that its entries are under.
     pub zone: String,
+    /// What it has entries of.
+    #[serde(default)]
+    pub of: Of,
     /// Points of a listed host; below zero for a list of good ones.
     pub points: i16,
     /// Which codes count; none: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<Network>,
+}
+
+/// What a list has entries of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Of {
+    /// Hosts that bring mail.
+    #[default]
+    Hosts,
+    /// Domains: of links, of the author, of who stands for a message.
+    Domains,
 }
 
 /// What is done about hosts that never brought mail from this sender to this reader.
@@ -33,6 +47,10 @@ impl Config {
     /// The lists in the mail path's words.
     pub fn lists(&self) -> Vec<filter::dnsbl::List> {
         let list = |list: &List| filter::dnsbl::List {
+            of: match list.of {
+                Of::Hosts => filter::dnsbl::Of::Hosts,
+                Of::Domains => filter::dnsbl::Of::Domains,
+            },
             zone: list.zone.to_ascii_lowercase(),
             codes: list.codes.iter().map(|codes| codes.0).collect(),
             weight: i32::from(list.points) * 100,
@@ -89,14 +107,17 @@ mod tests {
 
     #[test]
     fn lists_are_read_and_checked() {
-        let config =
-            parse("[[list]]\nzone = \"Zen.Example\"\npoints = 4\ncodes = [\"127.0.0.0/28\"]\n[[list]]\nzone = \"wl.example\"\npoints = -3");
+        let config = parse(
+            "[[list]]\nzone = \"Zen.Example\"\npoints = 4\ncodes = [\"127.0.0.0/28\"]\n[[list]]\nzone = \"wl.example\"\nof = \"domains\"\npoints = -3",
+        );
         let lists = config.unwrap().lists();
-        let shown: Vec<_> = lists.iter().map(|list| (list.zone.as_str(), list.weight, list.codes.len())).collect();
-        assert_eq!(shown, [("zen.example", 400, 1), ("wl.example", -300, 0)]);
+        let shown: Vec<_> = lists.iter().map(|list| (list.zone.as_str(), list.of, list.weight, list.codes.len())).collect();
+        let (hosts, domains) = (filter::dnsbl::Of::Hosts, filter::dnsbl::Of::Domains);
+        assert_eq!(shown, [("zen.example", hosts, 400, 1), ("wl.example", domains, -300, 0)]);
         for (text, key) in [
             ("[[list]]\nzone = \"not a name\"\npoints = 4", "zone"),
             ("[[list]]\nzone = \"a.example\"\npoints = 0", "points"),
+            ("[[list]]\nzone = \"a.example\"\npoints = 1\nof = \"urls\"", "of"),
             ("[filter]\ntraps = [\"nobody\"]", "filter.traps"),
             ("[filter]\nslow_by = \"5m\"", "filter.slow_by"),
             ("[filter]\ngrey_for = \"0s\"", "filter.grey_for"),
