@@ -26,7 +26,8 @@ const PUBLIC: [(&str, &[&str]); 9] = [
 
 /// The resolvers in use, each with whose it is if it is known to be public.
 pub fn in_use(config: &Config) -> Vec<(IpAddr, Option<&'static str>)> {
-    let addresses = if config.dns.is_empty() { of_system(Path::new(SYSTEM_FILE)) } else { config.dns.iter().map(|at| at.ip()).collect() };
+    let addresses =
+        if config.dns.is_empty() { of_system(Path::new(SYSTEM_FILE)) } else { config.dns.iter().map(std::net::SocketAddr::ip).collect() };
     addresses.into_iter().map(|address| (address, owner(address))).collect()
 }
 

@@ -39,7 +39,9 @@ impl Receiver {
         let now = self.context.clock.wall();
         let standings = lists.iter().map(|list| {
             let said: Vec<_> = domains.asked_of(list).map(|domain| (domain, list.standing_of(domain, &answers))).collect();
-            said.iter().for_each(|(_, standing)| warn(list, standing, now));
+            for (_, standing) in &said {
+                warn(list, standing, now);
+            }
             (list.zone.clone(), told(&said))
         });
         DomainsListed { standings: standings.collect(), findings: domain_findings(&lists, &domains, &answers), answers }

@@ -92,7 +92,9 @@ impl Receiver {
         let lists = if self.listings().is_some() { self.host_lists() } else { Vec::new() };
         let of_host = lists.iter().map(|list| (list.zone.clone(), words(&list.standing(self.peer, &answers))));
         let standings: Vec<_> = of_host.collect::<Vec<_>>().into_iter().chain(domains.standings).collect();
-        domains.answers.iter().for_each(|(question, answer)| answers.put(question.clone(), answer.clone()));
+        for (question, answer) in domains.answers.iter() {
+            answers.put(question.clone(), answer.clone());
+        }
         (!standings.is_empty()).then_some(Event::Listed { standings, answers })
     }
 }
@@ -109,9 +111,9 @@ pub(super) fn words(standing: &Standing) -> String {
 /// An operator must hear of a list that refuses to answer, but not with each connection.
 pub(super) fn warn(list: &List, standing: &Standing, now: Timestamp) {
     let Standing::Error(why) = standing else { return };
-    let (now, last) = (now.seconds(), WARNED.load(Ordering::Relaxed));
-    if now.saturating_sub(last) >= WARNED_EVERY_SECONDS || now < last {
-        WARNED.store(now, Ordering::Relaxed);
+    let (seconds, before) = (now.seconds(), WARNED.load(Ordering::Relaxed));
+    if seconds.saturating_sub(before) >= WARNED_EVERY_SECONDS || seconds < before {
+        WARNED.store(seconds, Ordering::Relaxed);
         tracing::warn!(zone = list.zone, why, "a list does not work; it counts as not listed");
     }
 }
