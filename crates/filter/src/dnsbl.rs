@@ -219,6 +219,20 @@ pub fn domain_findings(lists: &[List], domains: &Domains, answers: &Recorded) ->
     lists.iter().take(LISTS_MAX).filter(|list| list.of == Of::Domains).filter_map(finding).collect()
 }
 
+/// The same by the answers alone: the domains are those that were asked about.
+#[must_use]
+pub fn domain_findings_of(lists: &[List], answers: &Recorded) -> Vec<Reason> {
+    let asked = |list: &List| {
+        let under = format!(".{}", list.zone);
+        let domain = |question: &Question| match question {
+            Question::A(name) => name.strip_suffix(&under).map(str::to_owned),
+            _ => None,
+        };
+        Domains { standing: answers.iter().filter_map(|(question, _)| domain(question)).collect(), others: Vec::new() }
+    };
+    lists.iter().take(LISTS_MAX).flat_map(|list| domain_findings(std::slice::from_ref(list), &asked(list), answers)).collect()
+}
+
 /// The domains of a message that lists are asked about: as they are registered, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Domains {
@@ -400,6 +414,7 @@ mod tests {
         let found = domain_findings(&[block.clone(), list(&[], 100)], &asked, &answers);
         let shown: Vec<_> = found.iter().map(|found| format!("{} {} {}", found.name, found.weight, found.words)).collect();
         assert_eq!(shown, ["block-list 400 bl.example lists b.example (127.0.1.2), c.example (127.0.1.5)"]);
+        assert_eq!(domain_findings_of(&[block.clone(), list(&[], 100)], &answers), found, "the answers alone say the same");
         assert!(findings(&[block], PEER, &answers).is_empty(), "hosts are not asked about there");
     }
 

@@ -213,16 +213,21 @@ fn listed(trail: &[TrailEntry], lists: &[List]) -> Result<Vec<Reason>, Unknown> 
         Event::Accepted { peer, .. } | Event::Rejected { peer, .. } => *peer,
         _ => None,
     });
-    let answers = trail.iter().find_map(|entry| match &entry.event {
-        Event::Listed { answers, .. } => Some(answers),
+    let asked = trail.iter().find_map(|entry| match &entry.event {
+        Event::Listed { standings, answers } => Some((standings.as_slice(), answers)),
         _ => None,
     });
     let none = Recorded::default();
-    let (answers, Some(peer)) = (answers.unwrap_or(&none), peer) else { return Ok(Vec::new()) };
-    let open = lists.iter().take(dnsbl::LISTS_MAX).map(|list| list.question(peer)).find(|question| answers.answer(question).is_none());
-    match open {
-        Some(question) => Err(Unknown::NotAsked(format!("{question:?}"))),
-        None => Ok(dnsbl::findings(lists, peer, answers)),
+    let ((standings, answers), Some(peer)) = (asked.unwrap_or((&[], &none)), peer) else { return Ok(Vec::new()) };
+    let (of_hosts, of_domains): (Vec<&List>, Vec<&List>) =
+        lists.iter().take(dnsbl::LISTS_MAX).partition(|list| list.of == dnsbl::Of::Hosts);
+    let open = of_hosts.iter().map(|list| list.question(peer)).find(|question| answers.answer(question).is_none());
+    // Which domains a message has is not kept, but a list of them that was asked has its place among the standings.
+    let unasked = of_domains.iter().find(|list| !standings.iter().any(|(zone, _)| *zone == list.zone));
+    match (open, unasked) {
+        (Some(question), _) => Err(Unknown::NotAsked(format!("{question:?}"))),
+        (None, Some(list)) => Err(Unknown::NotAsked(format!("the domains of the message under {}", list.zone))),
+        (None, None) => Ok([dnsbl::findings(lists, peer, answers), dnsbl::domain_findings_of(lists, answers)].concat()),
     }
 }
 
