@@ -129,9 +129,9 @@ impl Lesson {
             return of_move(from_role, to_role).map(|class| Self::Copies(to, class));
         }
         match (from_role, to_role) {
-            (Some(Role::Junk), Some(Role::Junk | Role::Trash)) => None,
+            (Some(Role::Junk | Role::Rejects), Some(Role::Junk | Role::Trash | Role::Rejects)) => None,
             (_, Some(Role::Junk)) => Some(Self::Copies(to, Class::Spam)),
-            (Some(Role::Junk), _) => Some(Self::Originals(from, Class::Ham)),
+            (Some(Role::Junk | Role::Rejects), _) => Some(Self::Originals(from, Class::Ham)),
             _ => None,
         }
     }
