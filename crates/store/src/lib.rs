@@ -121,7 +121,7 @@ pub use secret::{RETURN_PATH_SECRET, SECRET_OCTETS};
 pub use settings::Settings;
 pub use suppression::{FOR_EVER, Suppression};
 pub use token::{TOKENS_MAX, Token};
-pub use trail::{RECEIPTS_MAX, REJECTIONS_MAX};
+pub use trail::{RECEIPTS_MAX, REJECTIONS_MAX, RejectionsMax};
 pub use transfer::Place;
 pub use transport::{StsPolicy, TLS_REPORTS_MAX};
 pub use tx::{ReadTx, WriteTx};

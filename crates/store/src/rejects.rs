@@ -414,7 +414,7 @@ mod tests {
         let mut events = vec![rejected()];
         events.extend(kept.map(|kept| event(account, kept, at)));
         let entries: Vec<_> = events.into_iter().map(|event| TrailEntry { at, event }).collect();
-        tx.trail_reject(receipt, &entries, 100)?;
+        tx.trail_reject(receipt, &entries, crate::REJECTIONS_MAX)?;
         Ok(kept)
     }
 

@@ -4,16 +4,16 @@
 //! `Accepted` or `Rejected` event is indexed by itself; further ones are added with [`WriteTx::trail_index`].
 //!
 //! Trails are swept by age, which is in the receipt; those of messages still in the queue stay. What was refused has a
-//! trail too, but no right to much room: of those only the latest [`REJECTIONS_MAX`] are kept.
+//! trail too, but no right to much room: of those only the latest are kept, as many as [`REJECTIONS_MAX`] lets.
 //!
 //! Invariants
 //! - Every entry of the Message-ID index is named by its receipt's trail, so that sweeping a trail finds it.
-//! - Every entry of `Rejection` has a trail, and the count of them is exact.
+//! - Every entry of `Rejection` has a trail, and the counts of them and of their octets are exact.
 
 use crate::error::Result;
 use crate::index::{Direction, KeyRange};
 use crate::key;
-use crate::record::Record;
+use crate::record::{Record, encode};
 use crate::schema::Space;
 use crate::tx::{ReadTx, WriteTx};
 use mail::{Event, ReceiptId, Timestamp, TrailEntry};
@@ -22,11 +22,23 @@ use serde::{Deserialize, Serialize};
 /// Most receipts found for one Message-ID; of more, the latest. Our own bound.
 pub const RECEIPTS_MAX: usize = 1_000;
 
-/// Most refused messages whose trails are kept; the oldest make room. Our own bound: at some 5 KB each, 100 MB.
-pub const REJECTIONS_MAX: u64 = 20_000;
+/// How much is kept of what was refused; the oldest make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RejectionsMax {
+    /// Messages with a trail.
+    pub messages: u64,
+    /// Octets of their trails.
+    pub octets: u64,
+}
+
+/// What is kept of refused messages. Our own bound: 20,000 usual trails are some 100 MB, and whoever makes large ones
+/// on purpose gets no more than twice that.
+pub const REJECTIONS_MAX: RejectionsMax = RejectionsMax { messages: 20_000, octets: 200 << 20 };
 
 /// How many refused messages have a trail.
-const REJECTIONS: &[u8] = b"rejections";
+pub(crate) const REJECTIONS: &[u8] = b"rejections";
+/// How many octets their trails have.
+pub(crate) const REJECTIONS_OCTETS: &[u8] = b"rejections_octets";
 
 /// One part of a trail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +65,11 @@ pub(crate) fn message_ids(record: &TrailRecord) -> Vec<u64> {
         TrailRecord::MessageId(hash) => vec![*hash],
         TrailRecord::Entries(entries) => entries.iter().filter_map(accepted_id).map(message_id_hash).collect(),
     }
+}
+
+/// The octets of a refused message's trail; those that were kept before octets were counted count as nothing.
+pub(crate) fn rejection_octets(value: &[u8]) -> u64 {
+    value.try_into().map_or(0, u64::from_be_bytes)
 }
 
 fn accepted_id(entry: &TrailEntry) -> Option<&str> {
@@ -127,17 +144,24 @@ impl WriteTx {
         self.trail_part(receipt, &record)
     }
 
-    /// Keeps the trail of a message that was refused; the oldest of such make room, so that at most `max` are kept.
-    pub fn trail_reject(&mut self, receipt: ReceiptId, entries: &[TrailEntry], max: u64) -> Result<()> {
+    /// Keeps the trail of a message that was refused; the oldest of such make room. The latest is kept in any case.
+    pub fn trail_reject(&mut self, receipt: ReceiptId, entries: &[TrailEntry], max: RejectionsMax) -> Result<()> {
         self.trail_append(receipt, entries)?;
-        self.put(Space::Rejection, &key::receipt(receipt), Vec::new());
+        let octets = encode(&TrailRecord::Entries(entries.to_vec()))?.len() as u64;
+        self.put(Space::Rejection, &key::receipt(receipt), octets.to_be_bytes().to_vec());
         self.count_save(REJECTIONS, self.count(REJECTIONS)?.saturating_add(1))?;
-        while self.count(REJECTIONS)? > max.max(1) {
+        self.count_save(REJECTIONS_OCTETS, self.count(REJECTIONS_OCTETS)?.saturating_add(octets))?;
+        while self.is_beyond(max)? {
             let oldest = self.gather(Space::Rejection, &KeyRange::all(), Direction::Forward, 1, |key, _| Ok(key::number_u64(key, 0)))?;
             let Some(oldest) = oldest.first().copied().flatten() else { return Ok(()) };
             self.trail_forget(ReceiptId(oldest))?;
         }
         Ok(())
+    }
+
+    fn is_beyond(&self, max: RejectionsMax) -> Result<bool> {
+        let messages = self.count(REJECTIONS)?;
+        Ok(messages > 1 && (messages > max.messages || self.count(REJECTIONS_OCTETS)? > max.octets))
     }
 
     /// Lets a receipt be found by a Message-ID beside that of its `Accepted` event.
@@ -183,9 +207,10 @@ impl WriteTx {
             }
             self.delete(Space::Trail, &key);
         }
-        if self.has(Space::Rejection, &key::receipt(receipt))? {
+        if let Some(value) = self.get(Space::Rejection, &key::receipt(receipt))? {
             self.delete(Space::Rejection, &key::receipt(receipt));
             self.count_save(REJECTIONS, self.count(REJECTIONS)?.saturating_sub(1))?;
+            self.count_save(REJECTIONS_OCTETS, self.count(REJECTIONS_OCTETS)?.saturating_sub(rejection_octets(&value)))?;
         }
         Ok(())
     }
@@ -261,7 +286,7 @@ mod tests {
             let mut receipts = Vec::new();
             for minutes in 0..5 {
                 let receipt = tx.receipt_next(now().after(Duration::from_mins(minutes)))?;
-                tx.trail_reject(receipt, &[accepted(&format!("{minutes}@x"))], 3)?;
+                tx.trail_reject(receipt, &[accepted(&format!("{minutes}@x"))], RejectionsMax { messages: 3, ..REJECTIONS_MAX })?;
                 receipts.push(receipt);
             }
             let known: Vec<bool> = receipts.iter().map(|receipt| Ok(!tx.trail(*receipt)?.is_empty())).collect::<Result<_>>()?;
@@ -272,6 +297,22 @@ mod tests {
             assert_eq!(tx.trail_receipts_latest(2)?, [receipts[4], receipts[3]]);
             tx.trail_sweep(now().after(Duration::from_mins(4)), ReceiptId(0), 99)?;
             assert_eq!((tx.count(REJECTIONS)?, tx.keys(Space::Rejection, &KeyRange::all(), 9)?.len()), (1, 1));
+            Ok(())
+        });
+        assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn large_trails_of_refused_mail_make_room_by_their_octets() {
+        let store = Store::memory();
+        tx(&store, |tx| {
+            let mut kept = Vec::new();
+            for size in [1_000, 1_000, 3_000, 9_000, 10] {
+                let receipt = tx.receipt_next(now())?;
+                tx.trail_reject(receipt, &[accepted(&"x".repeat(size))], RejectionsMax { messages: 9, octets: 5_200 })?;
+                kept.push(tx.count(REJECTIONS)?);
+            }
+            assert_eq!(kept, [1, 2, 3, 1, 1]);
             Ok(())
         });
         assert_eq!(findings(&store), [""; 0]);

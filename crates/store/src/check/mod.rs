@@ -231,6 +231,7 @@ mod tests {
     use crate::queue::{QUEUE_LEN, QueueMessage, tests::queued};
     use crate::testing::{add, address, digest, findings, flags, message_text, now, tx, uids, world};
     use crate::thread::ThreadRecord;
+    use crate::trail::{REJECTIONS, REJECTIONS_OCTETS};
     use crate::uid::{Count, Counters};
     use crate::{Body, FlagChange, NewAccount, NewEmail, Target, WriteTx};
     use mail::{Event, MailboxId, ModSeq, ReceiptId, Role, Timestamp, TrailEntry, Uid};
@@ -416,6 +417,15 @@ mod tests {
             let (key, message) = tx.records::<QueueMessage>(&KeyRange::all()).unwrap().remove(0);
             tx.delete(Space::Queue, &key);
             tx.save(&key::receipt(ReceiptId(7)), &message).unwrap();
+        }),
+        ("a refused message's trail gone", "rejection 000000000000004d: it has no trail", |tx| {
+            tx.put(Space::Rejection, &key::receipt(ReceiptId(77)), Vec::new());
+        }),
+        ("the number of refused messages", "the number of refused messages is 3, 0 expected", |tx| {
+            tx.save(REJECTIONS, &Count(3)).unwrap();
+        }),
+        ("the octets of refused messages", "the octets of refused messages' trails is 3, 0 expected", |tx| {
+            tx.save(REJECTIONS_OCTETS, &Count(3)).unwrap();
         }),
         ("a Message-ID gone", "is missing: the trail names it", |tx| {
             let key = tx.keys(Space::MessageId, &KeyRange::all(), 1).unwrap().remove(0);

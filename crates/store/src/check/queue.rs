@@ -6,7 +6,7 @@ use crate::index::{Direction, KeyRange};
 use crate::key;
 use crate::queue::{QUEUE_LEN, QueueMessage};
 use crate::schema::Space;
-use crate::trail::{TrailRecord, message_ids};
+use crate::trail::{REJECTIONS, REJECTIONS_OCTETS, TrailRecord, message_ids, rejection_octets};
 use crate::uid::RECEIPT_LAST;
 use mail::{Domain, ReceiptId};
 use std::collections::BTreeSet;
@@ -150,7 +150,28 @@ impl Check<'_> {
                 self.find(space, &key, what);
             }
         }
+        self.rejections(&trails)?;
         self.message_ids()
+    }
+
+    /// Every refused message has a trail, and they are counted.
+    fn rejections(&mut self, trails: &BTreeSet<ReceiptId>) -> Result<()> {
+        let all = self.tx.gather(Space::Rejection, &KeyRange::all(), Direction::Forward, usize::MAX, |key, value| {
+            Ok((ReceiptId(key::number_u64(key, 0).unwrap_or_default()), rejection_octets(value)))
+        })?;
+        for (receipt, _) in all.iter().filter(|(receipt, _)| !trails.contains(receipt)) {
+            self.find(Space::Rejection, &key::receipt(*receipt), "it has no trail");
+        }
+        for (name, what, expected) in [
+            (REJECTIONS, "the number of refused messages", all.len() as u64),
+            (REJECTIONS_OCTETS, "the octets of refused messages' trails", all.iter().map(|(_, octets)| octets).sum()),
+        ] {
+            let counted = self.tx.count(name)?;
+            if counted != expected {
+                self.find(Space::Count, name, format!("{what} is {counted}, {expected} expected"));
+            }
+        }
+        Ok(())
     }
 
     /// Every entry of the index is named by its trail.
