@@ -3,11 +3,12 @@
 //! The real programs are tried in `tests/test_milters.py`; here is what becomes of a message in each case.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
-use mail::{Address, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
+use crate::context::{self, NOW};
+use mail::{Address, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Uid};
 use milter::packet::{Packet, Reader, encode};
+use mta::Settings;
 use mta::advisers::{Adviser, HookStage, Kind, Limits, OnFailure};
-use mta::receive::{Context, KeyRing, Receiver};
-use mta::{Counters, Settings};
+use mta::receive::{Context, Receiver};
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role};
 use std::io::{Read as _, Write as _};
@@ -15,11 +16,9 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::auth::{Authenticator, Credentials};
+use store::auth::Credentials;
 use store::{NewAccount, Store};
 use wire::Handler;
-
-const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
 fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
@@ -50,19 +49,7 @@ fn context(store: &Store, advisers: Vec<Arc<Adviser>>) -> Arc<Context> {
     let mut settings = Settings::new(Domain::parse("mx.ours.example").unwrap());
     settings.receive.advisers = advisers;
     settings.receive.filter.is_on = false;
-    Arc::new(Context {
-        authenticator: Authenticator::in_place(store.clone()),
-        store: store.clone(),
-        settings: Arc::new(settings),
-        clock: Arc::new(net::SystemClock),
-        counters: Arc::new(Counters::default()),
-        seed: 7,
-        dns: None,
-        keys: KeyRing::default(),
-        call_ahead: None,
-        urge: mta::queue::Urge::default(),
-        messages: AtomicU64::new(0),
-    })
+    Arc::new(Context { clock: Arc::new(net::SystemClock), ..context::of(store, settings) })
 }
 
 /// What a milter heard, packet by packet.

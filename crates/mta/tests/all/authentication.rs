@@ -2,36 +2,22 @@
 //! store in memory and a DNS that answers from a script.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
 
-use mail::{Address, Domain, Event, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
+use crate::context::{self, NOW};
+use mail::{Address, Domain, Event, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Uid};
 use mailauth::dkim::{Algorithm, PrivateKey};
 use mailauth::dns::Step;
 use mailauth::spf::Session;
 use mailauth::{Evidence, Limits};
-use mta::receive::{Context, KeyRing, Receiver};
+use mta::Settings;
+use mta::receive::{Context, Receiver};
 use mta::settings::Dmarc;
-use mta::{Counters, Settings};
 use net::FakeDns;
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Instant;
-use store::auth::{Authenticator, Credentials};
+use store::auth::Credentials;
 use store::{DkimKey, DkimKeyState, NewAccount, Store};
 use wire::Handler;
-
-struct FixedClock(Instant);
-
-pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
-
-impl net::Clock for FixedClock {
-    fn now(&self) -> Instant {
-        self.0
-    }
-    fn wall(&self) -> Timestamp {
-        NOW
-    }
-}
 
 pub(super) fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
@@ -58,19 +44,7 @@ pub(super) fn with_ann(store: &Store) {
 pub(super) fn context(store: &Store, dns: FakeDns, dmarc: Dmarc) -> Arc<Context> {
     let mut settings = Settings::new(domain("mx.ours.example"));
     settings.receive.authentication.dmarc = dmarc;
-    Arc::new(Context {
-        authenticator: Authenticator::in_place(store.clone()),
-        store: store.clone(),
-        settings: Arc::new(settings),
-        clock: Arc::new(FixedClock(Instant::now())),
-        counters: Arc::new(Counters::default()),
-        seed: 7,
-        dns: Some(Arc::new(dns)),
-        call_ahead: None,
-        keys: KeyRing::default(),
-        urge: mta::queue::Urge::default(),
-        messages: AtomicU64::new(0),
-    })
+    Arc::new(Context { dns: Some(Arc::new(dns)), ..context::of(store, settings) })
 }
 
 /// far.example: 192.0.2.1 may send; everything else is to be refused. doubt.example: the same set aside.

@@ -4,6 +4,7 @@
 //! The other server is a script behind a pipe: it offers what the test says, and writes down what it is sent.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
+use crate::context;
 use mail::lookup::{Answer as Found, Question, Recorded};
 use mail::{Address, BodyType, Domain, Recipient, ReversePath};
 use mailauth::dkim::{Algorithm, PrivateKey};
@@ -18,10 +19,8 @@ use net::dial::Dialing;
 use net::{Clock as _, Dial, FakeDns, Shutdown, Socket, SystemClock};
 use smtp::server::{Answer, Ask, MailCommand, Role};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::auth::Authenticator;
 use store::{DkimKey, DkimKeyState, Store};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use wire::Handler;
@@ -85,19 +84,7 @@ async fn talk(stream: DuplexStream, offers: &str, got: Sent) -> Option<()> {
 fn context(store: &Store) -> Context {
     let mut settings = Settings::new(Domain::parse("mx.a.example").unwrap());
     settings.receive.relay_networks = vec!["198.51.100.0/24".parse().unwrap()];
-    Context {
-        authenticator: Authenticator::in_place(store.clone()),
-        store: store.clone(),
-        settings: Arc::new(settings),
-        clock: Arc::new(SystemClock),
-        counters: Arc::new(Counters::default()),
-        seed: 1,
-        dns: None,
-        keys: mta::receive::KeyRing::default(),
-        urge: mta::queue::Urge::default(),
-        messages: AtomicU64::new(0),
-        call_ahead: None,
-    }
+    Context { clock: Arc::new(SystemClock), ..context::of(store, settings) }
 }
 
 async fn relay(store: &Store, from: ReversePath, to: &str, body: BodyType, message: &[u8]) {

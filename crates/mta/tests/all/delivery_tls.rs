@@ -5,6 +5,7 @@
 //! randomness.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
+use crate::context;
 use mail::{Address, Domain, Event, Recipient, ReversePath, Timestamp};
 use mta::deliver::{Tls, World};
 use mta::queue::Queue;
@@ -17,9 +18,9 @@ use net::{Dial, FakeDns, Shell, Shutdown, Socket, SystemClock, Upgrade};
 use smtp::server::{Answer, Ask, Config, Connection, MailCommand, Role, Server};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use store::auth::{Authenticator, Credentials};
+use store::auth::Credentials;
 use store::{NewAccount, RecipientState, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use wire::Handler;
@@ -68,7 +69,7 @@ async fn serve(remote: Arc<Remote>, stream: DuplexStream) {
     config.starttls = remote.manner != Manner::Implicit;
     config.mechanisms = if role == Role::Submission { vec![Mechanism::ScramSha256, Mechanism::Plain] } else { Vec::new() };
     let peer: IpAddr = PEER.parse().unwrap();
-    let mut receiver = Receiver::new(Arc::new(context(remote.store.clone(), "mx.b.example")), role, peer);
+    let mut receiver = Receiver::new(Arc::new(context(&remote.store, "mx.b.example")), role, peer);
     let mut connection = Connection { peer, nonce: "n".repeat(24), tls: None, wall: mail::Timestamp(0), xclient: false };
     let (socket, upgrade) = match remote.manner {
         Manner::Implicit => {
@@ -110,20 +111,8 @@ fn spoil(client: DuplexStream) -> DuplexStream {
     near
 }
 
-fn context(store: Store, host: &str) -> Context {
-    Context {
-        authenticator: Authenticator::in_place(store.clone()),
-        store,
-        settings: Arc::new(Settings::new(domain(host))),
-        clock: Arc::new(SystemClock),
-        counters: Arc::new(Counters::default()),
-        seed: 1,
-        dns: None,
-        call_ahead: None,
-        keys: mta::receive::KeyRing::default(),
-        urge: mta::queue::Urge::default(),
-        messages: AtomicU64::new(0),
-    }
+fn context(store: &Store, host: &str) -> Context {
+    Context { clock: Arc::new(SystemClock), ..context::of(store, Settings::new(domain(host))) }
 }
 
 /// A store with one domain and one account.
@@ -142,7 +131,7 @@ fn store(address: &str, password: Option<&str>) -> Store {
 }
 
 async fn submit(store: &Store, to: &str) {
-    let mut receiver = Receiver::new(Arc::new(context(store.clone(), "mx.a.example")), Role::Submission, PEER.parse().unwrap());
+    let mut receiver = Receiver::new(Arc::new(context(store, "mx.a.example")), Role::Submission, PEER.parse().unwrap());
     receiver.answer(Ask::Authenticated { account: 1, login: "ann@a.example".to_owned() }).await;
     let reverse_path = ReversePath(Address::parse("ann@a.example").ok());
     let command = MailCommand::new(reverse_path);

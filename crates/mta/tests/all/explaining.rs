@@ -2,7 +2,8 @@
 //! trail; other settings give what they would have given.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
-use crate::authentication::{NOW, context, dns, send_to, store};
+use crate::authentication::{context, dns, send_to, store};
+use crate::context::NOW;
 use crate::mixed;
 use mail::{AccountId, Address, Event, ReceiptId, Role as MailboxRole, TrailEntry, Uid};
 use mta::explain::{self, Policy, Unknown};

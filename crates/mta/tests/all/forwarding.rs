@@ -2,7 +2,8 @@
 //! return paths of recipients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
-use super::authentication::{NOW, context, dns, domain, latest, send_to, store};
+use super::authentication::{context, dns, domain, latest, send_to, store};
+use super::context::NOW;
 use mail::{Address, Event, ReceiptId, Role as MailboxRole, Timestamp};
 use mailauth::arc::ArcResult;
 use mailauth::dkim::{Algorithm, PrivateKey};

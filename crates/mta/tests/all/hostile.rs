@@ -245,7 +245,7 @@ async fn teach(store: &Store, is_spam: bool) {
     let moved = store.write(move |tx| {
         let inbox = tx.mailbox_by_role(mixed::ANN, mail::Role::Inbox)?.unwrap();
         let to = tx.mailbox_by_role(mixed::ANN, to)?.unwrap().id;
-        tx.email_move(mixed::ANN, inbox.id, &format!("1:{}", inbox.uid_next.0).parse().unwrap(), to, crate::authentication::NOW)
+        tx.email_move(mixed::ANN, inbox.id, &format!("1:{}", inbox.uid_next.0).parse().unwrap(), to, crate::context::NOW)
     });
     moved.await.unwrap();
 }

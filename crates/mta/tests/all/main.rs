@@ -2,6 +2,7 @@
 
 mod advisers;
 mod authentication;
+mod context;
 mod conversion;
 mod delivery_tls;
 mod explaining;

@@ -4,37 +4,25 @@
 //! Kind, author, host and recipients change with numbers that have no common factor, so that every pair comes up.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
-use crate::authentication::{NOW, domain};
+use crate::authentication::domain;
+use crate::context::{self, NOW};
 use filter::dnsbl::List;
 use mail::event::Source;
 use mail::{AccountId, Address, Event, Recipient, ReversePath, TrailEntry};
-use mta::receive::{Bringer, Context, KeyRing, Receiver};
+use mta::Settings;
+use mta::receive::{Bringer, Context, Receiver};
 use mta::settings::{Dmarc, FirstContact};
-use mta::{Counters, Settings};
 use net::FakeDns;
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Instant;
-use store::auth::{Authenticator, Credentials};
+use store::auth::Credentials;
 use store::{NewAccount, Store, Target};
 use wire::Handler;
 
 /// The accounts: ann and bob of ours.example.
 pub(super) const ANN: AccountId = AccountId(1);
 pub(super) const BOB: AccountId = AccountId(2);
-
-struct FixedClock(Instant);
-
-impl net::Clock for FixedClock {
-    fn now(&self) -> Instant {
-        self.0
-    }
-    fn wall(&self) -> mail::Timestamp {
-        NOW
-    }
-}
 
 pub(super) fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
@@ -104,19 +92,7 @@ pub(super) fn settings() -> Settings {
 }
 
 pub(super) fn context(store: &Store, dns: FakeDns, settings: Settings) -> Arc<Context> {
-    Arc::new(Context {
-        authenticator: Authenticator::in_place(store.clone()),
-        store: store.clone(),
-        settings: Arc::new(settings),
-        clock: Arc::new(FixedClock(Instant::now())),
-        counters: Arc::new(Counters::default()),
-        seed: 7,
-        dns: Some(Arc::new(dns)),
-        call_ahead: None,
-        keys: KeyRing::default(),
-        urge: mta::queue::Urge::default(),
-        messages: AtomicU64::new(0),
-    })
+    Arc::new(Context { dns: Some(Arc::new(dns)), ..context::of(store, settings) })
 }
 
 /// Who brings what to whom.

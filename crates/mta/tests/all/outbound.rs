@@ -1,31 +1,18 @@
 //! What our accounts may send: limits at RCPT, and the hold on mail that is unlike the account.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
 
-use mail::{AccountId, Address, Domain, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid};
-use mta::receive::{Context, KeyRing, Receiver};
-use mta::{Counters, Settings, outbound, queue};
+use crate::context::{self, NOW};
+use mail::{AccountId, Address, Domain, Recipient, ReversePath, Role as MailboxRole, Uid};
+use mta::receive::{Context, Receiver};
+use mta::{Settings, outbound, queue};
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Instant;
-use store::auth::{Authenticator, Credentials};
+use store::auth::Credentials;
 use store::{NewAccount, SendingLimits, Store};
 use wire::Handler;
 
-const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 const ANN: AccountId = AccountId(1);
-
-struct FixedClock(Instant);
-
-impl net::Clock for FixedClock {
-    fn now(&self) -> Instant {
-        self.0
-    }
-    fn wall(&self) -> Timestamp {
-        NOW
-    }
-}
 
 /// ann and the postmaster of ours.example.
 fn store() -> Store {
@@ -45,19 +32,7 @@ fn store() -> Store {
 fn context(store: &Store, change: impl FnOnce(&mut outbound::Outbound)) -> Arc<Context> {
     let mut settings = Settings::new(Domain::parse("mx.ours.example").unwrap());
     change(&mut settings.outbound);
-    Arc::new(Context {
-        authenticator: Authenticator::in_place(store.clone()),
-        store: store.clone(),
-        settings: Arc::new(settings),
-        clock: Arc::new(FixedClock(Instant::now())),
-        counters: Arc::new(Counters::default()),
-        seed: 7,
-        dns: None,
-        keys: KeyRing::default(),
-        urge: mta::queue::Urge::default(),
-        messages: AtomicU64::new(0),
-        call_ahead: None,
-    })
+    Arc::new(context::of(store, settings))
 }
 
 /// Submits one message of ann's to so many strangers; what each RCPT and the end heard.

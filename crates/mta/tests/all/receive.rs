@@ -17,30 +17,18 @@
 //! `UPDATE=1` rewrites the files. Not for sockets: those are the server's tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
 
+use crate::context;
 use mail::{Address, Domain, Timestamp, Uid};
+use mta::Settings;
 use mta::receive::{Context, Receiver};
-use mta::{Counters, Settings};
 use smtp::server::{Answer, Ask, Config, Connection, Role, Server};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Instant;
-use store::auth::{Authenticator, Credentials};
+use store::auth::Credentials;
 use store::{NewAccount, Store, Target};
 use wire::sasl::{Mechanism, SaslAnswer, SaslAsk};
 use wire::{Handler, Input, Output, Session};
-
-struct FixedClock(Instant);
-
-impl net::Clock for FixedClock {
-    fn now(&self) -> Instant {
-        self.0
-    }
-    fn wall(&self) -> Timestamp {
-        Timestamp::from_seconds(1_700_000_000)
-    }
-}
 
 fn address(text: &str) -> Address {
     Address::parse(text).unwrap()
@@ -99,19 +87,7 @@ impl Stage {
             accept: true,
             next: mta::route::Next::Mx,
         }];
-        let context = Context {
-            authenticator: Authenticator::in_place(store.clone()),
-            store,
-            settings: Arc::new(settings),
-            clock: Arc::new(FixedClock(Instant::now())),
-            counters: Arc::new(Counters::default()),
-            seed: 7,
-            dns: None,
-            call_ahead: None,
-            keys: mta::receive::KeyRing::default(),
-            urge: mta::queue::Urge::default(),
-            messages: AtomicU64::new(0),
-        };
+        let context = context::of(&store, settings);
         let peer = "192.0.2.1".parse().unwrap();
         Self { context: Arc::new(context), peer, xclient: false, connection: None, said: Vec::new(), out: String::new() }
     }

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test: its purpose is to fail")]
 
 use super::advisers::{adviser, milter};
-use super::authentication::{NOW, context as context_of, dns, send_to, store};
+use super::authentication::{context as context_of, dns, send_to, store};
+use super::context::NOW;
 use mail::{AccountId, Address, Event, ReceiptId, Recipient, ReversePath, Role as MailboxRole, Uid};
 use milter::packet::{Packet, encode};
 use mta::Settings;

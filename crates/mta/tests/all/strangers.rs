@@ -1,19 +1,20 @@
 //! What is known of who brings a message: block lists, what was taught of senders, replies, spam traps, first contacts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test: its purpose is to fail")]
 
+use crate::context;
 use filter::dnsbl::{Fitness, List, Of};
 use mail::event::Source;
 use mail::{AccountId, Address, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, TrailEntry, Uid, UidSet};
-use mta::receive::{Context, KeyRing, Receiver};
+use mta::Settings;
+use mta::receive::{Context, Receiver};
 use mta::settings::{Filter, FirstContact};
-use mta::{Counters, Settings};
 use net::FakeDns;
 use smtp::Reply;
 use smtp::server::{Answer, Ask, MailCommand, Role};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
-use store::auth::{Authenticator, Credentials};
+use store::auth::Credentials;
 use store::{NewAccount, Store};
 use wire::Handler;
 
@@ -55,19 +56,7 @@ impl Stage {
         let clock = Arc::new(Clock(Instant::now(), AtomicI64::new(START)));
         let mut settings = Settings::new(domain("mx.ours.example"));
         change(&mut settings.receive.filter);
-        let context = Arc::new(Context {
-            authenticator: Authenticator::in_place(store.clone()),
-            store: store.clone(),
-            settings: Arc::new(settings),
-            clock: Arc::clone(&clock) as _,
-            counters: Arc::new(Counters::default()),
-            seed: 7,
-            dns: Some(Arc::new(dns)),
-            keys: KeyRing::default(),
-            urge: mta::queue::Urge::default(),
-            messages: AtomicU64::new(0),
-            call_ahead: None,
-        });
+        let context = Arc::new(Context { clock: Arc::clone(&clock) as _, dns: Some(Arc::new(dns)), ..context::of(&store, settings) });
         Self { store, clock, context }
     }
 
