@@ -532,6 +532,7 @@ impl Committer {
     fn watch_space(&mut self) {
         let settings = &self.shared.settings;
         let Ok(free) = self.shared.files.disk().free_octets() else { return };
+        self.shared.files.scarce.store(free <= settings.rejects_free_octets_min, Ordering::Relaxed);
         let full = self.shared.files.full.load(Ordering::Relaxed);
         if free < settings.free_octets_min && !full {
             tracing::error!(free, "the disk is nearly full: new mail is refused");

@@ -44,6 +44,8 @@ pub(crate) struct Files {
     next_body: AtomicU64,
     /// The disk is full: nothing that adds mail is written.
     pub(crate) full: AtomicBool,
+    /// What room there is is for wanted mail.
+    pub(crate) scarce: AtomicBool,
 }
 
 #[derive(Default)]
@@ -92,6 +94,7 @@ impl Files {
             readers: Mutex::default(),
             next_body: AtomicU64::new(last + 1),
             full: AtomicBool::new(false),
+            scarce: AtomicBool::new(false),
         }))
     }
 

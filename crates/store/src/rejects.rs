@@ -20,7 +20,7 @@
 
 use crate::Body;
 use crate::email::NewEmail;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::{Direction, KeyRange};
 use crate::key;
 use crate::message::Which;
@@ -247,7 +247,8 @@ impl WriteTx {
     /// The same message is kept once. `None`: it is larger than everything that may be kept.
     ///
     /// # Errors
-    /// When there is no such account, no mailbox can be made, or the store fails.
+    /// When there is no such account, no mailbox can be made, the disk has little room ([`crate::Settings`]), or the store
+    /// fails.
     pub fn reject_keep(&mut self, account: AccountId, new: NewReject<'_>, max: RejectsMax, now: Timestamp) -> Result<Option<KeptReject>> {
         self.account_record(account)?;
         let known_by: Vec<u64> = new.known_by.iter().map(|text| key::hash(text)).collect();
@@ -256,6 +257,9 @@ impl WriteTx {
         }
         if max.messages == 0 || new.body.octets() > max.octets {
             return Ok(None);
+        }
+        if self.is_scarce() {
+            return Err(Error::Limit("there is little room on the disk".into()));
         }
         let id = self.mailbox_needed(account, Role::Rejects)?;
         self.rejects_make_room(account, new.body.octets(), max)?;
@@ -390,7 +394,7 @@ impl WriteTx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{add, digest, findings, inbox, message_text, now, said, tx, uids, world};
+    use crate::testing::{account_add, add, digest, findings, inbox, message_text, now, said, tx, uids, world};
     use crate::{FlagChange, Store};
     use mail::event::Source;
     use mail::{EnhancedStatus, Flag, ReversePath};
@@ -646,5 +650,20 @@ mod tests {
             Ok(())
         });
         assert_eq!(findings(&store), [""; 0]);
+    }
+
+    #[test]
+    fn refused_mail_takes_no_room_that_wanted_mail_will_need() {
+        let settings = crate::Settings { rejects_free_octets_min: u64::MAX, ..crate::Settings::simulated() };
+        let store = crate::Store::simulated(&crate::disk::sim::SimDisk::new(), &settings).unwrap();
+        tx(&store, |tx| {
+            tx.domain_add(&mail::Domain::parse("example.org").unwrap(), now())?;
+            let ann = account_add(tx, "ann@example.org")?;
+            let refused = refuse(tx, ann, "one", 0, MAX).map(drop);
+            assert_eq!(said(refused), "limit reached: there is little room on the disk");
+            assert_eq!(tx.rejects(ann)?, []);
+            let inbox = inbox(tx, ann).id;
+            add(tx, ann, inbox, "two@x", "").map(drop)
+        });
     }
 }

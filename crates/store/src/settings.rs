@@ -41,6 +41,8 @@ pub struct Settings {
     pub reserve_octets: u64,
     /// When less is free, what adds mail is refused, in octets. Default 64 MiB.
     pub free_octets_min: u64,
+    /// When no more is free, mail that was refused is not kept any more, in octets. Default 1 GiB.
+    pub rejects_free_octets_min: u64,
     /// A segment of which at least this part is dead is rewritten, in percent. Default 50.
     pub dead_percent: u8,
     /// Everything is said again at the end of the log when this much of it is dead, in octets, and
@@ -79,6 +81,7 @@ impl Settings {
             open_files_max: 256,
             reserve_octets: 32 * MIB,
             free_octets_min: 64 * MIB,
+            rejects_free_octets_min: 1024 * MIB,
             dead_percent: 50,
             restate_octets: 64 * MIB,
             reclaim_octets_per_second: 32 * MIB,
@@ -90,6 +93,7 @@ impl Settings {
     /// What suits a simulated disk: no place, nothing set aside, held back or gathered.
     #[must_use]
     pub fn simulated() -> Self {
-        Self { segment_ahead_octets: 0, reserve_octets: 0, free_octets_min: 0, recent_octets_max: 0, ..Self::at("") }
+        let none = Self { segment_ahead_octets: 0, reserve_octets: 0, free_octets_min: 0, rejects_free_octets_min: 0, ..Self::at("") };
+        Self { recent_octets_max: 0, ..none }
     }
 }

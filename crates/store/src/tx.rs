@@ -277,6 +277,11 @@ impl WriteTx {
         self.read.own.add(space, key, value);
     }
 
+    /// Whether what room there is on the disk is for wanted mail only.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.files.scarce.load(Ordering::Relaxed)
+    }
+
     /// Uncounted, unlike [`ReadTx::get`].
     fn is_there(&self, space: Space, key: &[u8]) -> bool {
         let known = self.own.get(space, key).or_else(|| self.earlier.get(space, key));
