@@ -94,7 +94,7 @@ struct State {
     position: Option<Position>,
     /// Older than all `layers`; being written, or could not be.
     sinking: Vec<Layer>,
-    /// Of the newest layer that is sinking.
+    /// Up to where it is written below, or being written; none: not known.
     sunk_position: Option<Position>,
     /// The last attempt to sink did not succeed.
     failed: bool,
@@ -177,11 +177,10 @@ impl Recent {
     fn begin_sinking(&self) -> Option<(Vec<Arc<Overlay>>, Position)> {
         let mut state = self.lock();
         let applied = std::mem::take(&mut state.applied);
-        if !applied.layers.is_empty() {
-            state.sunk_position = state.position;
-        }
         state.sinking.extend(applied.layers);
-        let position = state.sunk_position.filter(|_| !state.sinking.is_empty())?;
+        // What came and went leaves no layer, but the log has gone on.
+        let position = state.position.filter(|position| !state.sinking.is_empty() || state.sunk_position != Some(*position))?;
+        state.sunk_position = Some(position);
         state.epoch += 1;
         Some((state.sinking.iter().map(|layer| layer.changes.clone()).collect(), position))
     }
@@ -192,6 +191,8 @@ impl Recent {
         if succeeded {
             state.sinking.clear();
             state.epoch += 1;
+        } else {
+            state.sunk_position = None;
         }
     }
 
@@ -449,6 +450,16 @@ mod tests {
             check(&below, &applied);
             prop_assert_eq!(Writer::position(&below).unwrap(), writer.position().unwrap());
         }
+    }
+
+    #[test]
+    fn what_came_and_went_moves_the_index_on_in_the_log() {
+        let below = Memory::default();
+        let (_, mut writer) = Recent::over(Arc::new(below.clone()), Box::new(below.clone()), 400);
+        writer.begin().unwrap();
+        writer.apply(&[Arc::new(overlay(&[(1, Some(1)), (1, None)], &mut Known::new()))], position(1)).unwrap();
+        writer.checkpoint().unwrap();
+        assert_eq!(Writer::position(&below).unwrap(), Some(position(1)));
     }
 
     /// An index below that refuses while it is told to.
