@@ -134,8 +134,13 @@ impl ReadTx {
 impl WriteTx {
     /// Adds what happened under a receipt.
     pub fn trail_append(&mut self, receipt: ReceiptId, entries: &[TrailEntry]) -> Result<()> {
+        self.trail_add(receipt, entries).map(drop)
+    }
+
+    /// The same; how many octets it takes.
+    fn trail_add(&mut self, receipt: ReceiptId, entries: &[TrailEntry]) -> Result<u64> {
         if entries.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let record = TrailRecord::Entries(entries.to_vec());
         for hash in message_ids(&record) {
@@ -146,8 +151,7 @@ impl WriteTx {
 
     /// Keeps the trail of a message that was refused; the oldest of such make room. The latest is kept in any case.
     pub fn trail_reject(&mut self, receipt: ReceiptId, entries: &[TrailEntry], max: RejectionsMax) -> Result<()> {
-        self.trail_append(receipt, entries)?;
-        let octets = encode(&TrailRecord::Entries(entries.to_vec()))?.len() as u64;
+        let octets = self.trail_add(receipt, entries)?;
         self.put(Space::Rejection, &key::receipt(receipt), octets.to_be_bytes().to_vec());
         self.count_save(REJECTIONS, self.count(REJECTIONS)?.saturating_add(1))?;
         self.count_save(REJECTIONS_OCTETS, self.count(REJECTIONS_OCTETS)?.saturating_add(octets))?;
@@ -172,14 +176,18 @@ impl WriteTx {
             return Ok(());
         }
         self.put(Space::MessageId, &key, Vec::new());
-        self.trail_part(receipt, &TrailRecord::MessageId(hash))
+        self.trail_part(receipt, &TrailRecord::MessageId(hash)).map(drop)
     }
 
-    fn trail_part(&mut self, receipt: ReceiptId, record: &TrailRecord) -> Result<()> {
+    /// Adds a part behind the others; how many octets it takes.
+    fn trail_part(&mut self, receipt: ReceiptId, record: &TrailRecord) -> Result<u64> {
         let range = KeyRange::prefix(&key::receipt(receipt));
         let last = self.gather(Space::Trail, &range, Direction::Back, 1, |key, _| Ok(key::number_u32(key, 8)))?;
         let part = last.first().copied().flatten().map_or(0, |last| last.saturating_add(1));
-        self.save(&key::trail(receipt, part), record)
+        let octets = encode(record)?;
+        let length = octets.len() as u64;
+        self.put(Space::Trail, &key::trail(receipt, part), octets);
+        Ok(length)
     }
 
     /// Forgets the trails of receipts given before a time, at most `max` of them, except of messages
