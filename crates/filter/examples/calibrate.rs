@@ -18,8 +18,11 @@
     clippy::cast_sign_loss
 )]
 
+mod corpus;
+
+use corpus::File;
 use filter::classifier::Class;
-use filter::{Authenticity, Evidence, Features, Known, Limits, Settings, bucket, judge, rules};
+use filter::{Authenticity, Evidence, Features, Known, Limits, Settings, judge, rules};
 use mail::Digest;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -79,20 +82,12 @@ fn main() {
 }
 
 fn read(directory: &Path) -> Vec<Message> {
-    let mut files = Vec::new();
-    for group in std::fs::read_dir(directory).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
-        let name = group.file_name().into_string().unwrap();
-        for file in std::fs::read_dir(group.path()).unwrap().flatten().filter(|file| file.path().extension().is_some_and(|e| e == "txt")) {
-            files.push((name.clone() + "/" + file.file_name().to_str().unwrap(), std::fs::read(file.path()).unwrap()));
-        }
-    }
-    files.sort();
-    let message = |(name, octets): (String, Vec<u8>)| Message {
+    let message = |File { octets, class, is_first_half, .. }: File| Message {
         features: Features::of(&octets, &Digest::of(&octets), &Limits::default()),
-        class: if name.starts_with("spam") { Class::Spam } else { Class::Ham },
-        is_first_half: (bucket(&format!("half {name}")).wrapping_mul(0x9e37_79b1) >> 8).is_multiple_of(2),
+        class,
+        is_first_half,
     };
-    files.into_iter().map(message).collect()
+    corpus::read(directory).into_iter().map(message).collect()
 }
 
 fn verdict(features: &Features) -> i32 {

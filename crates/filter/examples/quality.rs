@@ -14,6 +14,9 @@
     clippy::cast_sign_loss
 )]
 
+mod corpus;
+
+use corpus::File;
 use filter::classifier::{Class, Memory, opinion};
 use filter::{Authenticity, Evidence, Features, Known, Limits, Settings, bucket, judge};
 use mail::Digest;
@@ -59,21 +62,12 @@ fn of<'a>(messages: &'a [&'a Message], class: Class) -> impl Iterator<Item = &'a
 }
 
 fn read(directory: &Path) -> Vec<Message> {
-    let mut files: Vec<_> = Vec::new();
-    for group in std::fs::read_dir(directory).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
-        let name = group.file_name().into_string().unwrap();
-        for file in std::fs::read_dir(group.path()).unwrap().flatten().filter(|file| file.path().extension().is_some_and(|e| e == "txt")) {
-            files.push((name.clone() + "/" + file.file_name().to_str().unwrap(), std::fs::read(file.path()).unwrap()));
-        }
-    }
-    files.sort();
+    let files = corpus::read(directory);
     let started = Instant::now();
-    let octets: usize = files.iter().map(|(_, octets)| octets.len()).sum();
+    let octets: usize = files.iter().map(|file| file.octets.len()).sum();
     let limits = Limits::default();
-    let message = |(name, octets): (String, Vec<u8>)| {
-        let class = if name.starts_with("spam") { Class::Spam } else { Class::Ham };
+    let message = |File { name, octets, class, is_first_half }: File| {
         let digest = Digest::of(&octets);
-        let is_first_half = (bucket(&format!("half {name}")).wrapping_mul(0x9e37_79b1) >> 8).is_multiple_of(2);
         let sent = digest.sent.map_or(0, |sent| sent.at.seconds());
         Message { features: Features::of(&octets, &digest, &limits), name, class, is_first_half, sent }
     };
