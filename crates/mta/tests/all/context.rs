@@ -1,14 +1,15 @@
 //! The receiving side of a server over a store, at a time that stands still and without DNS; what a test wants otherwise it
 //! says beside it.
 
-use mail::Timestamp;
+use mail::event::Source;
+use mail::{AccountId, Event, ReversePath, Timestamp, TrailEntry};
 use mta::receive::{Context, KeyRing};
 use mta::{Counters, Settings};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
-use store::Store;
 use store::auth::Authenticator;
+use store::{Store, WriteTx};
 
 pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
@@ -37,4 +38,20 @@ pub(super) fn of(store: &Store, settings: Settings) -> Context {
         urge: mta::queue::Urge::default(),
         messages: AtomicU64::new(0),
     }
+}
+
+/// An account has sent a message with this Message-ID.
+pub(super) fn has_sent(tx: &mut WriteTx, account: AccountId, message_id: &str, at: Timestamp) -> store::Result<()> {
+    let event = Event::Accepted {
+        source: Source::Submission,
+        peer: None,
+        helo: String::new(),
+        tls: None,
+        account: Some(account),
+        reverse_path: ReversePath(None),
+        message_id: Some(message_id.to_owned()),
+        octets: 1,
+    };
+    let receipt = tx.receipt_next(at)?;
+    tx.trail_append(receipt, &[TrailEntry { at, event }])
 }

@@ -7,8 +7,7 @@
 use crate::authentication::domain;
 use crate::context::{self, NOW};
 use filter::dnsbl::List;
-use mail::event::Source;
-use mail::{AccountId, Address, Event, Recipient, ReversePath, TrailEntry};
+use mail::{AccountId, Address, Recipient, ReversePath};
 use mta::Settings;
 use mta::receive::{Bringer, Context, Receiver};
 use mta::settings::{Dmarc, FirstContact};
@@ -49,18 +48,7 @@ pub(super) fn fill(store: &Store) {
         tx.alias_set(&address("team@ours.example"), vec![Target::Account(ANN), Target::Account(BOB)])?;
         tx.alias_set(&address("gone@ours.example"), vec![Target::Address(address("bob@elsewhere.example"))])?;
         tx.correspondent_note(ANN, &address("bob@friends.example"), NOW)?;
-        let event = Event::Accepted {
-            source: Source::Submission,
-            peer: None,
-            helo: String::new(),
-            tls: None,
-            account: Some(ANN),
-            reverse_path: ReversePath(None),
-            message_id: Some("mine@ours.example".to_owned()),
-            octets: 1,
-        };
-        let receipt = tx.receipt_next(NOW)?;
-        tx.trail_append(receipt, &[TrailEntry { at: NOW, event }])
+        context::has_sent(tx, ANN, "mine@ours.example", NOW)
     });
     made.unwrap();
 }

@@ -3,8 +3,7 @@
 
 use crate::context;
 use filter::dnsbl::{Fitness, List, Of};
-use mail::event::Source;
-use mail::{AccountId, Address, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, TrailEntry, Uid, UidSet};
+use mail::{AccountId, Address, Domain, Event, Recipient, ReversePath, Role as MailboxRole, Timestamp, Uid, UidSet};
 use mta::Settings;
 use mta::receive::{Context, Receiver};
 use mta::settings::{Filter, FirstContact};
@@ -148,21 +147,7 @@ async fn who_brought_unwanted_mail_is_remembered() {
 #[tokio::test]
 async fn replies_to_what_the_reader_wrote_are_known() {
     let stage = Stage::new(FakeDns::new(), |_| ());
-    let sent = stage.store.write_blocking(|tx| {
-        let event = Event::Accepted {
-            source: Source::Submission,
-            peer: None,
-            helo: String::new(),
-            tls: None,
-            account: Some(ANN),
-            reverse_path: ReversePath(None),
-            message_id: Some("mine@ours.example".to_owned()),
-            octets: 1,
-        };
-        let receipt = tx.receipt_next(Timestamp::from_seconds(START))?;
-        tx.trail_append(receipt, &[TrailEntry { at: Timestamp::from_seconds(START), event }])
-    });
-    sent.unwrap();
+    stage.store.write_blocking(|tx| context::has_sent(tx, ANN, "mine@ours.example", Timestamp::from_seconds(START))).unwrap();
     for (header, want) in [("In-Reply-To: <mine@ours.example>\r\n", true), ("In-Reply-To: <other@ours.example>\r\n", false)] {
         stage.bring("192.0.2.1", &["ann@ours.example"], header).await;
         let verdict = stage.verdict(MailboxRole::Inbox).unwrap();
