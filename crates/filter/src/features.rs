@@ -407,7 +407,7 @@ const fn is_unspaced(c: char) -> bool {
 }
 
 fn address(item: &AddressItem) -> Option<String> {
-    Some(format!("{}@{}", item.mailbox.as_deref()?, item.host.as_deref()?).to_lowercase().chars().take(320).collect())
+    Some(item.address()?.to_lowercase().chars().take(320).collect())
 }
 
 fn host(item: &AddressItem) -> Option<String> {

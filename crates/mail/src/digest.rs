@@ -84,6 +84,14 @@ pub struct AddressItem {
     pub host: Option<String>,
 }
 
+impl AddressItem {
+    /// `mailbox@host`, nothing quoted; `None`: it is none, but an end of a group.
+    #[must_use]
+    pub fn address(&self) -> Option<String> {
+        Some(format!("{}@{}", self.mailbox.as_deref()?, self.host.as_deref()?))
+    }
+}
+
 /// One part of a message, and where it stands in the message's octets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyPart {

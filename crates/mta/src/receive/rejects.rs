@@ -25,7 +25,7 @@ use super::{Receiver, Transaction};
 use crate::advisers::Shown;
 use crate::settings;
 use filter::reputation::Subject;
-use mail::digest::Digest;
+use mail::digest::{AddressItem, Digest};
 use mail::{AccountId, Event, ReceiptId, Timestamp, header, received};
 use smtp::Reply;
 use store::{Body, Error, NewReject, RejectsMax, WriteTx};
@@ -189,8 +189,7 @@ fn content(parts: &Parts<'_>) -> String {
 
 /// By what the same message is known when it is brought again: its author's Message-ID, or its author's words.
 fn known_by(digest: &Digest, content: &str) -> Vec<String> {
-    let author = digest.envelope.from.iter().find_map(|item| Some((item.mailbox.as_deref()?, item.host.as_deref()?)));
-    let author = author.map(|(mailbox, host)| format!("{mailbox}@{host}").to_lowercase()).unwrap_or_default();
+    let author = digest.envelope.from.iter().find_map(AddressItem::address).unwrap_or_default().to_lowercase();
     let by_id = digest.message_id.as_ref().map(|id| format!("id\0{author}\0{id}"));
     by_id.into_iter().chain([format!("content\0{author}\0{content}")]).collect()
 }

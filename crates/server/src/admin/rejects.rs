@@ -6,6 +6,7 @@ use crate::clock::now;
 use crate::failure::{Failure, Result};
 use crate::output::rfc3339;
 use mail::ReceiptId;
+use mail::digest::AddressItem;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use store::{ReadTx, Reject, WriteTx};
@@ -35,7 +36,7 @@ pub struct RejectView {
 
 fn view(tx: &ReadTx, reject: &Reject, keep: Duration) -> Result<RejectView> {
     let digest = tx.digest(reject.account, reject.email)?;
-    let author = digest.envelope.from.iter().find_map(|item| Some(format!("{}@{}", item.mailbox.as_deref()?, item.host.as_deref()?)));
+    let author = digest.envelope.from.iter().find_map(AddressItem::address);
     Ok(RejectView {
         user: super::trace::account_name(tx, reject.account),
         receipt: reject.receipt.to_string(),
