@@ -74,6 +74,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// What is done at so many hundredths of a point; `is_aside`: the author's domain asks that it be set aside.
+    #[must_use]
+    pub fn action(&self, score: i32, is_aside: bool) -> Action {
+        match self.reject_at {
+            Some(line) if score >= line => Action::Reject,
+            _ if score >= self.junk_at || is_aside => Action::Junk,
+            _ => Action::Accept,
+        }
+    }
+}
+
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -131,11 +143,7 @@ pub(crate) fn decide(grounds: &Grounds, settings: &Settings) -> Verdict {
         .collect();
     reasons.sort_by(|a, b| b.weight.abs().cmp(&a.weight.abs()).then_with(|| a.name.cmp(&b.name)));
     let score = reasons.iter().map(|reason| reason.weight).fold(0, i32::saturating_add);
-    let action = match settings.reject_at {
-        Some(line) if score >= line => Action::Reject,
-        _ if score >= settings.junk_at || grounds.authenticity == Authenticity::Unwanted => Action::Junk,
-        _ => Action::Accept,
-    };
+    let action = settings.action(score, grounds.authenticity == Authenticity::Unwanted);
     Verdict { action, score, reasons, opinion }
 }
 

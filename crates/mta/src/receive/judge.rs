@@ -19,6 +19,7 @@ use filter::reputation::Subject;
 use filter::{Action, Authenticity, Evidence, Features, Grounds, Reason, Verdict, dnsbl};
 use mail::digest::Digest;
 use mail::{AccountId, Event};
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use store::{Acquaintance, Delivery};
 
@@ -117,22 +118,28 @@ impl Receiver {
         let settings = &self.context.settings.receive.filter.judgement;
         let grounds = |known: &Acquaintance| grounds_of(features, authenticity, known).with(elsewhere.iter().cloned());
         let Some((_, first)) = known.first() else { return Judged::default() };
-        let of_server = grounds(&Acquaintance { server: first.server.clone(), ..Acquaintance::default() }).judge(settings);
-        let grounds: Vec<(AccountId, Grounds)> = known.iter().map(|(account, known)| (*account, grounds(known))).collect();
-        let verdicts: Vec<(AccountId, Verdict)> = grounds.iter().map(|(account, grounds)| (*account, grounds.judge(settings))).collect();
-        let told = match verdicts.as_slice() {
-            [(_, only)] => only,
+        // Hardly ever needed: most mail has one reader.
+        let of_server =
+            LazyCell::new(|| grounds(&Acquaintance { server: first.server.clone(), ..Acquaintance::default() }).judge(settings));
+        let decided = |(account, known): &(AccountId, Acquaintance)| {
+            let grounds = grounds(known);
+            let verdict = grounds.judge(settings);
+            (*account, grounds, verdict)
+        };
+        let decided: Vec<(AccountId, Grounds, Verdict)> = known.iter().map(decided).collect();
+        let told = match decided.as_slice() {
+            [(_, _, only)] => only,
             _ => &of_server,
         };
         let is_junk = |account: &AccountId| {
-            let own = verdicts.iter().find(|(of, _)| of == account).map_or(&of_server, |(_, verdict)| verdict);
+            let own = decided.iter().find(|(of, ..)| of == account).map_or_else(|| &*of_server, |(.., verdict)| verdict);
             own.action != Action::Accept
         };
         Judged {
             field: format!("{FIELD}: {}\r\n", told.short()),
             junk: accounts.iter().copied().filter(is_junk).collect(),
-            is_refused: verdicts.len() == accounts.len() && verdicts.iter().all(|(_, verdict)| verdict.action == Action::Reject),
-            events: grounds.iter().flat_map(|(account, grounds)| events_of(*account, grounds, *settings)).collect(),
+            is_refused: decided.len() == accounts.len() && decided.iter().all(|(.., verdict)| verdict.action == Action::Reject),
+            events: decided.iter().flat_map(|(account, grounds, verdict)| events_of(*account, grounds, verdict, *settings)).collect(),
             subjects: Vec::new(),
         }
     }
@@ -173,8 +180,8 @@ fn grounds_of(features: &Features, authenticity: Authenticity, known: &Acquainta
 }
 
 /// The verdict for a reader, and what it rests on, as events.
-fn events_of(account: AccountId, grounds: &Grounds, settings: filter::Settings) -> impl Iterator<Item = Event> {
-    let told = told(account, &grounds.judge(&settings));
+fn events_of(account: AccountId, grounds: &Grounds, verdict: &Verdict, settings: filter::Settings) -> impl Iterator<Item = Event> {
+    let told = told(account, verdict);
     let kept = Judgement { settings, grounds: grounds.clone().for_keeping() }.event(account);
     std::iter::once(told).chain(kept)
 }

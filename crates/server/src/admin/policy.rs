@@ -2,6 +2,7 @@
 //!
 //! A page at a time, so that mail does not wait for it and whoever asks sees how far it is. Nothing is changed.
 
+use super::explain::Place;
 use super::{Admin, Operation};
 use crate::config::{Config, tried};
 use crate::failure::{Failure, Result};
@@ -200,11 +201,10 @@ fn look(tx: &ReadTx, receipt: ReceiptId, trail: &[TrailEntry], policy: &Policy, 
 }
 
 fn place(was: &Was, account: Option<AccountId>) -> &'static str {
-    match (was.refused, account) {
-        (true, _) => "refused",
-        (false, None) => "accepted",
-        (false, Some(account)) if was.junk.contains(&account) => "junk",
-        (false, Some(_)) => "inbox",
+    match account {
+        Some(account) => Place::of(was, account).word(),
+        None if was.refused => "refused",
+        None => "accepted",
     }
 }
 

@@ -9,10 +9,12 @@ mod otherwise;
 
 pub use kept::KeptView;
 
+pub(super) use otherwise::Place;
+
 use super::{Admin, Operation};
 use crate::failure::{Failure, Result};
 use crate::output::rfc3339;
-use mail::digest::Digest;
+use mail::digest::{AddressItem, Digest};
 use mail::{AccountId, Address, Event, ReceiptId, ReversePath, TrailEntry, encoding};
 use mta::explain::{self, Again, Judgement, Was};
 use mta::receive::{Bringer, Tried};
@@ -204,8 +206,7 @@ impl Operation for Try {
 /// The first address in From.
 fn author(message: &[u8]) -> Option<Address> {
     let digest = Digest::of(message.get(..HEADER_OCTETS_MAX).unwrap_or(message));
-    let address = |item: &mail::digest::AddressItem| Some(format!("{}@{}", item.mailbox.as_deref()?, item.host.as_deref()?));
-    digest.envelope.from.iter().find_map(address).and_then(|address| Address::parse(&address).ok())
+    digest.envelope.from.iter().find_map(AddressItem::address).and_then(|address| Address::parse(&address).ok())
 }
 
 /// Explains a trail; `tried`: of a message that nobody sent.
@@ -332,7 +333,7 @@ fn readers(tx: &ReadTx, trail: &[TrailEntry], again: Option<&Again>, was: &Was) 
             let kept = judgement(trail, account);
             let mut view = ReaderView {
                 account: super::trace::account_name(tx, account),
-                place: otherwise::Place::of(was, account).word().to_owned(),
+                place: Place::of(was, account).word().to_owned(),
                 points: points(score),
                 junk_at: kept.as_ref().map(|kept| points(kept.settings.junk_at)),
                 reject_at: kept.as_ref().and_then(|kept| kept.settings.reject_at).map(points),

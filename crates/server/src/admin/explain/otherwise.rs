@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 
 /// Where a message goes for one reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::admin) enum Place {
     Inbox,
     Junk,
     Refused,
 }
 
 impl Place {
-    pub(super) fn of(was: &Was, account: AccountId) -> Self {
+    pub(in crate::admin) fn of(was: &Was, account: AccountId) -> Self {
         match (was.refused, was.junk.contains(&account)) {
             (true, _) => Self::Refused,
             (false, true) => Self::Junk,
@@ -27,7 +27,7 @@ impl Place {
         }
     }
 
-    pub(super) const fn word(self) -> &'static str {
+    pub(in crate::admin) const fn word(self) -> &'static str {
         match self {
             Self::Inbox => "inbox",
             Self::Junk => "junk",
@@ -174,11 +174,7 @@ fn place_with(trail: &[TrailEntry], again: &Again, account: AccountId, score: i3
     let policy = explain::policy(trail)?;
     let settings = judgement(trail, account)?.settings;
     let aside = again.outcome.as_ref().is_some_and(|outcome| explain::sets_aside(outcome, policy.dmarc));
-    let action = match settings.reject_at {
-        Some(line) if score >= line => Action::Reject,
-        _ if score >= settings.junk_at || aside => Action::Junk,
-        _ => Action::Accept,
-    };
+    let action = settings.action(score, aside);
     let mut actions: BTreeMap<AccountId, Action> = again.verdicts.iter().map(|(of, verdict)| (*of, verdict.action)).collect();
     actions.insert(account, action);
     let refused = actions.values().all(|action| *action == Action::Reject);
